@@ -1,0 +1,133 @@
+//! A run: what is known before its first volume.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{space::VoxelSpace, time::RepetitionTime};
+
+/// The BIDS entities that name a run. Values come without their key: `01`, not `sub-01`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEntities {
+    /// Subject label (a pseudonym; never a patient's identity).
+    pub sub: String,
+    /// Session label.
+    pub ses: Option<String>,
+    /// Task label.
+    pub task: Option<String>,
+    /// Run label.
+    pub run: Option<String>,
+}
+
+/// An entity value that BIDS does not allow.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("BIDS entity `{key}` must be 1 to 64 letters, digits or `+`, got `{value}`")]
+pub struct InvalidEntity {
+    /// Which entity.
+    pub key: &'static str,
+    /// What it held.
+    pub value: String,
+}
+
+impl RunEntities {
+    /// Checks the values; a prefix that repeats the key (`sub-01`) is taken off.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a value holds anything but letters, digits and `+` (they end up in file
+    /// names and in metric labels), or when there is no subject.
+    pub fn checked(
+        sub: &str,
+        ses: Option<&str>,
+        task: Option<&str>,
+        run: Option<&str>,
+    ) -> Result<Self, InvalidEntity> {
+        let label = |key: &'static str, value: &str| {
+            let bare = value.strip_prefix(key).and_then(|v| v.strip_prefix('-')).unwrap_or(value);
+            let fine = (1..=64).contains(&bare.len())
+                && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '+');
+            if fine {
+                Ok(bare.to_owned())
+            } else {
+                Err(InvalidEntity { key, value: value.chars().take(80).collect() })
+            }
+        };
+        Ok(Self {
+            sub: label("sub", sub)?,
+            ses: ses.map(|v| label("ses", v)).transpose()?,
+            task: task.map(|v| label("task", v)).transpose()?,
+            run: run.map(|v| label("run", v)).transpose()?,
+        })
+    }
+
+    /// Reads the entities out of a name such as `sub-01_ses-02_task-movie_run-1_bold.nii.gz`.
+    /// Keys other than the four are ignored. `None` when there is no `sub-`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let stem = name.split('.').next().unwrap_or(name);
+        let value =
+            |key: &str| stem.split('_').find_map(|part| part.strip_prefix(key)?.strip_prefix('-'));
+        Self::checked(value("sub")?, value("ses"), value("task"), value("run")).ok()
+    }
+}
+
+/// The run's name as BIDS writes it: `sub-01_ses-02_task-movie_run-1`.
+impl fmt::Display for RunEntities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sub-{}", self.sub)?;
+        for (key, value) in [("ses", &self.ses), ("task", &self.task), ("run", &self.run)] {
+            if let Some(value) = value {
+                write!(f, "_{key}-{value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an adapter knows about a run before its first volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunHeader {
+    /// Name of the session the run belongs to, as the adapter gives it.
+    pub session: String,
+    /// BIDS entities.
+    pub entities: RunEntities,
+    /// Time between volumes.
+    pub repetition_time: RepetitionTime,
+    /// Matrix and affine of every volume.
+    pub space: VoxelSpace,
+    /// Volumes the protocol asks for, where the scanner says so.
+    pub n_volumes: Option<u32>,
+    /// Which adapter, and from what.
+    pub source: String,
+    /// What tells one acquisition of this run from another, e.g. a hash of the DICOM
+    /// SeriesInstanceUID. Two messages with the same name and series are the same run.
+    pub series_id: String,
+}
+
+impl RunHeader {
+    /// The run's name: its BIDS entities.
+    #[must_use]
+    pub fn run_id(&self) -> String {
+        self.entities.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written_as_bids_does() {
+        let name = "sub-01_ses-02_task-movie_acq-mb4_run-1_bold.nii.gz";
+        let entities = RunEntities::from_name(name).unwrap();
+        assert_eq!(entities.to_string(), "sub-01_ses-02_task-movie_run-1");
+        assert_eq!(RunEntities::from_name("bold.nii"), None);
+    }
+
+    #[test]
+    fn a_label_that_would_leave_its_folder_is_refused() {
+        let error = RunEntities::checked("../../etc", None, None, None).unwrap_err();
+        assert_eq!(error.key, "sub");
+        assert_eq!(RunEntities::checked("sub-01", None, None, None).unwrap().sub, "01");
+    }
+}

@@ -1,0 +1,88 @@
+//! What a volume is on its way through the signal path.
+//!
+//! [`Volume`] → [`MaskedVolume`] → [`NormalisedVolume`] → [`Window`]. A model takes only a
+//! `Window`, and a `Window` can only be made of normalised volumes.
+
+use ndarray::{Array1, Array2, Array3};
+use serde::{Deserialize, Serialize};
+
+use crate::time::TrIndex;
+
+/// One volume as the scanner gave it, scaled to its units.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Position in the run.
+    pub tr: TrIndex,
+    /// Start of acquisition, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// Signal in scanner units. Shape `[x, y, z]`; strides as the scanner sent it.
+    pub voxels: Array3<f32>,
+}
+
+/// What a result rests on.
+///
+/// Ordered from best to worst: a window says the worst of its volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MadeFrom {
+    /// Volumes that were acquired.
+    Measured,
+    /// At least one missing volume was interpolated between its neighbours.
+    Interpolated,
+    /// At least one missing volume was replaced by the one before it.
+    Held,
+}
+
+/// BOLD at the voxels of a mask, for one volume.
+#[derive(Clone, Debug)]
+pub struct MaskedVolume {
+    /// Position in the run.
+    pub tr: TrIndex,
+    /// Start of acquisition, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// Signal in scanner units, in mask order. Shape `[n_voxel]`.
+    pub bold: Array1<f32>,
+    /// Whether the volume was acquired or filled in.
+    pub made_from: MadeFrom,
+}
+
+/// Normalised BOLD at the voxels of a mask, for one volume.
+#[derive(Clone, Debug)]
+pub struct NormalisedVolume {
+    /// Position in the run.
+    pub tr: TrIndex,
+    /// Start of acquisition, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// z-scores (scanner units with `mode = "none"`), in mask order. Shape `[n_voxel]`.
+    pub bold: Array1<f32>,
+    /// Whether the volume was acquired or filled in.
+    pub made_from: MadeFrom,
+}
+
+/// How volumes were brought to the time of a stimulus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShiftInterpolation {
+    /// The volume as acquired; the stimulus time is its own time less the delay.
+    Nearest,
+    /// Between the two volumes that bracket the delay; one result per TR, on the grid `k·TR`.
+    Linear,
+}
+
+/// Normalised BOLD that belongs to one stimulus.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Newest volume the window rests on.
+    pub tr: TrIndex,
+    /// Start of acquisition of that volume, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// When the stimulus was shown that the window's first row answers, seconds since the
+    /// start of volume index 0.
+    pub stimulus_time_s: f64,
+    /// z-scores, oldest first. Shape `[n_tr, n_voxel]`.
+    pub bold: Array2<f32>,
+    /// The worst of its volumes.
+    pub made_from: MadeFrom,
+    /// How its rows were brought to the stimulus' time.
+    pub interpolation: ShiftInterpolation,
+}
