@@ -21,5 +21,9 @@
 //! No field is used before it was checked. Sockets leave the machine only with CURVE and an
 //! allow-list of client keys ([`socket`]).
 
+mod error;
+pub mod keys;
+mod limits;
 pub mod message;
 pub mod socket;
+mod trust;

@@ -1,0 +1,314 @@
+//! CURVE keys as files: `NAME.key` stays on its machine, `NAME.pub` is copied to the other.
+//!
+//! A machine that may connect is one whose `.pub` lies in the allow-list folder of the daemon.
+//! The files are those of ZeroMQ's own tools (`public-key = "…"`), so `zmq.auth` in Python reads
+//! them too. A secret that others on the machine can read is no secret: such a file is refused.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::socket::{CurveKeypair, CurvePublicKey, CurveSecretKey};
+
+/// Longest key file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// Why a key cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A key of this name exists. Whoever relies on it would be locked out.
+    #[error("{0} exists and is not overwritten; choose another name or move it away")]
+    Exists(PathBuf),
+    /// The file of a secret key can be read by others.
+    #[error("{path} has mode {mode:03o} and can be read by others; run `chmod 600 {path}`")]
+    Readable {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file holds no key, or one that cannot be.
+    #[error("{path} holds no {wanted}: {reason}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Which key was looked for.
+        wanted: &'static str,
+        /// What was found.
+        reason: String,
+    },
+    /// Text is no key.
+    #[error("a key is 40 characters of Z85, got {0} that are not")]
+    Text(usize),
+    /// A folder that should hold public keys holds none.
+    #[error("{0} holds no public key (*.pub); nobody could connect")]
+    Nobody(PathBuf),
+}
+
+/// A machine's public key. Safe to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey(pub(crate) CurvePublicKey);
+
+/// A machine's key pair. Its secret appears in no output but the file it is written to.
+#[derive(Clone)]
+pub struct KeyPair(pub(crate) CurveKeypair);
+
+impl PublicKey {
+    /// Reads Z85 text.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it is 40 characters of Z85.
+    pub fn from_z85(text: &str) -> Result<Self, KeyError> {
+        CurvePublicKey::from_z85(text).map(Self).map_err(|_| KeyError::Text(text.chars().count()))
+    }
+
+    /// Z85 text, 40 characters.
+    #[must_use]
+    pub fn to_z85(&self) -> String {
+        self.0.to_z85()
+    }
+
+    /// Reads the public key out of a `.pub` or `.key` file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read or holds no public key.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let text = read_text(path)?;
+        let value = field(&text, path, "public-key")?;
+        Self::from_z85(value).map_err(|error| malformed(path, "public-key", &error))
+    }
+}
+
+/// The Z85 text.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_z85())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+/// Shows the public half only.
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPair({})", self.public())
+    }
+}
+
+impl KeyPair {
+    /// A new pair from the system's random numbers.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(CurveKeypair::generate())
+    }
+
+    /// The half that may be shown.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.public)
+    }
+
+    /// Writes `STEM.key` (both halves, for its owner only) and `STEM.pub`; returns their paths.
+    ///
+    /// # Errors
+    ///
+    /// Fails when either file exists or cannot be written. Then neither is left behind.
+    pub fn write_files(&self, stem: &Path) -> Result<(PathBuf, PathBuf), KeyError> {
+        let named = |extension: &str| {
+            let mut name = stem.as_os_str().to_owned();
+            name.push(extension);
+            PathBuf::from(name)
+        };
+        let (own, public) = (named(".key"), named(".pub"));
+        let line = format!("curve\n    public-key = \"{}\"\n", self.public());
+        let secret = format!(
+            "# CURVE key pair of Corticast. Whoever holds it can act as this machine.\n\
+             {line}    secret-key = \"{}\"\n",
+            self.0.secret.to_z85()
+        );
+        let shown = format!("# CURVE public key of Corticast. Copy it to the other side.\n{line}");
+        write_new(&own, 0o600, &secret)?;
+        if let Err(error) = write_new(&public, 0o644, &shown) {
+            fs::remove_file(&own).map_err(|source| KeyError::Io { path: own, source })?;
+            return Err(error);
+        }
+        Ok((own, public))
+    }
+
+    /// Reads a `.key` file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when others can read the file, or when it holds no pair that belongs together.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let mode = fs::metadata(path)
+            .map_err(|source| KeyError::Io { path: path.to_owned(), source })?
+            .mode();
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Readable { path: path.to_owned(), mode: mode & 0o777 });
+        }
+        let text = read_text(path)?;
+        let secret = CurveSecretKey::from_z85(field(&text, path, "secret-key")?)
+            .map_err(|_| malformed(path, "secret-key", &"it is not 40 characters of Z85"))?;
+        let public = secret.derive_public();
+        if PublicKey::read(path)?.0 != public {
+            return Err(malformed(path, "key pair", &"its two halves do not belong together"));
+        }
+        Ok(Self(CurveKeypair { public, secret }))
+    }
+}
+
+/// Who may connect: the keys of these `.pub` files, and of all `*.pub` in these folders.
+///
+/// # Errors
+///
+/// Fails when a file holds no public key, or a folder no such file.
+pub fn allow_list<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<PublicKey>, KeyError> {
+    let mut allowed = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        if !path.is_dir() {
+            allowed.push(PublicKey::read(path)?);
+            continue;
+        }
+        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        let before = allowed.len();
+        for entry in fs::read_dir(path).map_err(io)? {
+            let file = entry.map_err(io)?.path();
+            if file.extension().is_some_and(|extension| extension == "pub") {
+                allowed.push(PublicKey::read(&file)?);
+            }
+        }
+        if allowed.len() == before {
+            return Err(KeyError::Nobody(path.to_owned()));
+        }
+    }
+    Ok(allowed)
+}
+
+fn malformed(path: &Path, wanted: &'static str, reason: &dyn fmt::Display) -> KeyError {
+    KeyError::Malformed { path: path.to_owned(), wanted, reason: reason.to_string() }
+}
+
+fn read_text(path: &Path) -> Result<String, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let length = fs::metadata(path).map_err(io)?.len();
+    if length > MAX_FILE_BYTES {
+        let reason = format!("it is {length} bytes long, a key file has a few hundred");
+        return Err(malformed(path, "key", &reason));
+    }
+    fs::read_to_string(path).map_err(io)
+}
+
+fn field<'a>(text: &'a str, path: &Path, key: &'static str) -> Result<&'a str, KeyError> {
+    text.lines()
+        .find_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='))
+        .map(|value| value.trim().trim_matches('"'))
+        .ok_or_else(|| malformed(path, key, &format!("there is no line `{key} = \"…\"`")))
+}
+
+fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| {
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            KeyError::Exists(path.to_owned())
+        } else {
+            KeyError::Io { path: path.to_owned(), source }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_pair_reads_back_from_files_that_only_its_owner_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = KeyPair::generate();
+        let (own, public) = pair.write_files(&folder.path().join("scanner.room1")).unwrap();
+        assert!(own.ends_with("scanner.room1.key"));
+        assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(KeyPair::read(&own).unwrap().public(), pair.public());
+        assert_eq!(PublicKey::read(&public).unwrap(), pair.public());
+        assert!(!fs::read_to_string(&public).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn an_existing_key_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("a");
+        let pair = KeyPair::generate();
+        pair.write_files(&stem).unwrap();
+        let error = KeyPair::generate().write_files(&stem).unwrap_err();
+        assert!(matches!(error, KeyError::Exists(_)), "{error}");
+        fs::remove_file(folder.path().join("a.key")).unwrap();
+        KeyPair::generate().write_files(&stem).unwrap_err();
+        assert!(!folder.path().join("a.key").exists(), "no half of a pair is left behind");
+        assert_eq!(PublicKey::read(&folder.path().join("a.pub")).unwrap(), pair.public());
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, _) = KeyPair::generate().write_files(&folder.path().join("a")).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
+        let message = KeyPair::read(&own).unwrap_err().to_string();
+        assert!(message.contains("mode 644") && message.contains("chmod 600"), "{message}");
+    }
+
+    #[test]
+    fn a_secret_shows_in_no_output() {
+        let pair = KeyPair::generate();
+        let secret = pair.0.secret.to_z85();
+        assert!(!format!("{pair:?}").contains(&secret));
+        assert!(format!("{pair:?}").contains(&pair.public().to_z85()));
+    }
+
+    #[test]
+    fn the_allow_list_is_every_pub_file_and_never_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = allow_list(&[folder.path()]).unwrap_err();
+        assert!(error.to_string().contains("nobody could connect"), "{error}");
+        let pairs = [KeyPair::generate(), KeyPair::generate()];
+        for (name, pair) in ["a", "b"].iter().zip(&pairs) {
+            pair.write_files(&folder.path().join(name)).unwrap();
+        }
+        let allowed = allow_list(&[folder.path()]).unwrap();
+        assert_eq!(allowed.len(), 2);
+        assert!(pairs.iter().all(|pair| allowed.contains(&pair.public())));
+        fs::write(folder.path().join("c.pub"), "no key").unwrap();
+        let error = allow_list(&[folder.path()]).unwrap_err();
+        assert!(error.to_string().contains("c.pub holds no public-key"), "{error}");
+    }
+
+    #[test]
+    fn halves_of_two_pairs_are_no_pair() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (KeyPair::generate(), KeyPair::generate());
+        let (own, _) = a.write_files(&folder.path().join("a")).unwrap();
+        let mixed =
+            fs::read_to_string(&own).unwrap().replace(&a.public().to_z85(), &b.public().to_z85());
+        fs::write(&own, mixed).unwrap();
+        let message = KeyPair::read(&own).unwrap_err().to_string();
+        assert!(message.contains("do not belong together"), "{message}");
+    }
+}
