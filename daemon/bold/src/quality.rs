@@ -1,1 +1,82 @@
-//! Stub.
+//! Quality control, per volume: what an operator watches for motion and spikes.
+//!
+//! DVARS is the root mean square, over the mask, of the difference to the volume before,
+//! as `1000 · RMS / (median in-mask signal of the baseline volumes)`, so 10 is 1 % of signal
+//! change (Power et al. 2012, NeuroImage 59:2142, whose scaling by the mode of the image this
+//! replaces by the median of the baseline).
+
+use ndarray::Array1;
+
+use crate::{time::TrIndex, volume::MaskedVolume};
+
+/// Computes DVARS of consecutive measured volumes.
+#[derive(Clone, Debug)]
+pub struct Dvars {
+    baseline_volumes: u32,
+    /// In-mask medians of the baseline volumes so far.
+    medians: Vec<f32>,
+    last: Option<(TrIndex, Array1<f32>)>,
+}
+
+impl Dvars {
+    /// With a baseline of the run's first `baseline_volumes` volumes.
+    #[must_use]
+    pub fn new(baseline_volumes: u32) -> Self {
+        Self { baseline_volumes: baseline_volumes.max(1), medians: Vec::new(), last: None }
+    }
+
+    /// Forgets the run before.
+    pub fn start_run(&mut self) {
+        self.medians.clear();
+        self.last = None;
+    }
+
+    /// DVARS of this volume, in tenths of a percent of the baseline's signal. `None` for the
+    /// first volume, after a gap, until the baseline is complete, and where the baseline's
+    /// signal is not positive.
+    pub fn measure(&mut self, volume: &MaskedVolume) -> Option<f64> {
+        if self.medians.len() < self.baseline_volumes as usize {
+            self.medians.push(median(volume.bold.to_vec()));
+        }
+        let before = self.last.replace((volume.tr, volume.bold.clone()));
+        let (tr, before) = before?;
+        let complete = self.medians.len() == self.baseline_volumes as usize;
+        if tr.next() != volume.tr || !complete {
+            return None;
+        }
+        let signal = f64::from(median(self.medians.clone()));
+        let squares = before.iter().zip(&volume.bold).map(|(a, b)| f64::from(b - a).powi(2));
+        let rms = (squares.sum::<f64>() / before.len() as f64).sqrt();
+        (signal > 0.0).then(|| 1000.0 * rms / signal)
+    }
+}
+
+/// Middle value; of an even number, the upper of the two. `values` is not empty.
+fn median(mut values: Vec<f32>) -> f32 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::MadeFrom;
+
+    fn volume(tr: u32, bold: [f32; 4]) -> MaskedVolume {
+        MaskedVolume {
+            tr: TrIndex(tr),
+            acquisition_time_s: f64::from(tr),
+            bold: Array1::from_vec(bold.to_vec()),
+            made_from: MadeFrom::Measured,
+        }
+    }
+
+    #[test]
+    fn a_change_of_one_percent_gives_ten() {
+        let mut dvars = Dvars::new(1);
+        assert_eq!(dvars.measure(&volume(0, [1000.0; 4])), None);
+        let found = dvars.measure(&volume(1, [1010.0, 990.0, 1010.0, 990.0])).unwrap();
+        assert!((found - 10.0).abs() < 1e-9, "{found}");
+        assert_eq!(dvars.measure(&volume(3, [1000.0; 4])), None, "after a gap");
+    }
+}
