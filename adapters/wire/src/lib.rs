@@ -21,6 +21,8 @@
 //! No field is used before it was checked. Sockets leave the machine only with CURVE and an
 //! allow-list of client keys ([`socket`]).
 
+mod broadcast;
+mod conversation;
 mod error;
 pub mod keys;
 mod limits;

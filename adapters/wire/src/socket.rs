@@ -3,8 +3,7 @@
 //!
 //! A peer can be slow, gone, hostile or replaced. None of these may stop anybody else: every
 //! wait ends, every queue is bounded, a frame over the limit ends its own connection, and a
-//! peer that is gone is a value, not a hang. What was sent is not what has arrived: whoever
-//! needs to know asks for an acknowledgement ([`crate::message`]).
+//! peer that is gone is a value, not a hang.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use bytes::Bytes;
 pub(crate) use omq_tokio::{CurveKeypair, CurvePublicKey, CurveSecretKey};
 use omq_tokio::{
     CurveServerOptions, DisconnectReason, Error, Message, MonitorEvent, MonitorRecvError,
-    MonitorStream, OnMute, Options, Socket, SocketType, TrySendError,
+    MonitorStream, OnMute, Options, SocketType, TrySendError,
 };
 use tokio::{
     sync::watch,
@@ -20,6 +19,8 @@ use tokio::{
 };
 
 pub use crate::{
+    broadcast::{Publisher, Subscriber},
+    conversation::{Dealer, Router},
     error::{PeerId, SocketError},
     limits::Limits,
     trust::{ClientSecurity, ServerSecurity},
@@ -38,240 +39,18 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Refused connections are logged this often at most: a flood of them shall not fill the disk.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The binding side of a conversation: DEALER and REQ peers connect. Sends and receives at the
-/// same time through a shared reference.
-#[derive(Debug)]
-pub struct Router {
-    inner: Inner,
-}
-
-impl Router {
-    /// Listens at `endpoint`. Port `*` or 0 takes a free one. Needs a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the endpoint cannot be, is taken, or leaves the machine without keys.
-    pub async fn bind(
-        endpoint: &str,
-        security: &ServerSecurity,
-        limits: &Limits,
-    ) -> Result<Self, SocketError> {
-        // Else a message to a peer that is gone vanishes silently.
-        let options = options(limits).router_mandatory(true);
-        Inner::bind(SocketType::Router, options, endpoint, security, limits)
-            .await
-            .map(|inner| Self { inner })
-    }
-
-    /// Where it listens, with the port it got.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.inner.endpoint
-    }
-
-    /// Waits for a message. Cancel-safe: a dropped call has taken nothing.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the socket is closed.
-    pub async fn recv(&self) -> Result<(PeerId, Vec<Bytes>), SocketError> {
-        let mut parts = parts(&self.inner.recv().await?).into_iter().peekable();
-        let route = parts.next().unwrap_or_default();
-        let delimited = parts.next_if(Bytes::is_empty).is_some();
-        Ok((PeerId { route, delimited }, parts.collect()))
-    }
-
-    /// Answers a peer.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::PeerGone`] when it is not connected, [`SocketError::SendTimeout`] when it
-    /// does not read. Other peers are served all the same.
-    pub async fn send(&self, peer: &PeerId, frames: Vec<Bytes>) -> Result<(), SocketError> {
-        let envelope = [Some(peer.route.clone()), peer.delimited.then(Bytes::new)];
-        let message = Message::multipart(envelope.into_iter().flatten().chain(frames));
-        match self.inner.send(message).await {
-            Err(Failure::Unroutable) => Err(SocketError::PeerGone {
-                endpoint: self.inner.endpoint.clone(),
-                peer: peer.clone(),
-            }),
-            other => other.map_err(|failure| self.inner.error(failure)),
-        }
-    }
-}
-
-/// The connecting side of a conversation. Reconnects by itself; what was under way is lost, so
-/// what matters is acknowledged and sent again.
-#[derive(Debug)]
-pub struct Dealer {
-    inner: Inner,
-}
-
-impl Dealer {
-    /// Connects to `endpoint`, now or as soon as somebody listens there. Needs a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the endpoint cannot be.
-    pub async fn connect(
-        endpoint: &str,
-        security: &ClientSecurity,
-        limits: &Limits,
-    ) -> Result<Self, SocketError> {
-        let inner = Inner::new(SocketType::Dealer, options(limits), endpoint, security, limits)?;
-        inner.connect().await?;
-        Ok(Self { inner })
-    }
-
-    /// Where it connects to.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.inner.endpoint
-    }
-
-    /// Waits until the other side has answered.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::NoAnswer`] after `limit`; the socket goes on trying.
-    pub async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
-        self.inner.wait_connected(limit).await
-    }
-
-    /// Sends a message; while nobody is connected, `send_hwm` of them are kept.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::SendTimeout`] when there is no room, [`SocketError::KeyRefused`] when the
-    /// other side does not want us.
-    pub async fn send(&self, frames: Vec<Bytes>) -> Result<(), SocketError> {
-        self.inner.check_refusal()?;
-        let sent = self.inner.send(Message::multipart(frames)).await;
-        sent.map_err(|failure| self.inner.error(failure))
-    }
-
-    /// Waits for a message. Cancel-safe.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::KeyRefused`] when the other side does not want us.
-    pub async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
-        self.inner.recv_unless_refused().await
-    }
-}
-
-/// Tells everybody who listens. A subscriber that does not keep up loses its own oldest
-/// messages; nobody else notices.
-#[derive(Debug)]
-pub struct Publisher {
-    inner: Inner,
-}
-
-impl Publisher {
-    /// Listens for subscribers at `endpoint`. Needs a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`Router::bind`].
-    pub async fn bind(
-        endpoint: &str,
-        security: &ServerSecurity,
-        limits: &Limits,
-    ) -> Result<Self, SocketError> {
-        let options = options(limits).on_mute(OnMute::DropOldest);
-        Inner::bind(SocketType::Pub, options, endpoint, security, limits)
-            .await
-            .map(|inner| Self { inner })
-    }
-
-    /// Where it listens, with the port it got.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.inner.endpoint
-    }
-
-    /// Hands a message to every subscriber of its first frame. Waits for no subscriber, only
-    /// for the task that copies messages to them, so that a burst is not cut.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the socket is closed or this process is starved.
-    pub async fn send(&self, frames: Vec<Bytes>) -> Result<(), SocketError> {
-        let deadline = Instant::now() + self.inner.limits.send_timeout;
-        let mut message = Message::multipart(frames);
-        loop {
-            message = match self.inner.socket.try_send(message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(message)) => message,
-                Err(TrySendError::Closed) => return Err(self.inner.error(Error::Closed.into())),
-                Err(TrySendError::Error(error)) => return Err(self.inner.error(error.into())),
-            };
-            timeout_at(deadline, self.inner.socket.wait_send_ready())
-                .await
-                .map_err(|_| self.inner.error(Failure::Timeout))?;
-        }
-    }
-}
-
-/// Listens to a [`Publisher`]. Reconnects and subscribes again by itself.
-#[derive(Debug)]
-pub struct Subscriber {
-    inner: Inner,
-}
-
-impl Subscriber {
-    /// Subscribes to topics at `endpoint`, now or as soon as somebody listens there. A topic is
-    /// a prefix; the empty one is everything. Needs a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the endpoint cannot be.
-    pub async fn connect(
-        endpoint: &str,
-        topics: &[&str],
-        security: &ClientSecurity,
-        limits: &Limits,
-    ) -> Result<Self, SocketError> {
-        let inner = Inner::new(SocketType::Sub, options(limits), endpoint, security, limits)?;
-        for topic in topics {
-            let subscribed = inner.socket.subscribe(Bytes::copy_from_slice(topic.as_bytes()));
-            subscribed.await.map_err(|error| inner.error(error.into()))?;
-        }
-        inner.connect().await?;
-        Ok(Self { inner })
-    }
-
-    /// Waits until the other side has answered.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::NoAnswer`] after `limit`; the socket goes on trying.
-    pub async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
-        self.inner.wait_connected(limit).await
-    }
-
-    /// Waits for a message. Cancel-safe.
-    ///
-    /// # Errors
-    ///
-    /// [`SocketError::KeyRefused`] when the other side does not want us.
-    pub async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
-        self.inner.recv_unless_refused().await
-    }
-}
-
 /// What every socket has.
 #[derive(Debug)]
-struct Inner {
-    socket: Socket,
-    endpoint: String,
+pub(crate) struct Socket {
+    inner: omq_tokio::Socket,
+    pub(crate) endpoint: String,
     limits: Limits,
     /// Why the other side does not want us, once it has said so.
     refusal: watch::Receiver<Option<String>>,
 }
 
 /// Why a send failed, before it is known what that means.
-enum Failure {
+pub(crate) enum Failure {
     Timeout,
     Unroutable,
     Other(Error),
@@ -287,9 +66,18 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a socket is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Router,
+    Dealer,
+    Publisher,
+    Subscriber,
+}
+
 /// Every limit, for every socket.
-fn options(limits: &Limits) -> Options {
-    Options::default()
+fn options(kind: Kind, limits: &Limits) -> (SocketType, Options) {
+    let options = Options::default()
         .max_message_size(limits.max_message_bytes)
         .send_hwm(limits.send_hwm)
         .recv_hwm(limits.recv_hwm)
@@ -299,51 +87,61 @@ fn options(limits: &Limits) -> Options {
         .heartbeat_ttl(HEARTBEAT_TIMEOUT)
         .heartbeat_timeout(HEARTBEAT_TIMEOUT)
         .tcp_user_timeout(TCP_USER_TIMEOUT)
-        .linger(LINGER)
+        .linger(LINGER);
+    match kind {
+        // Else a message to a peer that is gone vanishes silently.
+        Kind::Router => (SocketType::Router, options.router_mandatory(true)),
+        Kind::Dealer => (SocketType::Dealer, options),
+        Kind::Publisher => (SocketType::Pub, options.on_mute(OnMute::DropOldest)),
+        Kind::Subscriber => (SocketType::Sub, options),
+    }
 }
 
-impl Inner {
-    async fn bind(
-        kind: SocketType,
-        options: Options,
+impl Socket {
+    pub(crate) async fn bind(
+        kind: Kind,
         endpoint: &str,
         security: &ServerSecurity,
         limits: &Limits,
     ) -> Result<Self, SocketError> {
         security.permits(endpoint)?;
-        let options = match security {
-            ServerSecurity::LoopbackOnly => options,
-            ServerSecurity::Curve { keys, allowed } => {
-                let allowed = allowed.clone();
-                // Without this closure CURVE admits everybody who knows our public key.
-                let admit = CurveServerOptions::new().authenticator(move |client| {
-                    allowed.iter().any(|key| key.0.as_bytes() == &client.public_key)
-                });
-                options.curve_server_with_options(keys.0.clone(), admit)
-            }
-        };
-        let mut inner = Self::spawn(kind, options, endpoint, limits)?;
-        inner.endpoint = match inner.socket.bind(resolved(endpoint).as_str()).await {
+        let (kind, mut options) = options(kind, limits);
+        if let ServerSecurity::Curve { keys, allowed } = security {
+            let allowed = allowed.clone();
+            // Without this closure CURVE admits everybody who knows our public key.
+            let admit = CurveServerOptions::new().authenticator(move |client| {
+                allowed.iter().any(|key| key.0.as_bytes() == &client.public_key)
+            });
+            options = options.curve_server_with_options(keys.0.clone(), admit);
+        }
+        let mut socket = Self::spawn(kind, options, endpoint, limits)?;
+        socket.endpoint = match socket.inner.bind(resolved(endpoint).as_str()).await {
             Ok(bound) => bound.to_string(),
             Err(error) => return Err(bind_error(endpoint, error)),
         };
-        Ok(inner)
+        Ok(socket)
     }
 
-    fn new(
-        kind: SocketType,
-        options: Options,
+    pub(crate) async fn connect(
+        kind: Kind,
+        topics: &[&str],
         endpoint: &str,
         security: &ClientSecurity,
         limits: &Limits,
     ) -> Result<Self, SocketError> {
-        let options = match security {
-            ClientSecurity::None => options,
-            ClientSecurity::Curve { keys, server } => {
-                options.curve_client(keys.0.clone(), server.0)
-            }
-        };
-        Self::spawn(kind, options, endpoint, limits)
+        let (kind, mut options) = options(kind, limits);
+        if let ClientSecurity::Curve { keys, server } = security {
+            options = options.curve_client(keys.0.clone(), server.0);
+        }
+        let socket = Self::spawn(kind, options, endpoint, limits)?;
+        for topic in topics {
+            let subscribed = socket.inner.subscribe(Bytes::copy_from_slice(topic.as_bytes()));
+            subscribed.await.map_err(|error| socket.error(error.into()))?;
+        }
+        socket.inner.connect(resolved(endpoint).as_str()).await.map_err(|error| {
+            SocketError::Endpoint { endpoint: endpoint.to_owned(), reason: error.to_string() }
+        })?;
+        Ok(socket)
     }
 
     fn spawn(
@@ -356,25 +154,18 @@ impl Inner {
             let reason = "it is neither tcp nor ipc".to_owned();
             return Err(SocketError::Endpoint { endpoint: endpoint.to_owned(), reason });
         }
-        let socket = Socket::try_new(kind, options).map_err(|error| SocketError::Failed {
-            endpoint: endpoint.to_owned(),
-            reason: error.to_string(),
+        let inner = omq_tokio::Socket::try_new(kind, options).map_err(|error| {
+            SocketError::Failed { endpoint: endpoint.to_owned(), reason: error.to_string() }
         })?;
         let (refused, refusal) = watch::channel(None);
-        tokio::spawn(watch_connections(socket.monitor(), endpoint.to_owned(), refused));
-        Ok(Self { socket, endpoint: endpoint.to_owned(), limits: *limits, refusal })
+        tokio::spawn(watch_connections(inner.monitor(), endpoint.to_owned(), refused));
+        Ok(Self { inner, endpoint: endpoint.to_owned(), limits: *limits, refusal })
     }
 
-    async fn connect(&self) -> Result<(), SocketError> {
-        self.socket.connect(resolved(&self.endpoint).as_str()).await.map_err(|error| {
-            SocketError::Endpoint { endpoint: self.endpoint.clone(), reason: error.to_string() }
-        })
-    }
-
-    async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
+    pub(crate) async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
         let mut refusal = self.refusal.clone();
         tokio::select! {
-            connected = self.socket.wait_connected(1, limit) => match connected {
+            connected = self.inner.wait_connected(1, limit) => match connected {
                 Ok(_) => Ok(()),
                 Err(Error::Timeout) => Err(SocketError::NoAnswer {
                     endpoint: self.endpoint.clone(),
@@ -386,29 +177,49 @@ impl Inner {
         }
     }
 
-    async fn send(&self, message: Message) -> Result<(), Failure> {
-        match timeout(self.limits.send_timeout, self.socket.send(message)).await {
-            Ok(sent) => sent.map_err(Failure::from),
-            Err(_) => Err(Failure::Timeout),
+    /// Waits for room for a message, as long as the limits allow.
+    pub(crate) async fn send(&self, frames: Vec<Bytes>) -> Result<(), Failure> {
+        let sent = self.inner.send(Message::multipart(frames));
+        timeout(self.limits.send_timeout, sent)
+            .await
+            .map_err(|_| Failure::Timeout)?
+            .map_err(Into::into)
+    }
+
+    /// Hands a message to all subscribers. It is copied to them by a task of this process, which
+    /// waits for none of them; only that task is waited for, else a burst would be cut.
+    pub(crate) async fn publish(&self, frames: Vec<Bytes>) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.limits.send_timeout;
+        let mut message = Message::multipart(frames);
+        loop {
+            message = match self.inner.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(message)) => message,
+                Err(TrySendError::Closed) => return Err(Error::Closed.into()),
+                Err(TrySendError::Error(error)) => return Err(error.into()),
+            };
+            let ready = timeout_at(deadline, self.inner.wait_send_ready());
+            ready.await.map_err(|_| Failure::Timeout)?;
         }
     }
 
-    async fn recv(&self) -> Result<Message, SocketError> {
-        self.socket.recv().await.map_err(|error| self.error(error.into()))
+    pub(crate) async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
+        let message = self.inner.recv().await.map_err(|error| self.error(error.into()))?;
+        Ok((0..message.len()).filter_map(|index| message.part_bytes(index)).collect())
     }
 
-    async fn recv_unless_refused(&self) -> Result<Vec<Bytes>, SocketError> {
+    pub(crate) async fn recv_unless_refused(&self) -> Result<Vec<Bytes>, SocketError> {
         let mut refusal = self.refusal.clone();
         tokio::select! {
             biased;
-            message = self.recv() => Ok(parts(&message?)),
+            message = self.recv() => message,
             Ok(_) = refusal.wait_for(Option::is_some) => {
                 self.check_refusal().map(|()| Vec::new())
             }
         }
     }
 
-    fn check_refusal(&self) -> Result<(), SocketError> {
+    pub(crate) fn check_refusal(&self) -> Result<(), SocketError> {
         match self.refusal.borrow().clone() {
             None => Ok(()),
             Some(reason) => {
@@ -417,7 +228,7 @@ impl Inner {
         }
     }
 
-    fn error(&self, failure: Failure) -> SocketError {
+    pub(crate) fn error(&self, failure: Failure) -> SocketError {
         let endpoint = self.endpoint.clone();
         match failure {
             Failure::Timeout => {
@@ -477,8 +288,4 @@ fn bind_error(endpoint: &str, error: Error) -> SocketError {
         Error::InvalidEndpoint(reason) => SocketError::Endpoint { endpoint, reason },
         other => SocketError::Bind { endpoint, reason: other.to_string() },
     }
-}
-
-fn parts(message: &Message) -> Vec<Bytes> {
-    (0..message.len()).filter_map(|index| message.part_bytes(index)).collect()
 }

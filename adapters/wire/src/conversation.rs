@@ -1,0 +1,132 @@
+//! ROUTER and DEALER: one side is bound and talks to many, each of the others to it alone.
+//!
+//! What was sent is not what has arrived: a peer can go with our message still on the way.
+//! Whoever needs to know asks for an acknowledgement ([`crate::message`]).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    error::{PeerId, SocketError},
+    limits::Limits,
+    socket::{Failure, Kind, Socket},
+    trust::{ClientSecurity, ServerSecurity},
+};
+
+/// The binding side of a conversation: DEALER and REQ peers connect. Sends and receives at the
+/// same time through a shared reference.
+#[derive(Debug)]
+pub struct Router {
+    socket: Socket,
+}
+
+impl Router {
+    /// Listens at `endpoint`. Port `*` or 0 takes a free one. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the endpoint cannot be, is taken, or leaves the machine without keys.
+    pub async fn bind(
+        endpoint: &str,
+        security: &ServerSecurity,
+        limits: &Limits,
+    ) -> Result<Self, SocketError> {
+        let socket = Socket::bind(Kind::Router, endpoint, security, limits).await?;
+        Ok(Self { socket })
+    }
+
+    /// Where it listens, with the port it got.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.socket.endpoint
+    }
+
+    /// Waits for a message. Cancel-safe: a dropped call has taken nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the socket is closed.
+    pub async fn recv(&self) -> Result<(PeerId, Vec<Bytes>), SocketError> {
+        let mut parts = self.socket.recv().await?.into_iter().peekable();
+        let route = parts.next().unwrap_or_default();
+        let delimited = parts.next_if(Bytes::is_empty).is_some();
+        Ok((PeerId { route, delimited }, parts.collect()))
+    }
+
+    /// Answers a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::PeerGone`] when it is not connected, [`SocketError::SendTimeout`] when it
+    /// does not read. Other peers are served all the same.
+    pub async fn send(&self, peer: &PeerId, frames: Vec<Bytes>) -> Result<(), SocketError> {
+        let envelope = [Some(peer.route.clone()), peer.delimited.then(Bytes::new)];
+        let frames = envelope.into_iter().flatten().chain(frames).collect();
+        match self.socket.send(frames).await {
+            Err(Failure::Unroutable) => Err(SocketError::PeerGone {
+                endpoint: self.socket.endpoint.clone(),
+                peer: peer.clone(),
+            }),
+            other => other.map_err(|failure| self.socket.error(failure)),
+        }
+    }
+}
+
+/// The connecting side of a conversation. Reconnects by itself; what was under way is lost, so
+/// what matters is acknowledged and sent again.
+#[derive(Debug)]
+pub struct Dealer {
+    socket: Socket,
+}
+
+impl Dealer {
+    /// Connects to `endpoint`, now or as soon as somebody listens there. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the endpoint cannot be.
+    pub async fn connect(
+        endpoint: &str,
+        security: &ClientSecurity,
+        limits: &Limits,
+    ) -> Result<Self, SocketError> {
+        let socket = Socket::connect(Kind::Dealer, &[], endpoint, security, limits).await?;
+        Ok(Self { socket })
+    }
+
+    /// Where it connects to.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.socket.endpoint
+    }
+
+    /// Waits until the other side has answered.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::NoAnswer`] after `limit`; the socket goes on trying.
+    pub async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
+        self.socket.wait_connected(limit).await
+    }
+
+    /// Sends a message; while nobody is connected, `send_hwm` of them are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::SendTimeout`] when there is no room, [`SocketError::KeyRefused`] when the
+    /// other side does not want us.
+    pub async fn send(&self, frames: Vec<Bytes>) -> Result<(), SocketError> {
+        self.socket.check_refusal()?;
+        self.socket.send(frames).await.map_err(|failure| self.socket.error(failure))
+    }
+
+    /// Waits for a message. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::KeyRefused`] when the other side does not want us.
+    pub async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
+        self.socket.recv_unless_refused().await
+    }
+}
