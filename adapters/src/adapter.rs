@@ -128,3 +128,49 @@ pub enum AdapterError {
     #[error(transparent)]
     InvalidEntity(#[from] InvalidEntity),
 }
+
+/// The folder of real scans that tests read, from `CORTICAST_DATA`; says loudly when there is
+/// none.
+#[cfg(test)]
+pub(crate) fn real_data() -> Option<PathBuf> {
+    let folder = std::env::var_os("CORTICAST_DATA").map(PathBuf::from).filter(|f| f.is_dir());
+    if folder.is_none() {
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        eprintln!("NOT RUN: {name}: CORTICAST_DATA names no folder of real scans");
+    }
+    folder
+}
+
+/// What every adapter holds to; each adapter's tests run it.
+#[cfg(test)]
+pub(crate) mod contract {
+    use std::collections::HashSet;
+
+    use super::{AcquiredVolume, RunHeader, ScannerAdapter};
+
+    /// Runs the adapter to its end and checks what it gave.
+    pub(crate) fn holds(adapter: &mut dyn ScannerAdapter) -> Vec<(RunHeader, Vec<AcquiredVolume>)> {
+        let mut runs = Vec::new();
+        let mut names = HashSet::new();
+        while let Some(header) = adapter.start_run().expect("a run starts") {
+            assert!(!header.series_id.is_empty(), "an acquisition can be told from another");
+            assert!(
+                names.insert((header.run_id(), header.series_id.clone())),
+                "two runs of one adapter differ in name or series"
+            );
+            let onsets: Vec<f64> = adapter.events().iter().map(|event| event.onset_s).collect();
+            assert!(onsets.is_sorted(), "events come by onset");
+            let mut volumes = Vec::new();
+            while let Some(volume) = adapter.next_volume().expect("a volume comes") {
+                let message = volume.clone().into_message(&header.run_id());
+                message.check(&header.space).expect("a volume fits its run");
+                volumes.push(volume);
+            }
+            let after = adapter.next_volume().expect("a run that is over stays over");
+            assert_eq!(after, None);
+            runs.push((header, volumes));
+        }
+        assert!(adapter.start_run().expect("no further run").is_none());
+        runs
+    }
+}

@@ -4,3 +4,6 @@
 //! nothing about what happens to them afterwards. Patient identifiers end here.
 
 pub mod adapter;
+pub mod events;
+pub mod labels;
+pub mod nifti;
