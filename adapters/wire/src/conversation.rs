@@ -110,7 +110,9 @@ impl Dealer {
         self.socket.wait_connected(limit).await
     }
 
-    /// Sends a message; while nobody is connected, `send_hwm` of them are kept.
+    /// Sends a message. While nobody is connected, some are kept, as many as `send_hwm`, but a
+    /// connection that comes to nothing can take them with it: what has to arrive is sent again
+    /// until it is answered.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 //! wait ends, every queue is bounded, a frame over the limit ends its own connection, and a
 //! peer that is gone is a value, not a hang.
 
-use std::time::Duration;
+use std::{os::unix::fs::FileTypeExt as _, time::Duration};
 
 use bytes::Bytes;
 pub(crate) use omq_tokio::{CurveKeypair, CurvePublicKey, CurveSecretKey};
@@ -14,6 +14,7 @@ use omq_tokio::{
     MonitorStream, OnMute, Options, SocketType, TrySendError,
 };
 use tokio::{
+    net::UnixStream,
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
@@ -114,6 +115,7 @@ impl Socket {
             });
             options = options.curve_server_with_options(keys.0.clone(), admit);
         }
+        ipc_is_free(endpoint).await?;
         let mut socket = Self::spawn(kind, options, endpoint, limits)?;
         socket.endpoint = match socket.inner.bind(resolved(endpoint).as_str()).await {
             Ok(bound) => bound.to_string(),
@@ -277,6 +279,25 @@ async fn watch_connections(
 /// `localhost` can be two addresses, of which only one would be bound.
 fn resolved(endpoint: &str) -> String {
     endpoint.replacen("tcp://localhost:", "tcp://127.0.0.1:", 1)
+}
+
+/// The ZeroMQ crate takes an ipc path over, whatever is there: a live daemon's socket, or
+/// somebody's file. Only what a dead daemon left behind may be taken over.
+async fn ipc_is_free(endpoint: &str) -> Result<(), SocketError> {
+    let Some(path) = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@')) else {
+        return Ok(());
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(found) if !found.file_type().is_socket() => Err(SocketError::Bind {
+            endpoint: endpoint.to_owned(),
+            reason: "a file that is no socket lies there".to_owned(),
+        }),
+        Ok(_) if UnixStream::connect(path).await.is_ok() => {
+            Err(SocketError::InUse { endpoint: endpoint.to_owned() })
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 fn bind_error(endpoint: &str, error: Error) -> SocketError {

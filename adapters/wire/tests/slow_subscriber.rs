@@ -1,0 +1,157 @@
+//! A subscriber that stops reading costs the publisher nothing: neither time nor memory. It
+//! loses its own oldest messages and can count them.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use corticast_wire::{
+    keys::KeyPair,
+    socket::{ClientSecurity, Limits, Publisher, ServerSecurity, Subscriber},
+};
+use support::{ANY_PORT, frames, resident_mib, soon};
+use tokio::sync::Mutex;
+
+/// Memory is that of the process, so these tests run one after the other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+const MESSAGES: u32 = 1500;
+
+fn number(received: &[bytes::Bytes]) -> u32 {
+    u32::from_le_bytes(received[1].as_ref().try_into().unwrap())
+}
+
+async fn listens(publisher: &Publisher, subscriber: &Subscriber) {
+    soon("a subscription", async {
+        loop {
+            publisher.send(frames(&[b"volume", &u32::MAX.to_le_bytes()])).await.unwrap();
+            let received = tokio::time::timeout(Duration::from_millis(50), subscriber.recv());
+            if received.await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
+    let limits = Limits::default();
+    let publisher = Publisher::bind(ANY_PORT, server, &limits).await.unwrap();
+    let subscribe = async || {
+        Subscriber::connect(publisher.endpoint(), &["volume"], client, &limits).await.unwrap()
+    };
+    let (slow, fast) = (subscribe().await, subscribe().await);
+    listens(&publisher, &slow).await;
+    listens(&publisher, &fast).await;
+    let before = resident_mib();
+
+    // 1.5 GB in all; the slow one reads nothing of it.
+    let payload = bytes::Bytes::from(vec![7_u8; 1 << 20]);
+    let publish = async {
+        let mut longest = Duration::ZERO;
+        for index in 0..MESSAGES {
+            let mut message = frames(&[b"volume", &index.to_le_bytes()]);
+            message.push(bytes::Bytes::copy_from_slice(&payload));
+            let start = Instant::now();
+            publisher.send(message).await.unwrap();
+            longest = longest.max(start.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        longest
+    };
+    let listen = async {
+        let (mut got, mut last) = (0, 0);
+        while last != MESSAGES - 1 {
+            let received = fast.recv().await.unwrap();
+            if number(&received) != u32::MAX {
+                got += 1;
+                last = number(&received);
+            }
+        }
+        got
+    };
+    let (longest, got) =
+        tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(publish, listen) })
+            .await
+            .expect("the fast subscriber hears the last message");
+    let grown = resident_mib() - before;
+    println!("longest send {longest:?}, fast one got {got} of {MESSAGES}, memory +{grown:.0} MiB");
+    assert!(longest < Duration::from_millis(500), "a send took {longest:?}");
+    assert!(grown < 250.0, "memory grew by {grown:.0} MiB");
+    assert_eq!(got, MESSAGES, "the fast one misses nothing");
+
+    // The slow one wakes up. It has lost messages, in one stretch or more, and hears the newest;
+    // if it was silent for so long that it was disconnected, it has to come back first.
+    let mut heard = Vec::new();
+    soon("news for the slow one", async {
+        for index in MESSAGES.. {
+            publisher.send(frames(&[b"volume", &index.to_le_bytes()])).await.unwrap();
+            let received = tokio::time::timeout(Duration::from_millis(50), async {
+                loop {
+                    let received = slow.recv().await.unwrap();
+                    heard.push(number(&received));
+                    if number(&received) == index {
+                        return;
+                    }
+                }
+            });
+            if received.await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+    heard.retain(|&number| number != u32::MAX);
+    println!("the slow one got {} of {MESSAGES} and what came after", heard.len());
+    assert!(heard.is_sorted(), "{heard:?}");
+    assert!(heard.len() < MESSAGES as usize / 2, "it lost most");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_subscriber_stalls_nobody() {
+    let _alone = ALONE.lock().await;
+    slow_beside_fast(&ServerSecurity::LoopbackOnly, &ClientSecurity::None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_subscriber_stalls_nobody_behind_curve_either() {
+    let _alone = ALONE.lock().await;
+    let (server, client) = (KeyPair::generate(), KeyPair::generate());
+    let public = server.public();
+    slow_beside_fast(
+        &ServerSecurity::Curve { keys: server, allowed: vec![client.public()] },
+        &ClientSecurity::Curve { keys: client, server: public },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_small_messages_is_not_cut() {
+    let _alone = ALONE.lock().await;
+    let limits = Limits::default();
+    let publisher =
+        Publisher::bind(ANY_PORT, &ServerSecurity::LoopbackOnly, &limits).await.unwrap();
+    let subscriber =
+        Subscriber::connect(publisher.endpoint(), &[""], &ClientSecurity::None, &limits)
+            .await
+            .unwrap();
+    listens(&publisher, &subscriber).await;
+    let publish = async {
+        for index in 0_u32..2000 {
+            publisher.send(frames(&[b"status", &index.to_le_bytes()])).await.unwrap();
+        }
+    };
+    let listen = async {
+        let mut got = 0;
+        loop {
+            let index = number(&subscriber.recv().await.unwrap());
+            got += u32::from(index != u32::MAX);
+            if index == 1999 {
+                return got;
+            }
+        }
+    };
+    let (got, ()) = soon("the last message", async { tokio::join!(listen, publish) }).await;
+    println!("{got} of 2000");
+    assert_eq!(got, 2000);
+}
