@@ -1,1 +1,19 @@
-//! Stub.
+//! From a window of normalised BOLD to what a model reads out of it.
+//!
+//! A model is a folder: `manifest.toml` says what the model was trained on and what it takes
+//! and gives; ONNX files hold the networks. [`decoder::Decoder::open`] reads the manifest,
+//! checks every file's SHA-256, loads ONNX Runtime's library, compares the networks with the
+//! manifest and runs each once, so that whatever does not fit is refused before the scan.
+//!
+//! Only [`session`] names the `ort` crate.
+
+pub mod decoder;
+pub mod error;
+pub mod linear;
+pub mod manifest;
+pub mod runtime;
+pub mod session;
+pub mod statistics;
+
+#[cfg(test)]
+mod fixtures;

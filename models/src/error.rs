@@ -1,0 +1,125 @@
+//! Why a model cannot be opened, or cannot decode one window.
+
+use std::path::PathBuf;
+
+use crate::{manifest::ManifestError, runtime::RuntimeError};
+
+/// Why a model cannot be opened or run. [`ModelError::costs_one_window`] tells the two apart.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The manifest, or a file it names, is not what it should be.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// ONNX Runtime's library cannot be used.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// ONNX Runtime does not take the network.
+    #[error("{path}: ONNX Runtime cannot load this network: {reason}")]
+    Load {
+        /// Which file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        reason: String,
+    },
+    /// The network is not the one that the manifest describes.
+    #[error("{path}: the network's {what} is {found}, its manifest says {expected}")]
+    Contract {
+        /// Which file.
+        path: PathBuf,
+        /// Which side of the network.
+        what: &'static str,
+        /// What the ONNX file declares.
+        found: String,
+        /// What the manifest declares.
+        expected: String,
+    },
+    /// The manifest describes something that its family is not.
+    #[error("{path}: `{key}` is {found}, a `{family}` model has {expected}")]
+    Family {
+        /// The manifest.
+        path: PathBuf,
+        /// Which family.
+        family: &'static str,
+        /// Which key.
+        key: &'static str,
+        /// What the manifest says.
+        found: String,
+        /// What the family asks for.
+        expected: String,
+    },
+    /// `device = "cuda"` and there is no CUDA.
+    #[error(
+        "{path}: `cuda` was asked for and cannot be used: {reason}; `auto` would run on the CPU"
+    )]
+    NoCuda {
+        /// Which network.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// The window has another shape than the model takes.
+    #[error("the window is {found:?} (volumes, voxels), the model takes {expected:?}")]
+    Window {
+        /// Volumes and voxels of the window.
+        found: [usize; 2],
+        /// Volumes and voxels the model takes.
+        expected: [usize; 2],
+    },
+    /// Inference failed.
+    #[error("inference failed: {0}")]
+    Run(String),
+    /// The network's output has another shape than it declares.
+    #[error("output `{name}` came out as {found:?}, expected {expected:?}")]
+    OutputShape {
+        /// Which output.
+        name: String,
+        /// Its shape this time.
+        found: Vec<i64>,
+        /// Its shape in the manifest.
+        expected: Vec<usize>,
+    },
+    /// The network gave NaN or infinity.
+    #[error(
+        "output `{name}` holds {found} at position {position}, expected finite numbers; \
+         {n_not_finite_in} of the window's values are not finite"
+    )]
+    NotFinite {
+        /// Which output.
+        name: String,
+        /// Where.
+        position: usize,
+        /// NaN or an infinity.
+        found: f32,
+        /// How many values of the input were already not finite.
+        n_not_finite_in: usize,
+    },
+    /// What should be probabilities is not.
+    #[error("probabilities are 0 to 1 and sum to 1, found a sum of {sum} and a lowest of {lowest}")]
+    NotProbabilities {
+        /// Their sum.
+        sum: f32,
+        /// The lowest.
+        lowest: f32,
+    },
+}
+
+impl ModelError {
+    /// Whether the error costs only the window it came with: the next may succeed. Otherwise
+    /// the model does not open.
+    #[must_use]
+    pub fn costs_one_window(&self) -> bool {
+        match self {
+            Self::Manifest(_)
+            | Self::Runtime(_)
+            | Self::Load { .. }
+            | Self::Contract { .. }
+            | Self::Family { .. }
+            | Self::NoCuda { .. } => false,
+            Self::Window { .. }
+            | Self::Run(_)
+            | Self::OutputShape { .. }
+            | Self::NotFinite { .. }
+            | Self::NotProbabilities { .. } => true,
+        }
+    }
+}

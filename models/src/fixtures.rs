@@ -1,0 +1,38 @@
+//! The models in `tests/data/models`, and copies of them with something changed.
+
+use std::path::PathBuf;
+
+use corticast_bold::{
+    time::TrIndex,
+    volume::{MadeFrom, ShiftInterpolation, Window},
+};
+use ndarray::Array2;
+use tempfile::TempDir;
+
+/// The folder of a model in `tests/data/models`.
+pub fn model(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/models").join(name)
+}
+
+/// A copy of `linear-3x4` with `from` replaced by `to` in its manifest.
+pub fn edited(from: &str, to: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let original = model("linear-3x4");
+    std::fs::copy(original.join("decoder.onnx"), folder.path().join("decoder.onnx")).unwrap();
+    let text = std::fs::read_to_string(original.join("manifest.toml")).unwrap();
+    assert!(text.contains(from), "{from:?} is not in the manifest");
+    std::fs::write(folder.path().join("manifest.toml"), text.replacen(from, to, 1)).unwrap();
+    folder
+}
+
+/// A window of one volume.
+pub fn window(bold: &[f32]) -> Window {
+    Window {
+        tr: TrIndex(0),
+        acquisition_time_s: 0.0,
+        stimulus_time_s: 0.0,
+        bold: Array2::from_shape_vec((1, bold.len()), bold.to_vec()).unwrap(),
+        made_from: MadeFrom::Measured,
+        interpolation: ShiftInterpolation::Nearest,
+    }
+}
