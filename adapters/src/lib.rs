@@ -2,8 +2,14 @@
 //!
 //! One adapter knows one way in which volumes are delivered ([`adapter::ScannerAdapter`]) and
 //! nothing about what happens to them afterwards. Patient identifiers end here.
+//!
+//! [`publish`] sends what an adapter gives to the daemon until all of it is acknowledged.
 
 pub mod adapter;
+pub mod dicom;
 pub mod events;
 pub mod labels;
 pub mod nifti;
+pub mod pace;
+pub mod publish;
+pub mod spill;

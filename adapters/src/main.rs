@@ -1,0 +1,210 @@
+//! `corticast-adapter`: takes volumes from a scanner, or from what stands in for one, to the
+//! daemon.
+//!
+//! Exit codes: 0 everything is acknowledged, 1 failed or refused, 2 bad arguments, 3 the runs
+//! are over but volumes were lost.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use corticast_adapter::{
+    adapter::ScannerAdapter,
+    dicom::{DicomAdapter, DicomOptions},
+    nifti::{NiftiAdapter, NiftiOptions},
+    pace::Pace,
+    publish::{PublishOptions, publish},
+};
+use corticast_wire::socket::ClientSecurity;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{signal, sync::watch};
+
+const EXAMPLES: &str = "\
+Examples:
+  A recorded run, in real time, then ten times faster, then as fast as acknowledged:
+    corticast-adapter nifti run-01/bold.nii.gz --events run-01/events.tsv
+    corticast-adapter nifti run-01/bold.nii.gz --speed 10
+    corticast-adapter nifti run-01/bold.nii.gz run-02/bold.nii.gz --speed 0
+  A Siemens scanner that exports mosaics into a folder:
+    corticast-adapter dicom /mnt/export --sub 01 --task movie
+  To a daemon on another machine:
+    corticast-adapter dicom /mnt/export --connect tcp://10.0.0.2:5560 \\
+        --key adapter.key --server-key daemon.pub
+
+Exit codes: 0 everything acknowledged, 1 failed or refused, 2 bad arguments,
+3 the runs are over but volumes were lost.";
+
+/// Takes volumes from a scanner to the Corticast daemon
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    source: Source,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Source {
+    /// NIfTI-1 files: 4-D, or folders of 3-D volumes
+    Nifti(NiftiOptions),
+    /// A folder into which a Siemens scanner exports mosaics
+    Dicom(DicomOptions),
+}
+
+/// Where volumes go. The same for every source.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct Output {
+    /// Endpoint of the daemon [default: tcp://127.0.0.1:5560]
+    #[arg(long, global = true, value_name = "ENDPOINT", env = "CORTICAST_CONNECT")]
+    connect: Option<String>,
+    /// 1 is real time, 10 ten times faster, 0 as fast as acknowledged; a watched folder keeps
+    /// its own time
+    #[arg(long, global = true, value_name = "FACTOR", default_value = "1", value_parser = pace)]
+    speed: Pace,
+    /// Take what is there, in order of acquisition, duplicates dropped, and end
+    #[arg(long, global = true)]
+    once: bool,
+    /// Our key file, for a daemon on another machine
+    #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
+    key: Option<PathBuf>,
+    /// The daemon's public key file
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    server_key: Option<PathBuf>,
+    /// Unacknowledged volumes kept in memory; further ones go to disk
+    #[arg(long, global = true, value_name = "VOLUMES", default_value = "64",
+        value_parser = clap::value_parser!(u16).range(1..=4096))]
+    window: u16,
+    /// Disk space for volumes that wait for the daemon
+    #[arg(long, global = true, value_name = "GB", default_value = "4",
+        value_parser = clap::value_parser!(u16).range(0..=1000))]
+    spill_max_gb: u16,
+    /// How long a finished run waits for a daemon that does not answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    patience_s: u32,
+    /// Write the log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+fn pace(text: &str) -> Result<Pace, String> {
+    Pace::from_speed(text.parse().map_err(|_| "expected a number".to_owned())?)
+}
+
+fn main() -> ExitCode {
+    let Cli { source, output } = Cli::parse();
+    log_to_stderr(output.log_json);
+    match run(source, output) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
+    let watched = matches!(source, Source::Dicom(_)) && !output.once;
+    let adapter = open(source, &output)?;
+    let pace = if watched { Pace::Scanner } else { output.speed };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(send(adapter, &output, pace));
+    // The adapter's thread may wait for a scanner that says nothing; nobody waits for it.
+    runtime.shutdown_timeout(Duration::from_millis(600));
+    code
+}
+
+fn open(source: Source, output: &Output) -> anyhow::Result<Box<dyn ScannerAdapter>> {
+    Ok(match source {
+        Source::Nifti(options) => Box::new(NiftiAdapter::open(options)?),
+        Source::Dicom(options) => {
+            Box::new(DicomAdapter::open(DicomOptions { once: output.once, ..options })?)
+        }
+    })
+}
+
+async fn send(
+    adapter: Box<dyn ScannerAdapter>,
+    output: &Output,
+    pace: Pace,
+) -> anyhow::Result<ExitCode> {
+    let security = match (&output.key, &output.server_key) {
+        (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,
+        _ => ClientSecurity::None,
+    };
+    let defaults = PublishOptions::default();
+    let options = PublishOptions {
+        endpoint: output.connect.clone().unwrap_or(defaults.endpoint),
+        security,
+        limits: defaults.limits,
+        pace,
+        skip_known: pace != Pace::Scanner,
+        window: output.window.into(),
+        spill_max_bytes: u64::from(output.spill_max_gb) << 30,
+        patience: Duration::from_secs(output.patience_s.into()),
+        progress: progress_bar(),
+    };
+    let progress = options.progress.clone();
+    let report = publish(adapter, options, stop_on_signals()?).await;
+    progress.finish_and_clear();
+    let report = report?;
+    tracing::info!(
+        runs = report.n_runs,
+        acked = report.n_acked,
+        skipped = report.n_skipped,
+        resent = report.n_resent,
+        "done"
+    );
+    if report.is_complete() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::error!(
+        "{} volumes were lost and {} were never acknowledged",
+        report.n_lost,
+        report.n_unacked
+    );
+    Ok(ExitCode::from(3))
+}
+
+/// Becomes true with the first SIGINT or SIGTERM; the second ends the process.
+fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())
+        .context("cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.send_replace(true) {
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(stopped)
+}
+
+/// Drawn on stderr; not at all when that is no terminal.
+fn progress_bar() -> ProgressBar {
+    let template = "{msg} {wide_bar} {pos}/{len} volumes acknowledged, {elapsed}";
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    ProgressBar::new(0).with_style(style)
+}
+
+fn log_to_stderr(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+}
