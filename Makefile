@@ -1,0 +1,65 @@
+# What people type and what CI runs; `make` alone lists it. Everything fetched lands in
+# git-ignored folders here: .runtime (ONNX Runtime), .venv (Python), target (Rust).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench runtime haxby train-demo deps binaries clean
+
+CARGO ?= cargo
+PYTHON := .venv/bin/python
+# Absolute, because cargo runs every test in the folder of its own crate.
+export CORTICAST_ONNXRUNTIME ?= $(CURDIR)/.runtime/libonnxruntime.so
+export CORTICAST_PYTHON ?= $(CURDIR)/$(PYTHON)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: runtime binaries ## synthetic scanner, daemon and the shipped model; DEMO_SECONDS=20 shortens it
+	./target/release/corticast demo --seconds $${DEMO_SECONDS:-60}
+
+test: runtime binaries .venv/dev.stamp ## every test, Rust and Python
+	$(CARGO) test --release --workspace --locked
+	cd training && $(CORTICAST_PYTHON) -m pytest
+
+check: .venv/dev.stamp ## formatting, lints, docs and types
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --workspace --locked
+	cd training && $(CORTICAST_PYTHON) -m ruff check --config pyproject.toml . ../scripts
+	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts
+	cd training && $(CORTICAST_PYTHON) -m mypy
+
+bench: runtime binaries .venv/dev.stamp ## the figures of docs/benchmarks.md
+	$(CARGO) bench --workspace --locked
+
+runtime: ## ONNX Runtime into .runtime; GPU=1 takes the CUDA one (about 1.8 GB)
+	scripts/fetch_runtime.sh
+
+haxby: runtime binaries .venv/linear.stamp ## prepare, train, replay a real run: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
+	$(PYTHON) scripts/haxby.py
+
+train-demo: runtime binaries .venv/linear.stamp ## make models/demo again
+	scripts/demo_model.sh
+
+deps: ## Debian packages of optional tests: prometheus has promtool
+	@if command -v promtool >/dev/null; then echo "promtool is there"; else \
+	    if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	    $$sudo apt-get update -qq; \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
+	fi
+
+binaries:
+	$(CARGO) build --release --locked -p corticast -p corticast-adapter
+
+.venv/linear.stamp: training/requirements-linear.txt training/pyproject.toml scripts/venv.sh
+	scripts/venv.sh linear .venv
+	touch $@
+
+# The development versions are the linear ones and more, so its stamp serves both.
+.venv/dev.stamp: training/requirements-dev.txt training/pyproject.toml scripts/venv.sh
+	scripts/venv.sh dev .venv
+	touch .venv/linear.stamp $@
+
+clean: ## remove everything that was built or fetched
+	rm -rf target .runtime .venv demo-out haxby-out

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes the Python environment of the tests: `scripts/venv.sh linear|dev FOLDER`.
+#
+# Debian splits `venv` out of python3; where it is missing, pip fetches `virtualenv` into a
+# folder of its own. Versions and hashes are pinned in training/requirements-*.txt.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=$1 folder=$2
+requirements=training/requirements-$what.txt
+
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "error: found $(python3 --version), expected Python 3.11 or newer" >&2
+    exit 1
+}
+if [ ! -x "$folder/bin/python" ] || ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$folder"
+    if ! python3 -m venv "$folder" 2>/dev/null; then
+        rm -rf "$folder"
+        helper=$(mktemp -d)
+        trap 'rm -rf "$helper"' EXIT
+        python3 -m pip install --quiet --disable-pip-version-check --target "$helper" \
+            --require-hashes --requirement scripts/requirements-virtualenv.txt
+        PYTHONPATH=$helper python3 -m virtualenv --quiet "$folder"
+    fi
+fi
+
+echo "installing $requirements into $folder"
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+    --requirement "$requirements"
+# Without isolation: setuptools is pinned above and nothing else is fetched for the build.
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    --no-build-isolation --editable training

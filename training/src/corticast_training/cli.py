@@ -1,0 +1,40 @@
+"""`corticast-train`: one subcommand a module of `commands/`.
+
+A command module has `HELP`, `add_arguments(parser)` and `run(args)`. It is imported only
+when it is called, so that training a linear decoder never needs what a network needs.
+Exit codes: 0 fine, 1 failed, 2 bad arguments.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from corticast_training.errors import TrainingError
+
+COMMANDS = {
+    "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="corticast-train", description=__doc__.splitlines()[0])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name in argv[:1]:
+            importlib.import_module(f"corticast_training.commands.{name}").add_arguments(subparser)
+    args = parser.parse_args(argv)
+    command = importlib.import_module(f"corticast_training.commands.{args.command}")
+    try:
+        command.run(args)
+    except (TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""`corticast-train linear`: prepared runs in, a linear decoder and its manifest out."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from corticast_training import __version__
+from corticast_training.data.prepared import PreparedData, read_prepared
+from corticast_training.errors import TrainingError
+from corticast_training.evaluate.decoding import Accuracy, accuracy, table
+from corticast_training.export import (
+    INPUT,
+    OUTPUT,
+    check_in_runtime,
+    linear_metadata,
+    linear_onnx,
+)
+from corticast_training.labels.dataset import LabelledWindows, folds_of, label_windows
+from corticast_training.model.linear import METHODS, Fit, fit_linear
+from corticast_training.model_folder import (
+    FORMAT,
+    date,
+    refuse_existing,
+    sha256,
+    versions,
+    write_model,
+)
+
+NETWORK = "decoder.onnx"
+STATISTICS = "normalise.safetensors"
+# What the daemon reads beside `mode` and `warm_up_volumes`; it refuses what does not apply.
+NORMALISE_KEYS = {"baseline": ("baseline_volumes",), "frozen": ("frozen_mean",)}
+# `discard_volumes` and `missing` are choices of the session, not of the model.
+SIGNAL_KEYS = ("repetition_time_s", "hrf_delay_s", "shift", "window_volumes")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the command."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="what `corticast prepare` wrote"
+    )
+    parser.add_argument(
+        "--target", required=True, metavar="COLUMN", help="column of events.tsv with the classes"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the new model"
+    )
+    parser.add_argument("--method", choices=METHODS, default="ridge")
+    parser.add_argument("--name", help="name of the model (default: name of MODEL_DIR)")
+    parser.add_argument("--subject", help="BIDS label (default: from the names of the runs)")
+    parser.add_argument(
+        "--delay-s", type=float, help="refuse data that were not prepared with this HRF delay"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing model")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains, reports and writes. Raises `TrainingError` with what is to be put right."""
+    refuse_existing(args.out, args.force)
+    data = read_prepared(args.data)
+    delay_s = data.signal["hrf_delay_s"]
+    if args.delay_s is not None and abs(args.delay_s - delay_s) > 1e-9:
+        raise TrainingError(
+            f"{args.data} was prepared with an HRF delay of {delay_s} s, expected {args.delay_s} s"
+        )
+    labelled = label_windows(data, args.target)
+    folds = folds_of(labelled)
+    fit = fit_linear(labelled, folds, args.method)
+    found = accuracy(fit.held_out, labelled.label, labelled.block)
+
+    print(f"cross-validated by {folds.by}, {len(folds.held_out)} folds:")
+    print(table(found, labelled.classes, labelled.label))
+    print(_chosen(fit))
+    if folds.optimistic:
+        print(
+            "warning: one run with one block a class; each block is in training and test, "
+            "so these figures are too good"
+        )
+
+    shape = data.window_shape
+    network = linear_onnx(fit.decoder, shape, linear_metadata(data.mask["hash"], labelled.classes))
+    checked = check_in_runtime(network, fit.decoder, shape)
+    files = {NETWORK: network}
+    if data.statistics is not None:
+        files[STATISTICS] = data.statistics.read_bytes()
+    manifest = {
+        "format": FORMAT,
+        "family": "linear",
+        "name": args.name or args.out.resolve().name,
+        "subject": args.subject or _subject(data),
+        "mask": {key: data.mask[key] for key in ("hash", "n_voxel", "matrix", "affine")},
+        "signal": {key: data.signal[key] for key in SIGNAL_KEYS},
+        "normalise": _normalise(data, files),
+        "network": [
+            {
+                "role": "decoder",
+                "file": NETWORK,
+                "sha256": sha256(network),
+                "input": {"name": INPUT, "shape": [1, *shape]},
+                "output": {"name": OUTPUT, "shape": [1, len(labelled.classes)]},
+                "classes": labelled.classes,
+            }
+        ],
+        "provenance": _provenance(data, labelled, fit, found),
+    }
+    write_model(args.out, manifest, files, force=args.force)
+    how = "checked in ONNX Runtime" if checked else "not run: ONNX Runtime is not installed here"
+    print(f"wrote {args.out} ({how})")
+
+
+def _chosen(fit: Fit) -> str:
+    text = f"regularisation: {'alpha' if fit.method == 'ridge' else 'C'} = {fit.regularisation:g}"
+    if fit.method == "ridge":
+        text += f", temperature = {fit.temperature:.3g}"
+    if fit.at_edge:
+        text += "\nwarning: this is the edge of what was tried, the best may lie beyond"
+    return text
+
+
+def _subject(data: PreparedData) -> str:
+    found = {match[1] for run in data.runs if (match := re.search(r"sub-([0-9A-Za-z]+)", run.run))}
+    if len(found) != 1:
+        names = ", ".join(run.run for run in data.runs)
+        raise TrainingError(
+            f"found {len(found)} subjects in the names of the runs ({names}), expected one: "
+            "name it with --subject"
+        )
+    return found.pop()
+
+
+def _normalise(data: PreparedData, files: dict[str, bytes]) -> dict[str, Any]:
+    mode = data.normalise["mode"]
+    keys = ["mode", "warm_up_volumes", *NORMALISE_KEYS.get(mode, ())]
+    section = {key: data.normalise[key] for key in keys if key in data.normalise}
+    if mode == "frozen":
+        if STATISTICS not in files:
+            raise TrainingError("[normalise] is frozen without `statistics`, expected their file")
+        section |= {"statistics": STATISTICS, "statistics_sha256": sha256(files[STATISTICS])}
+    return section
+
+
+def _provenance(
+    data: PreparedData, labelled: LabelledWindows, fit: Fit, found: Accuracy
+) -> dict[str, Any]:
+    section = {
+        "tool": "corticast-train linear",
+        "version": __version__,
+        "date": date(),
+        "method": fit.method,
+        "regularisation": fit.regularisation,
+        "n_windows": len(labelled.label),
+        "runs": [run.run for run in data.runs],
+        "data_sha256": data.sha256,
+        "cv_per_tr": round(found.per_tr, 4),
+        "cv_per_block": round(found.per_block, 4),
+        "libraries": versions(("numpy", "scikit-learn", "onnx")),
+    }
+    if fit.method == "ridge":
+        section["temperature"] = fit.temperature
+    return section

@@ -1,0 +1,1 @@
+"""Reading what `corticast prepare` wrote."""

@@ -1,0 +1,80 @@
+"""A model folder: `manifest.toml` and the files it names, written as a whole or not at all.
+
+Everything is written beside the target and renamed into place last. A folder that is half a
+model would be found by the daemon in front of a participant.
+"""
+
+import datetime
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from corticast_training.errors import TrainingError
+
+FORMAT = 1
+MANIFEST = "manifest.toml"
+
+
+def refuse_existing(folder: Path, force: bool) -> None:
+    """Raises `TrainingError` if there is something that may not be replaced.
+
+    Commands call it before they work for minutes; `write_model` calls it again.
+    """
+    if not folder.exists():
+        return
+    if not force:
+        raise TrainingError(f"{folder}: exists, expected a new folder (--force replaces a model)")
+    # --force replaces a model, never a folder that happens to have the name.
+    if not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise TrainingError(f"{folder}: --force replaces a model, but no {MANIFEST} is in it")
+
+
+def write_model(
+    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, force: bool
+) -> None:
+    """Writes `manifest.toml` and `files` (name → content) as `folder`."""
+    refuse_existing(folder, force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        # mkdtemp is for secrets; a model is for whoever runs the daemon.
+        written = aside / "new"
+        written.mkdir()
+        for name, content in files.items():
+            (written / name).write_bytes(content)
+        (written / MANIFEST).write_text(tomli_w.dumps(dict(manifest)), encoding="utf-8")
+        if folder.exists():
+            folder.rename(aside / "old")
+        written.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sha256(content: bytes) -> str:
+    """Lower-case hexadecimal SHA-256, as in the manifest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def date() -> str:
+    """Now in UTC, or `SOURCE_DATE_EPOCH`, so that a build can be repeated to the byte."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        now = datetime.datetime.now(datetime.UTC)
+    else:
+        try:
+            now = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
+        except (ValueError, OverflowError) as error:
+            raise TrainingError(f"SOURCE_DATE_EPOCH is {epoch!r}, expected seconds") from error
+    return now.isoformat(timespec="seconds")
+
+
+def versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Versions of the libraries that decide what the numbers are."""
+    return {name: metadata.version(name) for name in libraries}
