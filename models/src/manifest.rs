@@ -16,6 +16,7 @@ use std::{
 };
 
 use corticast_bold::{
+    normalise::{FrozenMean, Mode, Statistics},
     run::RunEntities,
     space::{MAX_VOLUME_VOXELS, VoxelSpace},
     time::RepetitionTime,
@@ -24,7 +25,6 @@ use corticast_bold::{
 use serde::{Deserialize, Serialize};
 
 use self::written::{MaskWritten, SignalWritten, Versioned, Written};
-use crate::statistics::Statistics;
 
 /// Name of the manifest in a model's folder.
 pub const FILE_NAME: &str = "manifest.toml";
@@ -162,44 +162,18 @@ pub struct SignalFacts {
     pub window_volumes: NonZeroUsize,
 }
 
-/// How voxels were brought to z-scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NormaliseMode {
-    /// Not at all.
-    None,
-    /// Over the volumes since the run's start.
-    Growing,
-    /// Over the first volumes of the run.
-    Baseline,
-    /// Over the session's runs so far.
-    Session,
-    /// By statistics that come with the model.
-    Frozen,
-}
-
-/// Where the mean comes from when the standard deviation is frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FrozenMean {
-    /// Over the volumes since the run's start.
-    Growing,
-    /// From the model, like the standard deviation.
-    Manifest,
-}
-
 /// Normalisation a model was trained with.
 #[derive(Clone, Debug)]
 pub struct NormaliseFacts {
     /// How.
-    pub mode: NormaliseMode,
+    pub mode: Mode,
     /// Volumes before the first result, where the manifest says so.
     pub warm_up_volumes: Option<u32>,
-    /// Volumes of the baseline; there exactly with [`NormaliseMode::Baseline`].
+    /// Volumes of the baseline; there exactly with [`Mode::Baseline`].
     pub baseline_volumes: Option<NonZeroU32>,
-    /// Where the mean comes from; there exactly with [`NormaliseMode::Frozen`].
+    /// Where the mean comes from; there exactly with [`Mode::Frozen`].
     pub frozen_mean: Option<FrozenMean>,
-    /// Mean and standard deviation; there exactly with [`NormaliseMode::Frozen`].
+    /// Mean and standard deviation; there exactly with [`Mode::Frozen`].
     pub statistics: Option<Statistics>,
 }
 
@@ -337,6 +311,7 @@ fn parse<'de, T: Deserialize<'de>>(path: &Path, text: &'de str) -> Result<T, Man
 mod tests {
     use super::*;
     use crate::fixtures::{edited, model};
+    use corticast_bold::spatial_mask::SpatialMask;
     use proptest::prelude::*;
     use sha2::{Digest, Sha256};
 
@@ -354,10 +329,19 @@ mod tests {
             manifest.signal.repetition_time.agrees_with(RepetitionTime::from_secs(0.1).unwrap())
         );
         assert_eq!(manifest.signal.shift, ShiftInterpolation::Nearest);
-        assert_eq!(manifest.normalise.mode, NormaliseMode::None);
+        assert_eq!(manifest.normalise.mode, Mode::None);
         assert_eq!(manifest.networks[0].classes, ["first", "second"]);
         assert_eq!(manifest.networks[0].output.shape, [1, 2]);
         assert!(manifest.provenance.contains_key("made_by"));
+    }
+
+    /// The manifests' hashes were made in Python, from the specification.
+    #[test]
+    fn a_masks_hash_is_the_one_that_another_implementation_gives() {
+        for name in ["linear-3x4", "noop-64x64x32"] {
+            let mask = Manifest::read(&model(name)).unwrap().mask;
+            assert_eq!(SpatialMask::whole(mask.space).hash(), mask.hash, "{name}");
+        }
     }
 
     #[test]
