@@ -1,0 +1,248 @@
+//! libzmq, by way of pyzmq, as the other side: what Python, MATLAB, Julia and C++ clients use.
+//!
+//! Needs an interpreter with pyzmq, msgpack and numpy: the one named by `CORTICAST_PYTHON`, else
+//! `python3` if it has them. Without one these tests say that they did not run.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use corticast_bold::run::RunHeader;
+use corticast_wire::{
+    keys::KeyPair,
+    message::{
+        Ack, DaemonPing, Durability, Encoding, FromAdapter, MessageError, PROTOCOL, Ready,
+        RefusalCode, Refused, ToAdapter, encode,
+    },
+    socket::{ClientSecurity, Dealer, Limits, Publisher, Router, ServerSecurity, Subscriber},
+};
+use support::{ANY_PORT, frames, local_router, soon};
+use tokio::{io::AsyncBufReadExt as _, process::Command};
+
+/// The interpreter. When it is named and cannot be used, that is a failure.
+fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("CORTICAST_PYTHON").map(PathBuf::from);
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let usable = std::process::Command::new(&python)
+        .args(["-c", "import zmq, msgpack, numpy"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if usable {
+        return Some(python);
+    }
+    assert!(named.is_none(), "{} lacks pyzmq, msgpack or numpy", python.display());
+    eprintln!("NOT RUN: no Python with pyzmq, msgpack and numpy; set CORTICAST_PYTHON");
+    None
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name)
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples").join(name)
+}
+
+fn command(python: &Path, script: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python);
+    command.arg(script).args(arguments).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the script failed: {error}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// What a daemon answers, as far as an adapter can tell. Returns when told that the run is over.
+async fn answer_as_a_daemon(router: &Router) -> (Vec<f32>, Option<u32>) {
+    let mut run: Option<RunHeader> = None;
+    let mut first_voxels = Vec::new();
+    loop {
+        let (peer, received) = router.recv().await.unwrap();
+        let (message, encoding) = FromAdapter::parse(&received).unwrap();
+        let mut ended = None;
+        let answer = match message {
+            FromAdapter::Run { header, .. } => {
+                let name = header.run_id();
+                run = Some(header);
+                ToAdapter::Ready(Ready {
+                    protocol: PROTOCOL,
+                    run: name,
+                    durability: Durability::Flush,
+                    next_index: 0,
+                    instance: "test".into(),
+                })
+            }
+            FromAdapter::Volume(volume) => {
+                let header = run.as_ref().expect("a run before its volumes");
+                let (run, index) = (volume.header.run.clone(), volume.header.index.0);
+                match volume.check(&header.space) {
+                    Ok(()) => {
+                        assert_eq!(run, header.run_id());
+                        first_voxels.push(volume.to_volume(header).unwrap().voxels[[1, 0, 0]]);
+                        ToAdapter::Ack(Ack { run, index: Some(index) })
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, MessageError::Checksum { .. }), "{error}");
+                        ToAdapter::Refused(Refused {
+                            run: Some(run),
+                            index: Some(index),
+                            code: RefusalCode::Damaged,
+                            reason: error.to_string(),
+                        })
+                    }
+                }
+            }
+            FromAdapter::End(end) => {
+                ended = Some(end.n_sent);
+                ToAdapter::Ack(Ack { run: end.run, index: None })
+            }
+            FromAdapter::Ping => ToAdapter::Ping(DaemonPing { instance: "test".into() }),
+            FromAdapter::Mark(_) => continue,
+        };
+        router.send(&peer, answer.to_frames(encoding)).await.unwrap();
+        if let Some(n_sent) = ended {
+            return (first_voxels, n_sent);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_adapter_in_the_docs_sends_a_run() {
+    let Some(python) = python() else { return };
+    let router = local_router(&Limits::default()).await;
+    let mut command = command(&python, &example("adapter.py"), &[router.endpoint(), "6", "0.01"]);
+    let (output, (voxels, n_sent)) =
+        soon("a run", async { tokio::join!(command.output(), answer_as_a_daemon(&router)) }).await;
+    text(&output.unwrap());
+    assert_eq!((voxels.len(), n_sent), (6, Some(6)));
+    assert!(voxels.iter().all(|value| (0.0..4000.0).contains(value)), "{voxels:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_in_the_docs_prints_concepts() {
+    let Some(python) = python() else { return };
+    let security = ServerSecurity::LoopbackOnly;
+    let publisher = Publisher::bind(ANY_PORT, &security, &Limits::default()).await.unwrap();
+    let mut child =
+        command(&python, &example("client.py"), &[publisher.endpoint()]).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let publish = async {
+        for sequence in 0_u64.. {
+            let header = serde_json::json!({
+                "run": "sub-01", "index": 7, "stimulus_time_s": 12.5, "sequence": 3 * sequence,
+                "published_ns": 1, "concepts": {"house": 0.1, "face": 0.75, "cat": 0.05, "x": 0.0},
+            });
+            let header = encode(&header, Encoding::MessagePack);
+            publisher.send(vec![Bytes::from_static(b"concepts"), header]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let listen = async { [lines.next_line().await, lines.next_line().await] };
+    let [first, second] = tokio::select! {
+        () = publish => unreachable!("it never ends"),
+        lines = soon("two lines", listen) => lines.map(|line| line.unwrap().unwrap()),
+    };
+    assert_eq!(first, "sub-01    12.50 s  face 0.75  house 0.10  cat 0.05");
+    assert_eq!(second, "lost 2 results: this program is too slow");
+    child.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_speaks_messagepack_and_json_over_tcp_and_ipc() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ipc = format!("ipc://{}", folder.path().join("socket").display());
+    for endpoint in [ANY_PORT, &ipc] {
+        let security = ServerSecurity::LoopbackOnly;
+        let router = Router::bind(endpoint, &security, &Limits::default()).await.unwrap();
+        let mut command = command(&python, &script("messagepack_dealer.py"), &[router.endpoint()]);
+        let (output, (voxels, n_sent)) =
+            soon("a run", async { tokio::join!(command.output(), answer_as_a_daemon(&router)) })
+                .await;
+        assert_eq!(text(&output.unwrap()), "done");
+        // F order: voxel [1, 0, 0] is the second, bytes 2 and 3, scaled by 2 and shifted by -1.
+        let expected = f32::from(u16::from_le_bytes([2, 3])) * 2.0 - 1.0;
+        assert_eq!(voxels, [expected; 5]);
+        assert_eq!(n_sent, Some(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_talk_to_python_when_python_is_bound() {
+    let Some(python) = python() else { return };
+    let mut child = command(&python, &script("bound.py"), &["20"]).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let ports = soon("ports", lines.next_line()).await.unwrap().unwrap();
+    let (router, publisher) = ports.split_once(' ').unwrap();
+    let local = |port: &str| format!("tcp://127.0.0.1:{port}");
+    let limits = Limits::default();
+
+    let dealer = Dealer::connect(&local(router), &ClientSecurity::None, &limits).await.unwrap();
+    let large = vec![7_u8; 1_500_000];
+    for part in [&b"small"[..], b"", &large] {
+        dealer.send(frames(&[b"vol", part])).await.unwrap();
+        let echo = soon("an echo", dealer.recv()).await.unwrap();
+        assert_eq!(echo, frames(&[b"vol", part]));
+    }
+    let security = ClientSecurity::None;
+    let subscriber =
+        Subscriber::connect(&local(publisher), &["concepts"], &security, &limits).await.unwrap();
+    // Longer than our heartbeats, so that libzmq has to understand them.
+    let stop = tokio::time::Instant::now() + Duration::from_secs(4);
+    let mut heard = 0;
+    while tokio::time::Instant::now() < stop {
+        let message = soon("a message", subscriber.recv()).await.unwrap();
+        assert_eq!(message, frames(&[b"concepts", b"{}"]));
+        heard += 1;
+    }
+    assert!(heard > 40, "{heard} messages in 4 s, one every 20 ms was sent");
+    child.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_gets_in_with_a_key_on_the_list_and_not_without() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let make = |name: &str| KeyPair::generate().write_files(&path(name)).unwrap();
+    let ((server, server_public), (friend, friend_public), (stranger, _)) =
+        (make("server"), make("friend"), make("stranger"));
+    let security = ServerSecurity::from_files(&server, &[friend_public]).unwrap();
+    let router = Router::bind(ANY_PORT, &security, &Limits::default()).await.unwrap();
+    let client = |own: &Path, server: &Path| {
+        let arguments = [router.endpoint(), own.to_str().unwrap(), server.to_str().unwrap()];
+        command(&python, &script("curve_dealer.py"), &arguments)
+    };
+    let serve = async {
+        loop {
+            let (peer, received) = router.recv().await.unwrap();
+            assert_eq!(received, frames(&[b"hello"]));
+            router.send(&peer, frames(&[b"welcome"])).await.unwrap();
+        }
+    };
+    let ask = async {
+        let (mut allowed, mut unknown) =
+            (client(&friend, &server_public), client(&stranger, &server_public));
+        let (mut misled, mut keyless) =
+            (client(&friend, &friend), client(Path::new("none"), &server));
+        tokio::join!(allowed.output(), unknown.output(), misled.output(), keyless.output())
+    };
+    let (allowed, unknown, misled, keyless) = tokio::select! {
+        () = serve => unreachable!("it never ends"),
+        outputs = soon("four clients", ask) => outputs,
+    };
+    assert_eq!(text(&allowed.unwrap()), "welcome");
+    for refused in [unknown, misled, keyless] {
+        assert_eq!(text(&refused.unwrap()), "silence");
+    }
+}

@@ -1,0 +1,15 @@
+"""A client with CURVE keys out of our files; prints what it is answered, or `silence`."""
+import sys
+
+import zmq
+import zmq.auth
+
+endpoint, own, server = sys.argv[1:]
+dealer = zmq.Context().socket(zmq.DEALER)
+dealer.linger = 0
+if own != "none":
+    dealer.curve_publickey, dealer.curve_secretkey = zmq.auth.load_certificate(own)
+    dealer.curve_serverkey, _ = zmq.auth.load_certificate(server)
+dealer.connect(endpoint)
+dealer.send(b"hello")
+print(dealer.recv().decode() if dealer.poll(3000) else "silence")
