@@ -1,0 +1,219 @@
+//! Siemens' own header inside the DICOM header: the CSA image header, (0029,1010).
+//!
+//! ```text
+//! "SV10"  4 bytes  n_tag u32  u32 | tag, tag, …
+//! tag     name[64]  vm i32  vr[4]  type i32  n_item u32  i32 | item, item, …
+//! item    u32  length u32  u32  u32 | text of that length, padded to four bytes
+//! ```
+//!
+//! The layout was never published and every count in it is foreign: counts are capped and
+//! lengths are checked against the bytes at hand. Of some ninety tags three are read; the rest
+//! is stepped over, so nothing else can leave this file.
+
+use crate::dicom::elements::text;
+
+/// Most tags that are believed. Scanners write about ninety.
+const MAX_TAGS: u32 = 512;
+/// Most items of one tag that are believed: one per slice, and some padding.
+const MAX_ITEMS: u32 = 2048;
+
+/// What a mosaic needs from the CSA image header.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CsaImageHeader {
+    /// Slices in the mosaic.
+    pub n_slice: Option<f64>,
+    /// Direction from slice 0 to slice 1, in LPS axes.
+    pub slice_normal: Option<[f64; 3]>,
+    /// Start of each slice after the start of the volume, in ms.
+    pub slice_times_ms: Vec<f64>,
+}
+
+/// Why bytes are not a CSA header.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CsaError {
+    /// It begins with something else.
+    #[error("does not begin with `SV10`")]
+    NotSv10,
+    /// It ends inside a tag.
+    #[error("ends after {found} bytes, expected at least {expected}")]
+    Truncated {
+        /// Bytes that are there.
+        found: usize,
+        /// Bytes that the tags read so far ask for.
+        expected: usize,
+    },
+    /// It promises more than can be.
+    #[error("promises {found} {what}, expected at most {most}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u32,
+        /// How many are believed.
+        most: u32,
+    },
+}
+
+impl CsaImageHeader {
+    /// Reads the value of (0029,1010).
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes are no `SV10` header, end early, or promise absurd counts.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CsaError> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        if cursor.take(4).map_or(true, |magic| magic != b"SV10") {
+            return Err(CsaError::NotSv10);
+        }
+        cursor.take(4)?;
+        let n_tag = cursor.count("tags", MAX_TAGS)?;
+        cursor.take(4)?;
+
+        let mut header = Self::default();
+        for _ in 0..n_tag {
+            let name = cursor.take(64)?;
+            let name = &name[..name.iter().position(|&byte| byte == 0).unwrap_or(name.len())];
+            cursor.take(12)?;
+            let n_item = cursor.count("items", MAX_ITEMS)?;
+            cursor.take(4)?;
+            let wanted = matches!(
+                name,
+                b"NumberOfImagesInMosaic" | b"SliceNormalVector" | b"MosaicRefAcqTimes"
+            );
+            let mut numbers = Vec::new();
+            for _ in 0..n_item {
+                let value = cursor.item()?;
+                // Unused items are empty.
+                if wanted && let Some(number) = text(value).and_then(|text| text.parse().ok()) {
+                    numbers.push(number);
+                }
+            }
+            match name {
+                b"NumberOfImagesInMosaic" => header.n_slice = numbers.first().copied(),
+                b"SliceNormalVector" => header.slice_normal = numbers.try_into().ok(),
+                b"MosaicRefAcqTimes" => header.slice_times_ms = numbers,
+                _ => {}
+            }
+        }
+        Ok(header)
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], CsaError> {
+        let expected = self.at.saturating_add(length);
+        let found = self.bytes.len();
+        let taken =
+            self.bytes.get(self.at..expected).ok_or(CsaError::Truncated { found, expected })?;
+        self.at = expected;
+        Ok(taken)
+    }
+
+    fn word(&mut self) -> Result<u32, CsaError> {
+        let bytes = self.take(4)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn count(&mut self, what: &'static str, most: u32) -> Result<u32, CsaError> {
+        let found = self.word()?;
+        if found > most { Err(CsaError::TooMany { what, found, most }) } else { Ok(found) }
+    }
+
+    fn item(&mut self) -> Result<&'a [u8], CsaError> {
+        self.take(4)?;
+        let length = self.word()? as usize;
+        self.take(8)?;
+        let value = self.take(length)?;
+        // The padding of the very last item may be missing.
+        self.at = self.at.next_multiple_of(4).min(self.bytes.len());
+        Ok(value.split(|&byte| byte == 0).next().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tag(name: &str, items: &[&str]) -> Vec<u8> {
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(64, 0);
+        bytes.extend([0; 12]);
+        bytes.extend((items.len() as u32).to_le_bytes());
+        bytes.extend([0; 4]);
+        for item in items {
+            bytes.extend([0; 4]);
+            bytes.extend((item.len() as u32).to_le_bytes());
+            bytes.extend([0; 8]);
+            bytes.extend(item.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn header(tags: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = b"SV10\x04\x03\x02\x01".to_vec();
+        bytes.extend((tags.len() as u32).to_le_bytes());
+        bytes.extend(77_u32.to_le_bytes());
+        bytes.extend(tags.concat());
+        bytes
+    }
+
+    fn example() -> Vec<u8> {
+        header(&[
+            tag("EchoLinePosition", &["32", ""]),
+            tag("NumberOfImagesInMosaic", &["27      ", "", ""]),
+            tag("SliceNormalVector", &["0.0", "-0.5", "0.75"]),
+            tag("MosaicRefAcqTimes", &["0.0", "747.5", "55.0"]),
+        ])
+    }
+
+    #[test]
+    fn three_tags_are_read_and_empty_items_are_not_values() {
+        let expected = CsaImageHeader {
+            n_slice: Some(27.0),
+            slice_normal: Some([0.0, -0.5, 0.75]),
+            slice_times_ms: vec![0.0, 747.5, 55.0],
+        };
+        assert_eq!(CsaImageHeader::parse(&example()), Ok(expected));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let whole = example();
+        for cut in 0..whole.len() {
+            assert!(CsaImageHeader::parse(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn absurd_counts_are_named_and_not_walked() {
+        let mut bytes = example();
+        bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        let message = CsaImageHeader::parse(&bytes).unwrap_err().to_string();
+        assert_eq!(message, "promises 4294967295 tags, expected at most 512");
+    }
+
+    proptest! {
+        /// Whatever the bytes, also after a proper start, there is a header or an error.
+        #[test]
+        fn foreign_bytes_never_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..2048),
+            at in 0_usize..400,
+        ) {
+            prop_assert!(bytes.starts_with(b"SV10") || CsaImageHeader::parse(&bytes).is_err());
+            let mut damaged = example();
+            for (to, from) in damaged[8 + at..].iter_mut().zip(&bytes) {
+                *to = *from;
+            }
+            if let Ok(header) = CsaImageHeader::parse(&damaged) {
+                prop_assert!(header.slice_times_ms.len() <= damaged.len() / 16);
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Files that appear in a folder, as soon as they may be complete.
+//!
+//! Two ways of finding out, because each misses what the other sees:
+//!
+//! - the kernel's notifications say at once that a file was closed after writing or renamed
+//!   into place, but not what *another host* wrote to a network share;
+//! - looking again every few hundred milliseconds sees everything, but not whether the writer
+//!   is done: some copies reserve the whole size first. So a name found by looking is handed on
+//!   when size and time of change were the same on two looks.
+//!
+//! Creation is not a reason: nothing is in the file yet. Both ways lead into one bounded queue;
+//! when it is full they wait, and the kernel's own queue holds what comes meanwhile.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
+};
+
+/// Files that wait to be read. When full, the watching threads wait.
+const QUEUE_FILES: usize = 1024;
+
+/// Which names in a folder are looked at.
+#[derive(Clone, Debug)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Names that match, with `*` for any text and `?` for any one character.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.to_owned())
+    }
+
+    /// Whether a file of this name is looked at. Hidden names never are: tools that rename into
+    /// place write under them.
+    #[must_use]
+    pub fn matches(&self, name: &OsStr) -> bool {
+        let name = name.to_string_lossy();
+        !name.starts_with('.') && wild(self.0.as_bytes(), name.as_bytes())
+    }
+}
+
+/// Wildcard match that goes back to the last `*` only, so it takes at most n·m steps.
+fn wild(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                back = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == name[n] => (p, n) = (p + 1, n + 1),
+            _ => match back {
+                Some((star, at)) => {
+                    back = Some((star, at + 1));
+                    (p, n) = (star + 1, at + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// The names in a folder that match, without looking at the files.
+///
+/// # Errors
+///
+/// Fails when the folder cannot be read.
+pub fn list(folder: &Path, pattern: &Pattern) -> std::io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if pattern.matches(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// A watched folder. Watching ends when this is dropped.
+#[derive(Debug)]
+pub struct Arrivals {
+    // Dropped first: a thread that waits for room in the queue then ends.
+    files: Receiver<PathBuf>,
+    _stop: Sender<()>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Arrivals {
+    /// Watches a folder, and looks at it every `poll`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no thread can be started. Without notifications the folder is polled only,
+    /// and a warning says so.
+    pub fn watch(folder: &Path, pattern: &Pattern, poll: Duration) -> std::io::Result<Self> {
+        let (sender, files) = bounded(QUEUE_FILES);
+        let watcher = notifications(folder, pattern.clone(), sender.clone())
+            .inspect_err(|error| {
+                // The error may hold the folder's name, which may hold a patient's.
+                let kind = std::mem::discriminant(&error.kind);
+                tracing::warn!(?kind, "no notifications for the folder, it is polled only");
+            })
+            .ok();
+        let (stop, stopped) = bounded(0);
+        let looking = Looking {
+            folder: folder.to_owned(),
+            pattern: pattern.clone(),
+            unsettled: HashMap::new(),
+            offered: HashSet::new(),
+        };
+        thread::Builder::new()
+            .name("dicom-poll".into())
+            .spawn(move || looking.run(poll, &sender, &stopped))?;
+        Ok(Self { files, _stop: stop, _watcher: watcher })
+    }
+
+    /// Files to read.
+    #[must_use]
+    pub fn files(&self) -> &Receiver<PathBuf> {
+        &self.files
+    }
+}
+
+fn notifications(
+    folder: &Path,
+    pattern: Pattern,
+    sender: Sender<PathBuf>,
+) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        let complete = matches!(
+            event.kind,
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(RenameMode::To))
+        );
+        if !complete {
+            return;
+        }
+        for path in event.paths {
+            if path.file_name().is_some_and(|name| pattern.matches(name))
+                && sender.send(path).is_err()
+            {
+                return; // the adapter is gone
+            }
+        }
+    })?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// The thread that looks at the folder again and again.
+struct Looking {
+    folder: PathBuf,
+    pattern: Pattern,
+    /// Names seen once, with size and time of change.
+    unsettled: HashMap<OsString, (u64, Option<SystemTime>)>,
+    /// Names that were handed on and are still there.
+    offered: HashSet<OsString>,
+}
+
+impl Looking {
+    fn run(mut self, every: Duration, sender: &Sender<PathBuf>, stopped: &Receiver<()>) {
+        let mut folder_is_there = true;
+        while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+            match self.look() {
+                Ok(settled) => {
+                    folder_is_there = true;
+                    for path in settled {
+                        if sender.send(path).is_err() {
+                            return;
+                        }
+                    }
+                }
+                // A share that is away for a moment comes back.
+                Err(error) if folder_is_there => {
+                    folder_is_there = false;
+                    tracing::warn!(kind = ?error.kind(), "the folder cannot be read, trying on");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Names that are new and settled.
+    fn look(&mut self) -> std::io::Result<Vec<PathBuf>> {
+        let names: HashSet<OsString> = list(&self.folder, &self.pattern)?.into_iter().collect();
+        self.offered.retain(|name| names.contains(name));
+        self.unsettled.retain(|name, _| names.contains(name));
+        let mut settled = Vec::new();
+        for name in names {
+            if self.offered.contains(&name) {
+                continue;
+            }
+            let path = self.folder.join(&name);
+            let Ok(now) = fs::metadata(&path) else { continue };
+            let now = (now.len(), now.modified().ok());
+            if self.unsettled.insert(name.clone(), now) == Some(now) {
+                self.unsettled.remove(&name);
+                self.offered.insert(name);
+                settled.push(path);
+            }
+        }
+        settled.sort();
+        Ok(settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_names_and_never_hidden_ones() {
+        let matches = |pattern: &str, name: &str| Pattern::new(pattern).matches(OsStr::new(name));
+        assert!(matches("*.dcm", "001_000013_000005.dcm"));
+        assert!(matches("001_*_00000?.dcm", "001_000013_000005.dcm"));
+        assert!(matches("*", "anything.IMA"));
+        assert!(!matches("*.dcm", "001.dcm.part"));
+        assert!(!matches("*", ".001_000013_000005.dcm.x7"));
+    }
+
+    #[test]
+    fn looking_hands_on_a_name_when_two_looks_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.dcm");
+        let mut looking = Looking {
+            folder: folder.path().to_owned(),
+            pattern: Pattern::new("*"),
+            unsettled: HashMap::new(),
+            offered: HashSet::new(),
+        };
+        fs::write(&path, b"half").unwrap();
+        assert!(looking.look().unwrap().is_empty(), "seen for the first time");
+        fs::write(&path, b"half and half").unwrap();
+        assert!(looking.look().unwrap().is_empty(), "it grew");
+        assert_eq!(looking.look().unwrap(), [path]);
+        assert!(looking.look().unwrap().is_empty(), "handed on once");
+    }
+}
