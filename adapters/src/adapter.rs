@@ -10,6 +10,8 @@ use corticast_bold::{
 };
 use corticast_wire::message::{Dtype, Order, VolumeHeader, VolumeMessage};
 
+use crate::nifti::write::WriteError;
+
 /// A volume as the scanner stored it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AcquiredVolume {
@@ -127,6 +129,9 @@ pub enum AdapterError {
     /// The run's name cannot be.
     #[error(transparent)]
     InvalidEntity(#[from] InvalidEntity),
+    /// What comes cannot be written down as well.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// The folder of real scans that tests read, from `CORTICAST_DATA`; says loudly when there is

@@ -6,10 +6,14 @@
 //! [`publish`] sends what an adapter gives to the daemon until all of it is acknowledged.
 
 pub mod adapter;
+pub mod bids;
 pub mod dicom;
+pub mod dump;
 pub mod events;
 pub mod labels;
 pub mod nifti;
 pub mod pace;
 pub mod publish;
+pub mod reorient;
 pub mod spill;
+pub mod synthetic;

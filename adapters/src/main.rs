@@ -10,10 +10,13 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use corticast_adapter::{
     adapter::ScannerAdapter,
+    bids::{BidsAdapter, BidsOptions},
     dicom::{DicomAdapter, DicomOptions},
+    dump::Dump,
     nifti::{NiftiAdapter, NiftiOptions},
     pace::Pace,
     publish::{PublishOptions, publish},
+    synthetic::{SyntheticOptions, SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_wire::socket::ClientSecurity;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,8 +28,15 @@ Examples:
     corticast-adapter nifti run-01/bold.nii.gz --events run-01/events.tsv
     corticast-adapter nifti run-01/bold.nii.gz --speed 10
     corticast-adapter nifti run-01/bold.nii.gz run-02/bold.nii.gz --speed 0
+  One run of a BIDS dataset, with its TR and its events:
+    corticast-adapter bids ds000117 --sub 01 --task facerecognition --run 1
+  A simulated scanner that loses volumes 3 and 7 and sends 9 twice; and its runs as files:
+    corticast-adapter synthetic --drop 3,7 --duplicate 9 --speed 5
+    corticast-adapter synthetic --seed 100 --write train --runs 4
   A Siemens scanner that exports mosaics into a folder:
     corticast-adapter dicom /mnt/export --sub 01 --task movie
+  What is in a folder, as a file in RAS+, without a daemon:
+    corticast-adapter dicom /mnt/export --once --dump run.nii.gz
   To a daemon on another machine:
     corticast-adapter dicom /mnt/export --connect tcp://10.0.0.2:5560 \\
         --key adapter.key --server-key daemon.pub
@@ -48,21 +58,41 @@ struct Cli {
 enum Source {
     /// NIfTI-1 files: 4-D, or folders of 3-D volumes
     Nifti(NiftiOptions),
+    /// One run of a BIDS dataset
+    Bids(BidsOptions),
     /// A folder into which a Siemens scanner exports mosaics
     Dicom(DicomOptions),
+    /// A simulated scanner: known stimuli, responses and faults
+    Synthetic(Synthetic),
+}
+
+#[derive(Debug, clap::Args)]
+struct Synthetic {
+    #[command(flatten)]
+    options: SyntheticOptions,
+    /// Send nothing: write runs as .nii.gz, with events.tsv and a mask, into this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Files")]
+    write: Option<PathBuf>,
+    /// Runs to write; their seeds count up from --seed
+    #[arg(long, value_name = "NUMBER", default_value = "1", requires = "write",
+        help_heading = "Files", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
 }
 
 /// Where volumes go. The same for every source.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 struct Output {
-    /// Endpoint of the daemon [default: tcp://127.0.0.1:5560]
+    /// Endpoint of the daemon [default: tcp://127.0.0.1:5560; none with --dump]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "CORTICAST_CONNECT")]
     connect: Option<String>,
     /// 1 is real time, 10 ten times faster, 0 as fast as acknowledged; a watched folder keeps
     /// its own time
     #[arg(long, global = true, value_name = "FACTOR", default_value = "1", value_parser = pace)]
     speed: Pace,
+    /// Write what is sent, in RAS+; further runs get their name added. Alone, needs no daemon
+    #[arg(long, global = true, value_name = "OUT.nii.gz")]
+    dump: Option<PathBuf>,
     /// Take what is there, in order of acquisition, duplicates dropped, and end
     #[arg(long, global = true)]
     once: bool,
@@ -106,8 +136,23 @@ fn main() -> ExitCode {
 }
 
 fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
+    if let Source::Synthetic(Synthetic { options, write: Some(folder), runs }) = &source {
+        write_runs(options, folder, *runs)?;
+        tracing::info!(runs, folder = %folder.display(), "runs written");
+        return Ok(ExitCode::SUCCESS);
+    }
     let watched = matches!(source, Source::Dicom(_)) && !output.once;
-    let adapter = open(source, &output)?;
+    let mut adapter = open(source, &output)?;
+    if let Some(path) = &output.dump {
+        let dump = Dump::new(adapter, path);
+        if output.connect.is_none() {
+            let volumes = dump.drain()?;
+            anyhow::ensure!(volumes > 0, "there was no volume to write");
+            tracing::info!(volumes, "done");
+            return Ok(ExitCode::SUCCESS);
+        }
+        adapter = Box::new(dump);
+    }
     let pace = if watched { Pace::Scanner } else { output.speed };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -123,6 +168,19 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
 fn open(source: Source, output: &Output) -> anyhow::Result<Box<dyn ScannerAdapter>> {
     Ok(match source {
         Source::Nifti(options) => Box::new(NiftiAdapter::open(options)?),
+        Source::Bids(options) => Box::new(BidsAdapter::open(options)?),
+        Source::Synthetic(Synthetic { mut options, .. }) => {
+            if output.once {
+                options.faults = Faults {
+                    late: Vec::new(),
+                    late_probability: 0.0,
+                    duplicate: Vec::new(),
+                    duplicate_probability: 0.0,
+                    ..options.faults
+                };
+            }
+            Box::new(SyntheticScanner::open(options)?)
+        }
         Source::Dicom(options) => {
             Box::new(DicomAdapter::open(DicomOptions { once: output.once, ..options })?)
         }
@@ -206,5 +264,24 @@ fn log_to_stderr(json: bool) {
         log.json().init();
     } else {
         log.init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_without_the_daemons_is_a_bad_argument() {
+        let error = Cli::try_parse_from(["x", "nifti", "a.nii", "--key", "k"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(Cli::try_parse_from(["x", "synthetic", "--speed", "-1"]).is_err());
     }
 }

@@ -164,15 +164,20 @@ impl NiftiWriter {
     ///
     /// Fails when no volume was written or the disk is full; then nothing stands under the
     /// final name.
-    pub fn finish(mut self) -> Result<u32, WriteError> {
+    pub fn finish(self) -> Result<u32, WriteError> {
         if self.n_volumes == 0 {
             return Err(WriteError::Empty(self.path));
         }
-        let header = header_bytes(&self.format, self.n_volumes);
+        let header = header_bytes(&self.format, Some(self.n_volumes));
+        self.place(&header)
+    }
+
+    /// Puts the header in front and the file in its place.
+    fn place(mut self, header: &[u8]) -> Result<u32, WriteError> {
         let path = self.path.clone();
         let io = |source| WriteError::Io { path: path.clone(), source };
         let file = self.file.as_file_mut();
-        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).map_err(io)?;
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(header)).map_err(io)?;
         let gzipped = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
         let finished = if gzipped { compress(&mut self.file).map_err(io)? } else { self.file };
         // A temporary file is readable by its owner alone; a result has the usual rights.
@@ -184,6 +189,18 @@ impl NiftiWriter {
     fn volume_bytes(&self) -> usize {
         self.format.space.n_voxel() * self.format.dtype.size_bytes()
     }
+}
+
+/// Writes a 3-D file, such as a mask. Voxels little-endian, x fastest.
+///
+/// # Errors
+///
+/// As [`NiftiWriter::write_at`] and [`NiftiWriter::finish`].
+pub fn write_3d(path: &Path, format: NiftiFormat, voxels: &[u8]) -> Result<(), WriteError> {
+    let header = header_bytes(&format, None);
+    let mut writer = NiftiWriter::create(path, format)?;
+    writer.write(voxels)?;
+    writer.place(&header).map(|_| ())
 }
 
 fn compress(plain: &mut NamedTempFile) -> io::Result<NamedTempFile> {
@@ -208,13 +225,15 @@ fn readable(_: &NamedTempFile) -> io::Result<()> {
 }
 
 /// The header and the four bytes behind it. The affine is both sform and qform, code 1
-/// (scanner); the qform holds it as far as it is a rotation of the voxel sizes.
-fn header_bytes(format: &NiftiFormat, n_volumes: u32) -> [u8; VOXEL_OFFSET as usize] {
+/// (scanner); the qform holds it as far as it is a rotation of the voxel sizes. Without a number
+/// of volumes the file is 3-D.
+fn header_bytes(format: &NiftiFormat, n_volumes: Option<u32>) -> [u8; VOXEL_OFFSET as usize] {
     let mut bytes = [0; VOXEL_OFFSET as usize];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     let affine = format.space.affine();
     let [nx, ny, nz] = format.space.matrix().map(|n| i16::try_from(n).unwrap_or(i16::MAX));
-    let n_volumes = i16::try_from(n_volumes).unwrap_or(i16::MAX);
+    let n_dim = if n_volumes.is_some() { 4 } else { 3 };
+    let n_volumes = i16::try_from(n_volumes.unwrap_or(1)).unwrap_or(i16::MAX);
     let (code, bits) = match format.dtype {
         Dtype::Int16 => (4_i16, 16_i16),
         Dtype::UInt16 => (512, 16),
@@ -226,7 +245,7 @@ fn header_bytes(format: &NiftiFormat, n_volumes: u32) -> [u8; VOXEL_OFFSET as us
 
     put(0, &348_i32.to_le_bytes());
     put(38, b"r");
-    for (i, n) in [4, nx, ny, nz, n_volumes, 1, 1, 1].into_iter().enumerate() {
+    for (i, n) in [n_dim, nx, ny, nz, n_volumes, 1, 1, 1].into_iter().enumerate() {
         put(40 + 2 * i, &n.to_le_bytes());
     }
     put(70, &code.to_le_bytes());
@@ -345,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_qform_says_what_the_sform_says() {
-        let mut bytes = header_bytes(&format(Dtype::Float32), 1);
+        let mut bytes = header_bytes(&format(Dtype::Float32), Some(1));
         bytes[254..256].fill(0);
         let header = NiftiHeader::parse(bytes[..348].try_into().unwrap()).unwrap();
         header.space.check_is(&format(Dtype::Float32).space).unwrap();
