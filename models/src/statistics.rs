@@ -6,70 +6,60 @@
 
 use std::path::Path;
 
+use corticast_bold::normalise::Statistics;
 use ndarray::Array1;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::manifest::ManifestError;
 
-/// Mean and standard deviation of each voxel over the training runs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
-    /// Scanner units, in mask order. Shape `[n_voxel]`.
-    pub mean: Array1<f32>,
-    /// Scanner units, in mask order, 0 or more. Shape `[n_voxel]`.
-    pub sd: Array1<f32>,
-}
-
 /// Bytes of header that a file of two tensors may have.
 const MAX_HEADER_BYTES: u64 = 64 * 1024;
 
-impl Statistics {
-    /// Reads the statistics of `n_voxel` voxels.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file is not safetensors or lacks a tensor, or when one has another dtype
-    /// or length, or a value that cannot be.
-    pub fn read(path: &Path, n_voxel: usize) -> Result<Self, ManifestError> {
-        let refuse = |reason: String| ManifestError::Statistics { path: path.into(), reason };
-        let io = |source| ManifestError::Io { path: path.into(), source };
+/// Reads the statistics of `n_voxel` voxels.
+///
+/// # Errors
+///
+/// Fails when the file is not safetensors or lacks a tensor, or when one has another dtype
+/// or length, or a value that cannot be.
+pub fn read(path: &Path, n_voxel: usize) -> Result<Statistics, ManifestError> {
+    let refuse = |reason: String| ManifestError::Statistics { path: path.into(), reason };
+    let io = |source| ManifestError::Io { path: path.into(), source };
 
-        let found = std::fs::metadata(path).map_err(io)?.len();
-        let at_most = 8 * n_voxel as u64 + MAX_HEADER_BYTES;
-        if found > at_most {
-            return Err(ManifestError::TooLong { path: path.into(), found, at_most });
-        }
-        let bytes = std::fs::read(path).map_err(io)?;
-        let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| refuse(format!("not a safetensors file: {error}")))?;
-        let tensor = |name: &str| {
-            let view = tensors.tensor(name).map_err(|_| {
-                refuse(format!("holds {:?}, expected `mean` and `sd`", tensors.names()))
-            })?;
-            if view.dtype() != Dtype::F32 || view.shape() != [n_voxel] {
-                return Err(refuse(format!(
-                    "`{name}` is {} {:?}, expected F32 [{n_voxel}]",
-                    view.dtype(),
-                    view.shape()
-                )));
-            }
-            let (values, _) = view.data().as_chunks::<4>();
-            Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Array1<f32>>())
-        };
-        let statistics = Self { mean: tensor("mean")?, sd: tensor("sd")? };
-
-        if let Some((voxel, mean)) =
-            statistics.mean.iter().enumerate().find(|(_, mean)| !mean.is_finite())
-        {
-            return Err(refuse(format!("`mean` of voxel {voxel} is {mean}, expected it finite")));
-        }
-        if let Some((voxel, sd)) =
-            statistics.sd.iter().enumerate().find(|(_, sd)| !(sd.is_finite() && **sd >= 0.0))
-        {
-            return Err(refuse(format!("`sd` of voxel {voxel} is {sd}, expected 0 or more")));
-        }
-        Ok(statistics)
+    let found = std::fs::metadata(path).map_err(io)?.len();
+    let at_most = 8 * n_voxel as u64 + MAX_HEADER_BYTES;
+    if found > at_most {
+        return Err(ManifestError::TooLong { path: path.into(), found, at_most });
     }
+    let bytes = std::fs::read(path).map_err(io)?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|error| refuse(format!("not a safetensors file: {error}")))?;
+    let tensor = |name: &str| {
+        let view = tensors.tensor(name).map_err(|_| {
+            refuse(format!("holds {:?}, expected `mean` and `sd`", tensors.names()))
+        })?;
+        if view.dtype() != Dtype::F32 || view.shape() != [n_voxel] {
+            return Err(refuse(format!(
+                "`{name}` is {} {:?}, expected F32 [{n_voxel}]",
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        let (values, _) = view.data().as_chunks::<4>();
+        Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Array1<f32>>())
+    };
+    let statistics = Statistics { mean: tensor("mean")?, sd: tensor("sd")? };
+
+    if let Some((voxel, mean)) =
+        statistics.mean.iter().enumerate().find(|(_, mean)| !mean.is_finite())
+    {
+        return Err(refuse(format!("`mean` of voxel {voxel} is {mean}, expected it finite")));
+    }
+    if let Some((voxel, sd)) =
+        statistics.sd.iter().enumerate().find(|(_, sd)| !(sd.is_finite() && **sd >= 0.0))
+    {
+        return Err(refuse(format!("`sd` of voxel {voxel} is {sd}, expected 0 or more")));
+    }
+    Ok(statistics)
 }
 
 #[cfg(test)]
@@ -92,7 +82,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("normalise.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        Statistics::read(&path, n_voxel)
+        super::read(&path, n_voxel)
     }
 
     #[test]

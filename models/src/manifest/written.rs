@@ -12,6 +12,7 @@ use std::{
 };
 
 use corticast_bold::{
+    normalise::{FrozenMean, Mode},
     space::{MAX_VOLUME_VOXELS, VoxelSpace},
     time::RepetitionTime,
     volume::ShiftInterpolation,
@@ -20,10 +21,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Family, FrozenMean, ManifestError, MaskFacts, NetworkFacts, NormaliseFacts, NormaliseMode,
-    Role, SignalFacts, TensorFacts,
+    Family, ManifestError, MaskFacts, NetworkFacts, NormaliseFacts, Role, SignalFacts, TensorFacts,
 };
-use crate::statistics::Statistics;
+use crate::statistics;
 
 /// Longest delay that is believed, in seconds.
 const MAX_HRF_DELAY_S: f64 = 60.0;
@@ -102,7 +102,7 @@ impl TryFrom<SignalWritten> for SignalFacts {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NormaliseWritten {
-    mode: NormaliseMode,
+    mode: Mode,
     warm_up_volumes: Option<u32>,
     baseline_volumes: Option<NonZeroU32>,
     frozen_mean: Option<FrozenMean>,
@@ -117,8 +117,7 @@ impl NormaliseWritten {
         n_voxel: usize,
         value: &impl Fn(&str, String) -> ManifestError,
     ) -> Result<NormaliseFacts, ManifestError> {
-        let (frozen, baseline) =
-            (self.mode == NormaliseMode::Frozen, self.mode == NormaliseMode::Baseline);
+        let (frozen, baseline) = (self.mode == Mode::Frozen, self.mode == Mode::Baseline);
         for (key, there, wanted) in [
             ("baseline_volumes", self.baseline_volumes.is_some(), baseline),
             ("statistics", self.statistics.is_some(), frozen),
@@ -136,7 +135,7 @@ impl NormaliseWritten {
             Some((file, sha256)) => {
                 let path = dir.join(file.0);
                 verify(&path, &sha256)?;
-                Some(Statistics::read(&path, n_voxel)?)
+                Some(statistics::read(&path, n_voxel)?)
             }
             None => None,
         };
