@@ -41,13 +41,13 @@ HOW_TO_GET_IT = f"""\
 error: HAXBY_DIR is not set, expected the folder of the Haxby 2001 example.
 
 The data are public (Haxby et al. 2001, subject 1) and not part of this repository:
-  - PyMVPA's example data: the Python package `pymvpa2` ships a slice of them in
-    mvpa2/data, its data set `haxby2001` the whole;
+  - PyMVPA (MIT) ships this subject as its example data, with events a little after the true
+    onsets, which is why the delay here is 0;
   - OpenNeuro ds000105 is the original, in BIDS.
 Lay them out as
-  HAXBY_DIR/{MASK}             the voxels, same matrix as the scan
+  HAXBY_DIR/{MASK}           the voxels, same matrix as the scan
   HAXBY_DIR/run-01/{BOLD}      one folder per run, TR 2.5 s
-  HAXBY_DIR/run-01/{EVENTS}     onset, duration, {TARGET}
+  HAXBY_DIR/run-01/{EVENTS}        onset, duration, {TARGET}
 and run: make haxby HAXBY_DIR=…"""
 
 

@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 what=$1 folder=$2
 requirements=training/requirements-$what.txt
+quiet=(--quiet --disable-pip-version-check --root-user-action=ignore)
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "error: found $(python3 --version), expected Python 3.11 or newer" >&2
@@ -18,15 +19,15 @@ if [ ! -x "$folder/bin/python" ] || ! "$folder/bin/python" -m pip --version >/de
         rm -rf "$folder"
         helper=$(mktemp -d)
         trap 'rm -rf "$helper"' EXIT
-        python3 -m pip install --quiet --disable-pip-version-check --target "$helper" \
+        python3 -m pip install "${quiet[@]}" --target "$helper" \
             --require-hashes --requirement scripts/requirements-virtualenv.txt
         PYTHONPATH=$helper python3 -m virtualenv --quiet "$folder"
     fi
 fi
 
 echo "installing $requirements into $folder"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+"$folder/bin/python" -m pip install "${quiet[@]}" --require-hashes \
     --requirement "$requirements"
 # Without isolation: setuptools is pinned above and nothing else is fetched for the build.
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+"$folder/bin/python" -m pip install "${quiet[@]}" --no-deps \
     --no-build-isolation --editable training
