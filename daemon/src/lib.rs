@@ -1,1 +1,26 @@
-//! Stub.
+//! The Corticast daemon: volumes in, feedback out, everything recorded.
+//!
+//! A message from a scanner adapter goes through [`ingest`] (what is it, was it here before),
+//! is recorded ([`record`]) and acknowledged, and at the same time handed to the signal thread,
+//! where [`session`] takes it through [`signal_path`] and hands products to the outputs.
+//! [`replay`] feeds the same types from files.
+
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod describe;
+pub mod disk;
+pub mod exit;
+pub mod ingest;
+pub mod mask;
+pub mod metrics;
+pub mod outputs;
+pub mod plan;
+pub mod prepare;
+pub mod product;
+pub mod record;
+pub mod recording;
+pub mod replay;
+pub mod resequence;
+pub mod session;
+pub mod signal_path;

@@ -1,0 +1,288 @@
+//! Configuration: one TOML file, overlaid by environment variables, overlaid by flags.
+//!
+//! What is written and what the daemon runs on are two types in every section: the second can
+//! only be made by checking the first, so nothing is checked again. An unknown key is refused
+//! with its line and column: a typing error must be found before the participant is in the
+//! scanner.
+//!
+//! - Environment: `CORTICAST_<SECTION>__<KEY>`, e.g. `CORTICAST_SIGNAL__HRF_DELAY_S=4.5`.
+//! - Flags: `--set section.key=value`, and the flags with a name of their own.
+//!
+//! Paths in the file are relative to the file; paths in the environment and in flags are
+//! relative to the working directory.
+
+pub mod model;
+pub mod normalise;
+pub mod recording;
+pub mod session;
+pub mod signal;
+pub mod wire;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use self::{
+    model::ModelConfig, normalise::NormaliseConfig, recording::RecordingConfig,
+    session::SessionConfig, signal::SignalConfig, wire::WireConfig,
+};
+
+/// Prefix of environment variables that are configuration.
+const ENVIRONMENT_PREFIX: &str = "CORTICAST_";
+
+/// Keys that hold paths, as `section.key`.
+const PATH_KEYS: &[(&str, &str)] = &[
+    ("signal", "mask"),
+    ("model", "dir"),
+    ("recording", "file"),
+    ("recording", "results"),
+    ("wire", "key"),
+    ("wire", "allow"),
+    ("wire", "control_allow"),
+];
+
+/// Everything a session is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[session]`
+    pub session: SessionConfig,
+    /// `[wire]`
+    pub wire: WireConfig,
+    /// `[signal]`
+    pub signal: SignalConfig,
+    /// `[normalise]`
+    pub normalise: NormaliseConfig,
+    /// `[model]`
+    pub model: ModelConfig,
+    /// `[recording]`
+    pub recording: RecordingConfig,
+}
+
+/// A configuration that cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds something that cannot be.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column, what was found and what was expected.
+        reason: String,
+    },
+    /// A variable or a flag holds something that cannot be.
+    #[error("{origin}: {reason}")]
+    Overlay {
+        /// Name of the variable, or the flag.
+        origin: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+/// One `section.key = value` from outside the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overlay {
+    /// Where it was said, for errors.
+    pub origin: String,
+    /// Section of the file.
+    pub section: String,
+    /// Key in that section.
+    pub key: String,
+    /// What it is set to.
+    pub value: Value,
+}
+
+impl Overlay {
+    /// From text, as the environment and `--set` give it: a TOML value, or else a string.
+    #[must_use]
+    pub fn from_text(origin: &str, section: &str, key: &str, text: &str) -> Self {
+        let value = text.parse::<Value>().ok();
+        // A bare word is a string; so is what TOML would read as a date or a table.
+        let value = value
+            .filter(|v| !matches!(v, Value::Datetime(_) | Value::Table(_)))
+            .unwrap_or_else(|| Value::String(text.to_owned()));
+        Self { origin: origin.into(), section: section.into(), key: key.into(), value }
+    }
+
+    /// From the argument of `--set`.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it reads `section.key=value`.
+    pub fn from_flag(argument: &str) -> Result<Self, String> {
+        argument
+            .split_once('=')
+            .and_then(|(name, value)| Some((name.split_once('.')?, value)))
+            .map(|((section, key), value)| {
+                Self::from_text(&format!("--set {argument}"), section.trim(), key.trim(), value)
+            })
+            .ok_or_else(|| format!("expected section.key=value, got {argument:?}"))
+    }
+
+    /// From a flag that names a path.
+    #[must_use]
+    pub fn from_path(origin: &str, section: &str, key: &str, path: &Path) -> Self {
+        let value = Value::String(path.to_string_lossy().into_owned());
+        Self { origin: origin.into(), section: section.into(), key: key.into(), value }
+    }
+}
+
+/// What the environment says, in the order of the names.
+#[must_use]
+pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Overlay> {
+    let mut overlays: Vec<Overlay> = variables
+        .filter_map(|(name, value)| {
+            let (section, key) = name.strip_prefix(ENVIRONMENT_PREFIX)?.split_once("__")?;
+            let (section, key) = (section.to_lowercase(), key.to_lowercase());
+            Some(Overlay::from_text(&name, &section, &key, &value))
+        })
+        .collect();
+    overlays.sort_by(|a, b| a.origin.cmp(&b.origin));
+    overlays
+}
+
+impl Config {
+    /// Reads a file and lays the overlays over it, later ones over earlier ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails on the first thing that cannot be read or cannot be, naming where it stands.
+    pub fn load(path: &Path, overlays: &[Overlay]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        Self::from_text(&text, path, folder, overlays)
+    }
+
+    /// As [`Config::load`], from text. `path` is for errors, `folder` for relative paths.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn from_text(
+        text: &str,
+        path: &Path,
+        folder: &Path,
+        overlays: &[Overlay],
+    ) -> Result<Self, ConfigError> {
+        let in_file = |error: toml::de::Error| ConfigError::File {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        };
+        // Once for its errors, which carry line and column; once as a table to lay over.
+        toml::from_str::<Self>(text).map_err(in_file)?;
+        let mut table: Table = toml::from_str(text).map_err(in_file)?;
+        for (section, key) in PATH_KEYS {
+            if let Some(Value::String(path)) = table.get_mut(*section).and_then(|s| s.get_mut(*key))
+            {
+                *path = folder.join(&*path).to_string_lossy().into_owned();
+            }
+        }
+        let mut config: Self = table.clone().try_into().map_err(in_file)?;
+        for overlay in overlays {
+            let section =
+                table.entry(overlay.section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(section) = section else { continue };
+            section.insert(overlay.key.clone(), overlay.value.clone());
+            config = match table.clone().try_into() {
+                Ok(config) => config,
+                // `ses = 01` and `name = 7` are meant as text.
+                Err(error) => {
+                    let as_text = match &overlay.value {
+                        Value::Integer(n) => Some(n.to_string()),
+                        Value::Float(n) => Some(n.to_string()),
+                        _ => None,
+                    };
+                    let failed = |error: toml::de::Error| ConfigError::Overlay {
+                        origin: overlay.origin.clone(),
+                        reason: error.message().to_owned(),
+                    };
+                    let Some(as_text) = as_text else { return Err(failed(error)) };
+                    if let Some(Value::Table(section)) = table.get_mut(&overlay.section) {
+                        section.insert(overlay.key.clone(), Value::String(as_text));
+                    }
+                    table.clone().try_into().map_err(|_| failed(error))?
+                }
+            };
+        }
+        Ok(config)
+    }
+
+    /// The configuration as a file would say it, every key written out.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is made of tables and plain values")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, overlays: &[Overlay]) -> Result<Config, ConfigError> {
+        Config::from_text(text, Path::new("site.toml"), Path::new("/etc/corticast"), overlays)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_line_and_column() {
+        let text = "[signal]\nmask = \"m.nii\"\nhrf_delay_ms = 4000\n";
+        let message = load(text, &[]).unwrap_err().to_string();
+        assert!(message.contains("site.toml"), "{message}");
+        assert!(message.contains("line 3, column 1"), "{message}");
+        assert!(message.contains("hrf_delay_ms") && message.contains("hrf_delay_s"), "{message}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_its_key() {
+        let message = load("[signal]\nhrf_delay_s = 4000.0\n", &[]).unwrap_err().to_string();
+        assert!(message.contains("hrf_delay_s") && message.contains("4000"), "{message}");
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+        let text = "[signal]\nhrf_delay_s = 1.0\nwindow_volumes = 2\ndiscard_volumes = 3\n";
+        let environment = [
+            ("CORTICAST_SIGNAL__HRF_DELAY_S".to_owned(), "2".to_owned()),
+            ("CORTICAST_SIGNAL__WINDOW_VOLUMES".to_owned(), "4".to_owned()),
+            ("CORTICAST_ONNXRUNTIME".to_owned(), "/x.so".to_owned()),
+        ];
+        let mut overlays = from_environment(environment.into_iter());
+        overlays.push(Overlay::from_flag("signal.hrf_delay_s=3.5").unwrap());
+        let signal = load(text, &overlays).unwrap().signal;
+        assert_eq!(signal.hrf_delay_s, Some(3.5));
+        assert_eq!(signal.window_volumes.map(std::num::NonZeroUsize::get), Some(4));
+        assert_eq!(signal.discard_volumes, 3);
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_by_its_name() {
+        let environment = [("CORTICAST_SIGNAL__DELAY".to_owned(), "2".to_owned())];
+        let message = load("", &from_environment(environment.into_iter())).unwrap_err().to_string();
+        assert!(message.contains("CORTICAST_SIGNAL__DELAY"), "{message}");
+    }
+
+    #[test]
+    fn paths_in_the_file_are_relative_to_the_file() {
+        let config = load("[signal]\nmask = \"masks/v1.nii\"\n", &[]).unwrap();
+        assert_eq!(config.signal.mask.unwrap(), Path::new("/etc/corticast/masks/v1.nii"));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let config =
+            load("[signal]\nhrf_delay_s = 2.0\n[wire]\nadapter = \"tcp://127.0.0.1:0\"\n", &[]);
+        let config = config.unwrap();
+        assert_eq!(load(&config.to_toml(), &[]).unwrap(), config);
+    }
+}

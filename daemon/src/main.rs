@@ -1,0 +1,76 @@
+//! The `corticast` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use corticast::{
+    commands::{check, prepare, replay},
+    config::ConfigError,
+    exit::Exit,
+    plan::PlanError,
+    prepare::PrepareError,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Real-time fMRI: volumes in, decoded feedback out, everything recorded.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  corticast demo --seconds 20
+  corticast check --config site.toml --model models/demo
+  corticast run --config site.toml --record session.mcap --results results.jsonl
+  corticast replay --config site.toml --run session.mcap --results again.jsonl
+  corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
+
+Exit codes: 0 fine, 1 failed, 2 bad arguments, 3 run finished but volumes were lost,
+78 bad configuration, model or mask.
+The log goes to standard error; RUST_LOG sets its level.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replay recorded runs
+    Replay(replay::ReplayArgs),
+    /// Make training data from recorded runs
+    Prepare(prepare::PrepareArgs),
+    /// Check configuration, model and mask without starting
+    Check(check::CheckArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    if cli.log_json {
+        log.json().init();
+    } else {
+        log.with_target(false).init();
+    }
+    let result = match &cli.command {
+        Command::Replay(args) => replay::run(args),
+        Command::Prepare(args) => prepare::run(args),
+        Command::Check(args) => check::run(args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+/// What kind of failure an error is.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    let is_configuration = error.downcast_ref::<ConfigError>().is_some()
+        || error.downcast_ref::<PlanError>().is_some()
+        || matches!(error.downcast_ref::<PrepareError>(), Some(PrepareError::Plan(_)));
+    if is_configuration { Exit::BadConfiguration } else { Exit::Failed }
+}

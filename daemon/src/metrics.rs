@@ -1,0 +1,266 @@
+//! Every metric, named, described and given its unit in this one file.
+//!
+//! Stages and sinks get handles; nothing is looked up while volumes come. Names follow
+//! `corticast_<what>_<unit>[_total]` in base units. Latency buckets span 0.5 ms to 2 s: the
+//! interesting line is the TR.
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_BUCKETS_S: [f64; 14] =
+    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0];
+/// Upper bounds of the stage buckets, in seconds: a stage takes microseconds.
+const STAGE_BUCKETS_S: [f64; 13] =
+    [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.02, 0.1, 0.5, 2.0];
+
+/// Names of the stages that are timed.
+pub const STAGES: [&str; 6] =
+    ["ingest", "spatial_mask", "gap_fill", "normalise", "hemodynamic_shift", "decoder"];
+
+/// Handles of everything that is counted.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Volumes accepted.
+    pub volumes_received: Counter,
+    /// Volumes that never came.
+    pub volumes_missing: Counter,
+    /// Volumes that had come before.
+    pub volumes_duplicate: Counter,
+    /// Volumes that came too late to be used.
+    pub volumes_late: Counter,
+    /// Volumes that came and could not be used.
+    pub volumes_dropped: Counter,
+    /// Volumes that are in no recording although one was asked for.
+    pub volumes_unrecorded: Counter,
+    /// Messages refused.
+    pub messages_refused: Counter,
+    /// Runs started.
+    pub runs: Counter,
+    /// Results given out.
+    pub results: Counter,
+    /// Conditions replaced by newer ones before the generator took them.
+    pub conditions_superseded: Counter,
+    /// Volume received to result handed to the outputs.
+    pub feedback_latency: Histogram,
+    /// Stage time over TR.
+    pub load: Gauge,
+    /// Bytes written to the recording.
+    pub recording_bytes: Counter,
+    /// Failed writes to the recording.
+    pub recording_errors: Counter,
+    /// Free space where the recording goes.
+    pub disk_free: Gauge,
+    /// Seconds since the adapter of the open run was heard; 0 without a run.
+    pub adapter_silence: Gauge,
+    /// 1 while a run is open.
+    pub run_open: Gauge,
+    /// Adapters connected.
+    pub adapters: Gauge,
+    stages: Vec<(&'static str, Histogram, Counter)>,
+}
+
+impl Metrics {
+    /// Describes everything and takes the handles. A recorder should be installed before.
+    #[must_use]
+    pub fn new() -> Self {
+        let counted = |name: &'static str, unit: Unit, text: &'static str| {
+            describe_counter!(name, unit, text);
+            let handle = counter!(name);
+            // So that it is there from the first scrape on.
+            handle.increment(0);
+            handle
+        };
+        let measured = |name: &'static str, unit: Unit, text: &'static str| {
+            describe_gauge!(name, unit, text);
+            gauge!(name)
+        };
+        describe_histogram!(
+            "corticast_feedback_latency_seconds",
+            Unit::Seconds,
+            "Time from a volume's arrival to its result at the outputs."
+        );
+        describe_histogram!(
+            "corticast_stage_duration_seconds",
+            Unit::Seconds,
+            "Time one stage of the signal path took for one volume."
+        );
+        describe_counter!(
+            "corticast_stage_errors_total",
+            Unit::Count,
+            "Volumes or windows that a stage could not process."
+        );
+        describe_counter!(
+            "corticast_output_dropped_total",
+            Unit::Count,
+            "Products an output was too slow for; its oldest are dropped."
+        );
+        describe_gauge!(
+            "corticast_model_info",
+            Unit::Count,
+            "Always 1; its labels say which model runs, for whom, and on what."
+        );
+        let stages = STAGES
+            .iter()
+            .map(|&stage| {
+                let errors = counter!("corticast_stage_errors_total", "stage" => stage);
+                errors.increment(0);
+                let seconds = histogram!("corticast_stage_duration_seconds", "stage" => stage);
+                (stage, seconds, errors)
+            })
+            .collect();
+        Self {
+            volumes_received: counted(
+                "corticast_volumes_received_total",
+                Unit::Count,
+                "Volumes accepted from adapters.",
+            ),
+            volumes_missing: counted(
+                "corticast_volumes_missing_total",
+                Unit::Count,
+                "Volumes that never came.",
+            ),
+            volumes_duplicate: counted(
+                "corticast_volumes_duplicate_total",
+                Unit::Count,
+                "Volumes that had come before, by index or by content.",
+            ),
+            volumes_late: counted(
+                "corticast_volumes_late_total",
+                Unit::Count,
+                "Volumes that came after later ones had been used; recorded, not decoded.",
+            ),
+            volumes_dropped: counted(
+                "corticast_volumes_dropped_total",
+                Unit::Count,
+                "Volumes that came and could not be used.",
+            ),
+            volumes_unrecorded: counted(
+                "corticast_volumes_unrecorded_total",
+                Unit::Count,
+                "Volumes the recorder was too slow for or failed on; not acknowledged.",
+            ),
+            messages_refused: counted(
+                "corticast_messages_refused_total",
+                Unit::Count,
+                "Messages that could not be read or did not fit.",
+            ),
+            runs: counted("corticast_runs_total", Unit::Count, "Runs started."),
+            results: counted(
+                "corticast_results_published_total",
+                Unit::Count,
+                "Results handed to the outputs.",
+            ),
+            conditions_superseded: counted(
+                "corticast_conditions_superseded_total",
+                Unit::Count,
+                "Conditions replaced by newer ones before the generator took them.",
+            ),
+            feedback_latency: histogram!("corticast_feedback_latency_seconds"),
+            load: measured(
+                "corticast_signal_path_load_ratio",
+                Unit::Count,
+                "Time the signal path took for the last volume, over the TR.",
+            ),
+            recording_bytes: counted(
+                "corticast_recording_bytes_total",
+                Unit::Bytes,
+                "Bytes of messages written to the recording, before compression.",
+            ),
+            recording_errors: counted(
+                "corticast_recording_errors_total",
+                Unit::Count,
+                "Failed writes to the recording.",
+            ),
+            disk_free: measured(
+                "corticast_recording_disk_free_bytes",
+                Unit::Bytes,
+                "Free space where the recording goes.",
+            ),
+            adapter_silence: measured(
+                "corticast_adapter_silence_seconds",
+                Unit::Seconds,
+                "Time since the adapter of the open run was heard; 0 without a run.",
+            ),
+            run_open: measured("corticast_run_open", Unit::Count, "1 while a run is open."),
+            adapters: measured(
+                "corticast_adapters_connected",
+                Unit::Count,
+                "Adapters heard in the last three seconds.",
+            ),
+            stages,
+        }
+    }
+
+    /// Notes how long a stage took.
+    pub fn stage_took(&self, stage: &str, seconds: f64) {
+        if let Some((_, histogram, _)) = self.stages.iter().find(|(name, ..)| *name == stage) {
+            histogram.record(seconds);
+        }
+    }
+
+    /// Notes that a stage failed.
+    pub fn stage_failed(&self, stage: &str) {
+        if let Some((.., errors)) = self.stages.iter().find(|(name, ..)| *name == stage) {
+            errors.increment(1);
+        }
+    }
+
+    /// Says which model runs.
+    pub fn model(&self, subject: &str, model: &str, provider: &str) {
+        gauge!(
+            "corticast_model_info",
+            "subject" => subject.to_owned(),
+            "model" => model.to_owned(),
+            "provider" => provider.to_owned()
+        )
+        .set(1.0);
+    }
+
+    /// The counter of what an output dropped.
+    #[must_use]
+    pub fn output_dropped(&self, output: &'static str) -> Counter {
+        let dropped = counter!("corticast_output_dropped_total", "output" => output);
+        dropped.increment(0);
+        dropped
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Installs the Prometheus recorder for this process. Call before [`Metrics::new`], inside a
+/// tokio runtime, which keeps its histograms from growing.
+///
+/// # Errors
+///
+/// Fails when a recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full("corticast_feedback_latency_seconds".to_owned()),
+            &LATENCY_BUCKETS_S,
+        )?
+        .set_buckets_for_metric(
+            Matcher::Full("corticast_stage_duration_seconds".to_owned()),
+            &STAGE_BUCKETS_S,
+        )?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(std::time::Duration::from_secs(5));
+        loop {
+            every.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}

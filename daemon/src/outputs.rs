@@ -1,0 +1,8 @@
+//! Outputs: where products go besides the recording.
+//!
+//! Each output has its own thread or task and its own bounded queue. An output that is too
+//! slow, or whose disk is full, drops its own oldest products and counts them
+//! (`corticast_output_dropped_total`); the signal path and the other outputs do not notice.
+
+pub mod json_lines;
+pub mod queue;

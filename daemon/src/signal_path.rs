@@ -1,0 +1,237 @@
+//! The signal path: one volume in, windows out, and what the model reads out of each.
+//!
+//! Read [`SignalPath::step`] top to bottom and you have read what happens to a volume before a
+//! model sees it. `corticast run`, `corticast replay` and `corticast prepare` all call it.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+
+use corticast_bold::{
+    gap_fill::{GapFill, MissingVolumes, OutOfOrder},
+    hemodynamic_shift::HemodynamicShift,
+    normalise::{InvalidNormalise, Normalise, NormaliseOptions},
+    quality::Dvars,
+    spatial_mask::{MaskError, SpatialMask},
+    stage::Stage,
+    time::RepetitionTime,
+    volume::{MaskedVolume, ShiftInterpolation, Volume, Window},
+};
+use corticast_models::{
+    decoder::{Decoder, Readout},
+    error::ModelError,
+};
+
+use crate::{metrics::Metrics, product::Probabilities};
+
+/// How volumes are prepared, agreed between session, mask and model.
+#[derive(Clone, Debug)]
+pub struct SignalOptions {
+    /// Seconds from a stimulus to the BOLD that answers it.
+    pub hrf_delay_s: f64,
+    /// How volumes are brought to the stimulus' time.
+    pub shift: ShiftInterpolation,
+    /// Volumes per window.
+    pub window_volumes: NonZeroUsize,
+    /// Volumes at the start of a run that are not used.
+    pub discard_volumes: u32,
+    /// What stands in for a missing volume.
+    pub missing: MissingVolumes,
+    /// Longest gap that is filled.
+    pub max_fill_volumes: u32,
+    /// Volumes of the baseline of DVARS.
+    pub quality_baseline_volumes: u32,
+    /// How BOLD becomes z-scores.
+    pub normalise: NormaliseOptions,
+}
+
+/// A volume or a window that has to be dropped. The next one can still succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalPathError {
+    /// The mask could not be applied.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The volume came after later ones.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// The model failed.
+    #[error("the model failed on this window: {0}")]
+    Model(#[from] ModelError),
+}
+
+/// What one volume led to.
+#[derive(Debug)]
+pub struct Step {
+    /// Windows that are complete now, oldest first. Several when a gap was filled.
+    pub windows: Vec<Window>,
+    /// DVARS of this volume.
+    pub dvars: Option<f64>,
+    /// When each stage was done, nanoseconds of the clock that was given.
+    pub stages_ns: BTreeMap<&'static str, u64>,
+}
+
+/// Everything a volume passes through, in order.
+pub struct SignalPath {
+    options: SignalOptions,
+    spatial_mask: SpatialMask,
+    dvars: Dvars,
+    gap_fill: GapFill,
+    normalise: Normalise,
+    hemodynamic_shift: Option<HemodynamicShift>,
+    decoder: Option<Decoder>,
+    names: Arc<[String]>,
+    metrics: Metrics,
+    clock: fn() -> u64,
+}
+
+impl SignalPath {
+    /// A path that is ready for its first run. `clock` gives nanoseconds for the stamps; no
+    /// result depends on it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the normalisation does not fit the mask.
+    pub fn new(
+        options: SignalOptions,
+        spatial_mask: SpatialMask,
+        decoder: Option<Decoder>,
+        metrics: Metrics,
+        clock: fn() -> u64,
+    ) -> Result<Self, InvalidNormalise> {
+        let normalise = Normalise::new(options.normalise.clone(), spatial_mask.n_voxel())?;
+        let names = decoder.iter().flat_map(|d| d.manifest().networks.iter());
+        let names = names.flat_map(|network| network.classes.iter().cloned()).collect();
+        Ok(Self {
+            dvars: Dvars::new(options.quality_baseline_volumes),
+            gap_fill: GapFill::new(options.missing, options.max_fill_volumes),
+            normalise,
+            hemodynamic_shift: None,
+            spatial_mask,
+            decoder,
+            names,
+            metrics,
+            clock,
+            options,
+        })
+    }
+
+    /// Whether there is a model.
+    #[must_use]
+    pub fn decodes(&self) -> bool {
+        self.decoder.is_some()
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub fn options(&self) -> &SignalOptions {
+        &self.options
+    }
+
+    /// Forgets the run before and gets ready for one with this TR.
+    pub fn start_run(&mut self, repetition_time: RepetitionTime) {
+        self.dvars.start_run();
+        self.gap_fill.start_run();
+        self.normalise.start_run();
+        self.hemodynamic_shift = Some(HemodynamicShift::new(
+            repetition_time,
+            self.options.hrf_delay_s,
+            self.options.shift,
+            self.options.window_volumes,
+        ));
+    }
+
+    /// Takes one volume through the mask alone. Used where statistics are learnt first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this volume has to be dropped.
+    pub fn mask(&mut self, volume: Volume) -> Result<Option<MaskedVolume>, SignalPathError> {
+        if volume.tr.0 < self.options.discard_volumes {
+            return Ok(None);
+        }
+        Ok(self.spatial_mask.process(volume)?)
+    }
+
+    /// Takes one volume as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this volume has to be dropped; the next one can still succeed.
+    pub fn step(&mut self, volume: Volume) -> Result<Step, SignalPathError> {
+        let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
+        let mut watch = Stopwatch::start(&self.metrics, self.clock);
+        let masked = watch.time(SpatialMask::NAME, &mut step, || {
+            if volume.tr.0 < self.options.discard_volumes {
+                return Ok(None);
+            }
+            self.spatial_mask.process(volume)
+        })?;
+        let Some(masked) = masked else {
+            return Ok(step);
+        };
+        step.dvars = self.dvars.measure(&masked);
+        let filled = watch.time(GapFill::NAME, &mut step, || self.gap_fill.process(masked))?;
+        let normalised = watch.time(Normalise::NAME, &mut step, || {
+            let filled = filled.into_iter().flatten();
+            let normalised = filled.filter_map(|volume| self.normalise.process(volume).transpose());
+            normalised.collect::<Result<Vec<_>, _>>()
+        });
+        let normalised = normalised.unwrap_or_else(|never| match never {});
+        let Some(shift) = &mut self.hemodynamic_shift else {
+            return Ok(step);
+        };
+        step.windows = watch.time(HemodynamicShift::NAME, &mut step, || {
+            let windows = normalised.into_iter().filter_map(|v| shift.process(v).transpose());
+            windows.collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(step)
+    }
+
+    /// What the model reads out of a window. `None` without a model.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this window has to be dropped; the next one can still succeed.
+    pub fn decode(&mut self, window: &Window) -> Result<Option<Probabilities>, SignalPathError> {
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(None);
+        };
+        let started_ns = (self.clock)();
+        let readouts = decoder.decode(window);
+        let took_s = (self.clock)().saturating_sub(started_ns) as f64 / 1e9;
+        self.metrics.stage_took("decoder", took_s);
+        let readouts = readouts.inspect_err(|_| self.metrics.stage_failed("decoder"))?;
+        Ok(readouts
+            .into_iter()
+            .map(|Readout::Concepts(concepts)| Probabilities {
+                names: Arc::clone(&self.names),
+                values: concepts.probabilities,
+            })
+            .next())
+    }
+}
+
+/// Times the stages of one step.
+struct Stopwatch<'a> {
+    metrics: &'a Metrics,
+    clock: fn() -> u64,
+    last_ns: u64,
+}
+
+impl<'a> Stopwatch<'a> {
+    fn start(metrics: &'a Metrics, clock: fn() -> u64) -> Self {
+        Self { metrics, clock, last_ns: clock() }
+    }
+
+    fn time<T, E>(
+        &mut self,
+        stage: &'static str,
+        step: &mut Step,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let done = work();
+        let now_ns = (self.clock)();
+        self.metrics.stage_took(stage, now_ns.saturating_sub(self.last_ns) as f64 / 1e9);
+        self.last_ns = now_ns;
+        step.stages_ns.insert(stage, now_ns);
+        done.inspect_err(|_| self.metrics.stage_failed(stage))
+    }
+}
