@@ -1,4 +1,5 @@
 //! ROUTER and DEALER in the life of a session: ports in use, peers that go, daemons that restart.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Whatever a peer sends, it costs its own connection: a good peer beside it is served, and the
 //! memory of the daemon stays flat.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

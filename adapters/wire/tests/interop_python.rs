@@ -2,6 +2,7 @@
 //!
 //! Needs an interpreter with pyzmq, msgpack and numpy: the one named by `CORTICAST_PYTHON`, else
 //! `python3` if it has them. Without one these tests say that they did not run.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

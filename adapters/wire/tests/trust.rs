@@ -1,5 +1,6 @@
 //! Off the machine only with CURVE and a list of clients: whoever is not on it, has the wrong
 //! key for the server, or has none, gets nothing, and nobody who may connect notices.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
