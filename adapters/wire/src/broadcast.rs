@@ -26,7 +26,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`Router::bind`].
+    /// As [`crate::socket::Router::bind`].
     pub async fn bind(
         endpoint: &str,
         security: &ServerSecurity,

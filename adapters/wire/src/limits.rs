@@ -12,6 +12,9 @@ pub struct Limits {
     pub send_hwm: u32,
     /// Messages that wait for us.
     pub recv_hwm: u32,
+    /// Messages that wait for one subscriber, before it loses its oldest. Behind CURVE, where
+    /// they are not counted by bytes, it is `send_hwm`.
+    pub subscriber_backlog: u32,
     /// Bytes that wait for one subscriber, before it loses its oldest messages.
     pub subscriber_backlog_bytes: usize,
     /// A send that waits longer for room has failed.
@@ -24,6 +27,7 @@ impl Default for Limits {
             max_message_bytes: 128 << 20,
             send_hwm: 64,
             recv_hwm: 64,
+            subscriber_backlog: 1024,
             subscriber_backlog_bytes: 32 << 20,
             send_timeout: Duration::from_secs(1),
         }

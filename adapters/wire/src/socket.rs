@@ -106,15 +106,22 @@ impl Socket {
         limits: &Limits,
     ) -> Result<Self, SocketError> {
         security.permits(endpoint)?;
-        let (kind, mut options) = options(kind, limits);
-        if let ServerSecurity::Curve { keys, allowed } = security {
-            let allowed = allowed.clone();
-            // Without this closure CURVE admits everybody who knows our public key.
-            let admit = CurveServerOptions::new().authenticator(move |client| {
-                allowed.iter().any(|key| key.0.as_bytes() == &client.public_key)
-            });
-            options = options.curve_server_with_options(keys.0.clone(), admit);
-        }
+        let publishes = matches!(kind, Kind::Publisher);
+        let (kind, options) = options(kind, limits);
+        let options = match security {
+            ServerSecurity::LoopbackOnly if publishes => {
+                options.send_hwm(limits.subscriber_backlog)
+            }
+            ServerSecurity::LoopbackOnly => options,
+            ServerSecurity::Curve { keys, allowed } => {
+                let allowed = allowed.clone();
+                // Without this closure CURVE admits everybody who knows our public key.
+                let admit = CurveServerOptions::new().authenticator(move |client| {
+                    allowed.iter().any(|key| key.0.as_bytes() == &client.public_key)
+                });
+                options.curve_server_with_options(keys.0.clone(), admit)
+            }
+        };
         ipc_is_free(endpoint).await?;
         let mut socket = Self::spawn(kind, options, endpoint, limits)?;
         socket.endpoint = match socket.inner.bind(resolved(endpoint).as_str()).await {
