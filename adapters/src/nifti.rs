@@ -154,7 +154,7 @@ struct Current {
 
 #[derive(Debug)]
 enum Input {
-    File(NiftiReader),
+    File(Box<NiftiReader>),
     Folder { rest: VecDeque<PathBuf> },
 }
 
@@ -189,7 +189,7 @@ impl Current {
 
         let n_volumes =
             if is_folder { u32::try_from(n_files).unwrap_or(u32::MAX) } else { header.n_volumes };
-        let input = if is_folder { Input::Folder { rest } } else { Input::File(reader) };
+        let input = if is_folder { Input::Folder { rest } } else { Input::File(Box::new(reader)) };
         Ok(Self { header, n_volumes, series_id, first, next_index: 0, input })
     }
 

@@ -109,7 +109,7 @@ impl PublishReport {
 pub enum PublishError {
     /// The scanner side cannot go on. What it gave before was sent.
     #[error(transparent)]
-    Adapter(#[from] AdapterError),
+    Adapter(Box<AdapterError>),
     /// The socket cannot be used.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -121,10 +121,16 @@ pub enum PublishError {
     Thread(#[source] std::io::Error),
 }
 
+impl From<AdapterError> for PublishError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(error.into())
+    }
+}
+
 /// What comes out of the adapter's thread.
 #[derive(Debug)]
 enum Item {
-    Run(RunHeader, Vec<Event>),
+    Run(Box<RunHeader>, Vec<Event>),
     Volume(AcquiredVolume),
     RunOver,
     Failed(AdapterError),
@@ -161,7 +167,7 @@ fn read(mut adapter: Box<dyn ScannerAdapter>, sender: &mpsc::Sender<Item>) {
             adapter.next_volume().map(|volume| Some(volume.map_or(Item::RunOver, Item::Volume)))
         } else {
             let start = adapter.start_run();
-            start.map(|run| run.map(|header| Item::Run(header, adapter.events().to_vec())))
+            start.map(|run| run.map(|header| Item::Run(header.into(), adapter.events().to_vec())))
         };
         let item = match item {
             Ok(Some(item)) => item,
@@ -191,7 +197,7 @@ impl Pump {
         while !self.stopping {
             tokio::select! {
                 item = self.items.recv() => match item {
-                    Some(Item::Run(header, events)) => self.one_run(header, events).await?,
+                    Some(Item::Run(header, events)) => self.one_run(*header, events).await?,
                     Some(Item::Failed(error)) => return Err(error.into()),
                     // The volumes of a run belong to `one_run`.
                     Some(Item::Volume(_) | Item::RunOver) => {}

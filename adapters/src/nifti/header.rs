@@ -300,6 +300,10 @@ mod tests {
         bytes
     }
 
+    fn first_row(header: &NiftiHeader) -> [u64; 4] {
+        header.space.affine()[0].map(f64::to_bits)
+    }
+
     #[test]
     fn milliseconds_become_seconds_and_no_unit_means_seconds() {
         assert_eq!(NiftiHeader::parse(&header()).unwrap().repetition_time_s, Some(2.0));
@@ -314,19 +318,19 @@ mod tests {
     fn the_sform_comes_before_the_qform_and_both_before_voxel_sizes() {
         let mut bytes = header();
         let none = NiftiHeader::parse(&bytes).unwrap();
-        assert_eq!(none.space.affine()[0], [-3.0, 0.0, 0.0, 4.5]);
+        assert_eq!(first_row(&none), [-3.0, 0.0, 0.0, 4.5].map(f64::to_bits));
         // The identity quaternion and an offset.
         bytes[252..254].copy_from_slice(&1_i16.to_le_bytes());
         bytes[268..272].copy_from_slice(&9_f32.to_le_bytes());
         let qform = NiftiHeader::parse(&bytes).unwrap();
-        assert_eq!(qform.space.affine()[0], [3.0, 0.0, 0.0, 9.0]);
+        assert_eq!(first_row(&qform), [3.0, 0.0, 0.0, 9.0].map(f64::to_bits));
         bytes[254..256].copy_from_slice(&1_i16.to_le_bytes());
         for (row, at) in [280, 296, 312].into_iter().enumerate() {
             let at = at + 4 * row;
             bytes[at..at + 4].copy_from_slice(&2_f32.to_le_bytes());
         }
         let sform = NiftiHeader::parse(&bytes).unwrap();
-        assert_eq!(sform.space.affine()[0], [2.0, 0.0, 0.0, 0.0]);
+        assert_eq!(first_row(&sform), [2.0, 0.0, 0.0, 0.0].map(f64::to_bits));
     }
 
     #[test]

@@ -104,7 +104,7 @@ mod tests {
         let first = reader.next_voxels().unwrap().unwrap();
         let sent = scanner.voxels(TrIndex(0));
         // [x, y, z] = [1, 2, 3]: x fastest in the file, z fastest on the wire.
-        let (in_file, on_wire) = (2 * (1 + 6 * (2 + 5 * 3)), 2 * ((1 * 5 + 2) * 4 + 3));
+        let (in_file, on_wire) = (2 * (1 + 6 * (2 + 5 * 3)), 2 * ((5 + 2) * 4 + 3));
         assert_eq!(first[in_file..in_file + 2], sent[on_wire..on_wire + 2]);
         let mask = NiftiReader::open(&folder.path().join("mask.nii.gz")).unwrap();
         assert!(!mask.header().is_4d);
