@@ -7,6 +7,8 @@ advance. Without TRAIN and TEST every run is left out once.
 
     HAXBY_DIR=DIR [TRAIN='run-01 …' TEST='run-07 …'] [NORMALISE=growing|frozen|…] make haxby
 
+Models, results and logs stay in haxby-out/, or in HAXBY_OUT.
+
 Per TR counts volumes whose stimulus time lies in a block, per block takes the class with the
 highest mean probability over the block; both are averaged over folds.
 """
@@ -33,7 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CORTICAST = ROOT / "target/release/corticast"
 TRAINER = Path(sys.executable).parent / "corticast-train"
 CONFIG = ROOT / "configs/haxby.toml"
-OUT = ROOT / "haxby-out"
+# Runs at the same time need folders of their own.
+OUT = Path(os.environ.get("HAXBY_OUT", ROOT / "haxby-out")).resolve()
 MASK, BOLD, EVENTS = "mask_1slice.nii.gz", "bold_1slice.nii.gz", "bold_events.tsv"
 TARGET = "trial_type"
 
