@@ -3,6 +3,7 @@
 pub mod check;
 pub mod prepare;
 pub mod replay;
+pub mod run;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -58,4 +59,13 @@ pub fn advance(bar: &ProgressBar, expected: Option<u32>) {
     if expected > 0 && bar.length().is_none_or(|length| bar.position() > length) {
         bar.set_length(bar.position() - 1 + expected);
     }
+}
+
+/// The runtime for sockets. Two threads: one may be inside a send while the other receives.
+///
+/// # Errors
+///
+/// Fails when the system gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

@@ -22,5 +22,6 @@ pub mod record;
 pub mod recording;
 pub mod replay;
 pub mod resequence;
+pub mod service;
 pub mod session;
 pub mod signal_path;

@@ -1,10 +1,10 @@
 //! The `corticast` command.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    commands::{check, prepare, replay},
+    commands::{check, prepare, replay, run},
     config::ConfigError,
     exit::Exit,
     plan::PlanError,
@@ -36,6 +36,8 @@ The log goes to standard error; RUST_LOG sets its level.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::RunArgs),
     /// Replay recorded runs
     Replay(replay::ReplayArgs),
     /// Make training data from recorded runs
@@ -46,14 +48,18 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn"));
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(filter);
     if cli.log_json {
         log.json().init();
     } else {
         log.with_target(false).init();
     }
     let result = match &cli.command {
+        Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Check(args) => check::run(args),

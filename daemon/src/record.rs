@@ -87,6 +87,8 @@ struct Item {
 /// A recording that is being written.
 pub struct RecordingFile {
     writer: Writer<BufWriter<File>>,
+    /// The number of each topic's channel.
+    channels: Vec<(&'static str, u16)>,
     /// The same file, to sync it.
     file: File,
     path: PathBuf,
@@ -155,12 +157,11 @@ impl RecordingFile {
             .disable_seeking(true)
             .create(BufWriter::with_capacity(1 << 20, file))
             .map_err(|error| failed(&error))?;
-        for (topic, encoding) in TOPICS {
-            writer
-                .add_channel(0, topic, encoding, &Default::default())
-                .map_err(|error| failed(&error))?;
-        }
-        Ok(Self { writer, file: again, path: path.to_owned(), sequence: 0 })
+        let channels = TOPICS.map(|(topic, encoding)| {
+            writer.add_channel(0, topic, encoding, &Default::default()).map(|id| (topic, id))
+        });
+        let channels = channels.into_iter().collect::<Result<_, _>>().map_err(|e| failed(&e))?;
+        Ok(Self { writer, channels, file: again, path: path.to_owned(), sequence: 0 })
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> RecordError {
@@ -178,8 +179,8 @@ impl RecordingFile {
         wall_ns: u64,
         data: &[u8],
     ) -> Result<(), RecordError> {
-        let position = TOPICS.iter().position(|(name, _)| *name == topic);
-        let channel_id = position.expect("topics come from the list") as u16 + FIRST_CHANNEL;
+        let channel = self.channels.iter().find(|(name, _)| *name == topic);
+        let (_, channel_id) = *channel.expect("topics come from the list");
         self.sequence = self.sequence.wrapping_add(1);
         let header = MessageHeader {
             channel_id,
@@ -215,9 +216,6 @@ impl RecordingFile {
         file.flush().and_then(|()| file.sync_all()).map_err(|error| self.failed(&error))
     }
 }
-
-/// MCAP channels are numbered from here; `add_channel` counts up from 0.
-const FIRST_CHANNEL: u16 = 0;
 
 /// Bytes that may still be queued.
 #[derive(Default)]

@@ -1,0 +1,352 @@
+//! The service: sockets around a session.
+//!
+//! ```text
+//!  adapter ROUTER ──► receive task ──ring──► signal thread ──► outputs (PUB, JSON lines, …)
+//!       ▲               │    │                    │
+//!       │ answers       │    └──► recorder thread ◄── products
+//!       └───────────────┴── acknowledgements ◄──┘
+//! ```
+//!
+//! Sockets are on tokio; the signal path has a thread of its own, fed by a ring, and waits for
+//! nobody. When the ring is full (the model takes longer than a TR, for long) the receive task
+//! stops reading: adapters keep what they have, nothing is lost, and
+//! `corticast_signal_path_load_ratio` shows why. A restart with the same recording first takes
+//! up the session from it.
+
+mod answers;
+mod broadcast;
+mod commands;
+mod http;
+mod inbox;
+mod query;
+mod restore;
+mod signal_thread;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::Context;
+use corticast_wire::{
+    message::Durability,
+    socket::{Limits, Publisher, Router, ServerSecurity},
+};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use self::{answers::Answers, broadcast::Board, inbox::Inbox};
+use crate::{
+    clock::monotonic_ns,
+    config::WireConfig,
+    describe, disk,
+    exit::Exit,
+    ingest::{Admission, Ingest, Recorded},
+    metrics::{self, Metrics},
+    outputs::{
+        json_lines::JsonLines,
+        queue::{Feeder, drop_oldest},
+    },
+    plan::Plan,
+    product::{Product, StatusReport},
+    record::{Recorder, RecorderThread},
+    recording::SESSION,
+    session::Session,
+};
+
+/// Products that wait for the PUB socket or the results file.
+const OUTPUT_QUEUE: usize = 4096;
+/// Commands that wait for the receive task.
+const COMMAND_QUEUE: usize = 16;
+
+/// Where the daemon can be reached, with the ports it got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoints {
+    /// For scanner adapters.
+    pub adapter: String,
+    /// For everybody who watches.
+    pub publish: String,
+    /// For late joiners.
+    pub query: String,
+    /// For operators.
+    pub control: String,
+    /// For Prometheus.
+    pub http: String,
+}
+
+/// What a service is told besides its plan.
+#[derive(Default)]
+pub struct ServiceOptions {
+    /// Written once all sockets are bound, for scripts that let the system choose the ports.
+    pub endpoints_file: Option<PathBuf>,
+    /// Told once all sockets are bound.
+    pub ready: Option<oneshot::Sender<Endpoints>>,
+    /// Stops the service like a signal does.
+    pub stop: Option<oneshot::Receiver<()>>,
+    /// Sees every product, and drops its oldest when it is slow.
+    pub watch: Option<Feeder<Product>>,
+}
+
+/// Everything that takes products. Cheap to clone; never waits.
+#[derive(Clone)]
+struct Fanout {
+    publish: Arc<Feeder<Product>>,
+    results: Option<Arc<Feeder<Product>>>,
+    watch: Option<Arc<Feeder<Product>>>,
+    recorder: Option<Recorder>,
+}
+
+impl Fanout {
+    fn deliver(&self, product: Product) {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(product.topic(), monotonic_ns(), product.to_json());
+        }
+        if let Product::Status(status) = &product {
+            match status.level {
+                "alarm" => tracing::error!("{}", status.message),
+                "warning" => tracing::warn!("{}", status.message),
+                _ => tracing::info!("{}", status.message),
+            }
+        }
+        if let (Some(results), Product::Result(_)) = (&self.results, &product) {
+            results.push(product.clone());
+        }
+        if let Some(watch) = &self.watch {
+            watch.push(product.clone());
+        }
+        self.publish.push(product);
+    }
+
+    fn status(&self, level: &'static str, message: String) {
+        let published_ns = monotonic_ns();
+        self.deliver(Product::Status(StatusReport { level, message, published_ns }));
+    }
+}
+
+/// Runs a session until it is stopped. Needs a tokio runtime with several threads.
+///
+/// # Errors
+///
+/// Fails when a socket cannot be bound or a file cannot be written; once it runs, only when
+/// the recording was lost.
+pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
+    let prometheus = metrics::install().context("cannot set up metrics")?;
+    let metrics = Metrics::new();
+    let instance = format!("{:016x}", crate::clock::wall_ns() ^ u64::from(std::process::id()));
+    let config = plan.config.clone();
+    let description = describe::session(&plan, &instance);
+    announce_model(&plan, &metrics);
+    let recorded = Recorded::default();
+    let durability = match &config.recording.file {
+        Some(_) => config.recording.durability,
+        None => Durability::None,
+    };
+    let admission = with_disk_check(&plan);
+    let mut ingest = Ingest::new(
+        admission,
+        instance.clone(),
+        durability,
+        config.signal.content_duplicates,
+        Arc::clone(&recorded),
+    );
+    let resequence = config.signal.resequence_volumes;
+    let path = plan.into_path(metrics.clone(), monotonic_ns)?;
+    let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
+
+    // What was recorded before a restart comes first, so that nothing arrives meanwhile.
+    let restored = config
+        .recording
+        .file
+        .as_deref()
+        .map(|file| restore::restore(file, &description, &mut ingest, &mut session, &recorded));
+    let (file, restored) =
+        restored.transpose()?.map_or((None, None), |r| (Some(r.file), Some(r.results)));
+
+    let wire = &config.wire;
+    let security = security(wire, wire.allow.as_ref())?;
+    let control_security = security_of_control(wire)?;
+    let limits =
+        Limits { max_message_bytes: (wire.max_message_mib as usize) << 20, ..Limits::default() };
+    let adapters = Arc::new(Router::bind(&wire.adapter, &security, &limits).await?);
+    let publisher = Publisher::bind(&wire.publish, &security, &Limits::default()).await?;
+    let query = Router::bind(&wire.query, &security, &Limits::for_commands()).await?;
+    let control = Router::bind(&wire.control, &control_security, &Limits::for_commands()).await?;
+    let http = tokio::net::TcpListener::bind(wire.http)
+        .await
+        .with_context(|| format!("cannot serve metrics on {}: is it in use?", wire.http))?;
+    let endpoints = Endpoints {
+        adapter: adapters.endpoint().to_owned(),
+        publish: publisher.endpoint().to_owned(),
+        query: query.endpoint().to_owned(),
+        control: control.endpoint().to_owned(),
+        http: format!("http://{}", http.local_addr()?),
+    };
+
+    let board = Board::new(description.clone());
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
+    let publishing = tokio::spawn(broadcast::publish(publisher, published, board.clone()));
+    let (results, writing) = match &config.recording.results {
+        Some(path) => {
+            let file = JsonLines::create(path)?;
+            let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
+            let earlier = restored.as_ref().map(|r| r.lines.clone()).unwrap_or_default();
+            (Some(Arc::new(feeder)), Some(broadcast::write_results(file, earlier, drain)?))
+        }
+        None => (None, None),
+    };
+    let mut fanout = Fanout {
+        publish: Arc::new(publish),
+        results,
+        watch: options.watch.take().map(Arc::new),
+        recorder: None,
+    };
+    let (answers, answering) = Answers::start(Arc::clone(&adapters));
+    let recording: Option<RecorderThread> = match file {
+        Some(file) => {
+            let (alarms, safe) = (fanout.clone(), answers.clone());
+            let (recorder, thread) = Recorder::start(
+                file,
+                durability,
+                Arc::clone(&recorded),
+                metrics.clone(),
+                move |ticket| safe.acknowledge(ticket),
+                move |message| alarms.status("alarm", message),
+            )?;
+            recorder.note(SESSION, monotonic_ns(), description.to_string());
+            fanout.recorder = Some(recorder);
+            Some(thread)
+        }
+        None => None,
+    };
+    for product in restored.map(|r| r.unpublished).unwrap_or_default() {
+        fanout.deliver(product);
+    }
+
+    let (happenings, signal) = signal_thread::start(session, fanout.clone())?;
+    let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
+    let serving = [
+        tokio::spawn(query::serve(query, board.clone())),
+        tokio::spawn(commands::serve(control, commands)),
+        tokio::spawn(http::serve(http, prometheus, Arc::clone(&is_ready))),
+    ];
+    is_ready.store(true, std::sync::atomic::Ordering::Release);
+    say_ready(&endpoints, &mut options)?;
+
+    let mut inbox = Inbox {
+        adapters,
+        ingest,
+        instance,
+        happenings,
+        answers,
+        fanout,
+        metrics,
+        commanded,
+        peers: Default::default(),
+        is_recording: durability != Durability::None,
+    };
+    inbox.receive(options.stop.take()).await?;
+
+    // Stopped: what is on its way is finished, in the order of the path.
+    drop(inbox);
+    let n_lost = tokio::task::spawn_blocking(move || signal.join()).await?;
+    let n_lost = n_lost.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
+    publishing.await?;
+    if let Some(writing) = writing {
+        tokio::task::spawn_blocking(move || writing.join()).await?.ok();
+    }
+    let recorded = match recording {
+        Some(thread) => tokio::task::spawn_blocking(move || thread.join()).await?,
+        None => Ok(()),
+    };
+    serving.iter().for_each(tokio::task::JoinHandle::abort);
+    answering.abort();
+    tracing::info!("stopped");
+    recorded?;
+    Ok(if n_lost > 0 { Exit::VolumesLost } else { Exit::Fine })
+}
+
+/// A run may start if it fits the plan and the rest of the session fits the disk.
+fn with_disk_check(plan: &Plan) -> Admission {
+    let fits = plan.admission();
+    let recording = plan.config.recording.clone();
+    let session = plan.config.session.clone();
+    let started = std::sync::atomic::AtomicU32::new(0);
+    Arc::new(move |header| {
+        fits(header)?;
+        let n_started = started.load(std::sync::atomic::Ordering::Relaxed);
+        let n_more = session.expected_runs.saturating_sub(n_started + 1);
+        let needed = disk::needed_bytes(header, session.expected_volumes, n_more);
+        if let Some(file) = &recording.file
+            && let Some(shortage) = disk::shortage(file, needed)
+        {
+            match recording.disk_check {
+                crate::config::recording::DiskCheck::Refuse => return Err(shortage),
+                crate::config::recording::DiskCheck::Warn => tracing::warn!("{shortage}"),
+            }
+        }
+        started.store(n_started + 1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+fn announce_model(plan: &Plan, metrics: &Metrics) {
+    let Some(decoder) = &plan.decoder else {
+        tracing::warn!("no model is configured: volumes are recorded, nothing is decoded");
+        return;
+    };
+    let manifest = decoder.manifest();
+    let provider = decoder.provider().to_string();
+    tracing::info!(model = manifest.name, subject = manifest.subject, provider, "model ready");
+    if let Some(reason) = decoder.fallback_reason() {
+        tracing::warn!(reason, "the model runs on the CPU");
+    }
+    metrics.model(&manifest.subject, &manifest.name, &provider);
+}
+
+fn security(wire: &WireConfig, allow: Option<&PathBuf>) -> anyhow::Result<ServerSecurity> {
+    match (&wire.key, allow) {
+        (Some(key), Some(allow)) => Ok(ServerSecurity::from_files(key, &[allow])?),
+        (Some(_), None) => anyhow::bail!(
+            "`key` in [wire] needs `allow`, a folder with the .pub files of those who may connect"
+        ),
+        (None, _) => Ok(ServerSecurity::LoopbackOnly),
+    }
+}
+
+/// Who may watch may not for that reason command.
+fn security_of_control(wire: &WireConfig) -> anyhow::Result<ServerSecurity> {
+    match &wire.control_allow {
+        Some(allow) => security(wire, Some(allow)),
+        None => Ok(ServerSecurity::LoopbackOnly),
+    }
+}
+
+fn say_ready(endpoints: &Endpoints, options: &mut ServiceOptions) -> anyhow::Result<()> {
+    tracing::info!(
+        adapter = endpoints.adapter,
+        publish = endpoints.publish,
+        query = endpoints.query,
+        control = endpoints.control,
+        http = endpoints.http,
+        "ready"
+    );
+    if let Some(path) = &options.endpoints_file {
+        // Whoever waits for the file finds it whole.
+        let aside = path.with_extension("part");
+        std::fs::write(&aside, serde_json::to_vec_pretty(endpoints)?)
+            .and_then(|()| std::fs::rename(&aside, path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(ready) = options.ready.take() {
+        // Whoever asked may have gone; the service runs all the same.
+        ready.send(endpoints.clone()).ok();
+    }
+    Ok(())
+}
+
+/// How often peers are looked after.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence of an adapter that raises an alarm.
+const SILENCE: Duration = Duration::from_secs(3);

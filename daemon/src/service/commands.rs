@@ -1,0 +1,52 @@
+//! The `control` socket: what operators command. JSON in, JSON out, in that order of care: a
+//! command is logged and recorded by the receive task, and answered once it holds.
+
+use bytes::Bytes;
+use corticast_wire::socket::Router;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::session::Command;
+
+/// A command, and where its answer goes.
+pub type Commanded = (Command, oneshot::Sender<Value>);
+
+/// Takes commands until the task is aborted.
+pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {
+    loop {
+        let (peer, frames) = match control.recv().await {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(%error, "the control socket is closed");
+                return;
+            }
+        };
+        let answer = match parse(frames.first().map(AsRef::as_ref).unwrap_or_default()) {
+            Ok(command) => obey(command, &commands).await,
+            Err(message) => json!({ "ok": false, "message": message }),
+        };
+        if let Err(error) = control.send(&peer, vec![Bytes::from(answer.to_string())]).await {
+            tracing::debug!(%error, "a command was obeyed but its answer did not arrive");
+        }
+    }
+}
+
+fn parse(frame: &[u8]) -> Result<Command, String> {
+    const EXPECTED: &str =
+        "expected {\"command\": \"status|pause|resume|blank|unblank|end_run|abort\"}";
+    let value: Value = serde_json::from_slice(frame).map_err(|e| format!("{e}; {EXPECTED}"))?;
+    let command = value.get("command").cloned().ok_or(EXPECTED)?;
+    match serde_json::from_value(command.clone()) {
+        Ok(Command::Stop) | Err(_) => Err(format!("unknown command {command}; {EXPECTED}")),
+        Ok(command) => Ok(command),
+    }
+}
+
+async fn obey(command: Command, commands: &mpsc::Sender<Commanded>) -> Value {
+    let (answer, answered) = oneshot::channel();
+    let stopping = json!({ "ok": false, "command": command, "message": "the daemon is stopping" });
+    if commands.send((command, answer)).await.is_err() {
+        return stopping;
+    }
+    answered.await.unwrap_or(stopping)
+}

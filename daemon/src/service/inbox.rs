@@ -1,0 +1,253 @@
+//! The receive task: everything that reaches a session passes here, in one order.
+//!
+//! That order is the recording's order and the signal thread's order, which is why commands
+//! pass here too.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use corticast_wire::{
+    message::{DaemonPing, Encoding, FromAdapter, RefusalCode, Refused, ToAdapter},
+    socket::{PeerId, Router},
+};
+use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    Fanout, HEARTBEAT, SILENCE, answers::Answers, commands::Commanded, signal_thread::Happenings,
+};
+use crate::{
+    clock::monotonic_ns,
+    ingest::{Disposition, Event, Ingest, IngestError},
+    metrics::Metrics,
+    record::Ticket,
+    recording::{COMMAND, pack},
+    session::{Command, Happening},
+};
+
+/// Peers that are kept in mind.
+const MAX_PEERS: usize = 1024;
+
+/// What is known of an adapter.
+pub struct Peer {
+    encoding: Encoding,
+    heard: Instant,
+    /// It sent the run that is open.
+    has_run: bool,
+    is_silent: bool,
+}
+
+/// The receive task's state.
+pub struct Inbox {
+    pub adapters: Arc<Router>,
+    pub ingest: Ingest,
+    pub instance: String,
+    pub happenings: Happenings,
+    pub answers: Answers,
+    pub fanout: Fanout,
+    pub metrics: Metrics,
+    pub commanded: mpsc::Receiver<Commanded>,
+    pub peers: HashMap<PeerId, Peer>,
+    pub is_recording: bool,
+}
+
+impl Inbox {
+    /// Receives until a signal, `abort`, or `stop`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the socket is closed under it or signals cannot be had.
+    pub async fn receive(&mut self, stop: Option<oneshot::Receiver<()>>) -> anyhow::Result<()> {
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let stopped = async {
+            let asked = match stop {
+                Some(stop) => stop.await.is_ok(),
+                None => false,
+            };
+            if !asked {
+                // Dropped without a word: nobody will ask any more.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::pin!(stopped);
+        let adapters = Arc::clone(&self.adapters);
+        loop {
+            tokio::select! {
+                message = adapters.recv() => {
+                    let (peer, frames) = message?;
+                    self.message(&peer, frames).await;
+                }
+                Some((command, answer)) = self.commanded.recv() => {
+                    let confirmed = self.command(command).await;
+                    // The operator may have hung up; the command holds all the same.
+                    answer.send(confirmed).ok();
+                    if command == Command::Abort {
+                        return Ok(());
+                    }
+                }
+                _ = heartbeat.tick() => self.look_after_peers(),
+                () = &mut stopped => break,
+                _ = interrupted.recv() => break,
+                _ = terminated.recv() => break,
+            }
+        }
+        self.command(Command::Stop).await;
+        Ok(())
+    }
+
+    async fn message(&mut self, peer: &PeerId, frames: Vec<Bytes>) {
+        let received_ns = monotonic_ns();
+        let (message, encoding) = match FromAdapter::parse(&frames) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let reason = error.to_string();
+                self.problem(&IngestError::Message(error));
+                let code = RefusalCode::BadMessage;
+                let refused = Refused { run: None, index: None, code, reason };
+                self.answers.send(peer, Encoding::Json, ToAdapter::Refused(refused));
+                return;
+            }
+        };
+        self.heard(peer, encoding, &message);
+        if message == FromAdapter::Ping {
+            let ping = DaemonPing { instance: self.instance.clone() };
+            self.answers.send(peer, encoding, ToAdapter::Ping(ping));
+            return;
+        }
+        let is_volume = matches!(message, FromAdapter::Volume(_));
+        let verdict = self.ingest.handle(message);
+        if let Some(problem) = &verdict.problem {
+            self.problem(problem);
+        }
+        if verdict.duplicate && is_volume {
+            self.metrics.volumes_duplicate.increment(1);
+        }
+        for reply in verdict.replies {
+            self.answers.send(peer, encoding, reply);
+        }
+        // A duplicate that is not in the recording yet is recorded, and given to nobody.
+        let is_recorded = !verdict.events.is_empty() || verdict.acknowledge.is_some();
+        for event in verdict.events {
+            if matches!(event, Event::RunEnded { .. }) {
+                self.peers.values_mut().for_each(|peer| peer.has_run = false);
+            }
+            self.happenings.push(Happening::Event(event), received_ns).await;
+        }
+        let ticket = verdict.acknowledge.map(|(number, ack)| Ticket {
+            peer: peer.clone(),
+            encoding,
+            number,
+            ack,
+        });
+        match (&self.fanout.recorder, is_recorded) {
+            (Some(recorder), true) => {
+                if !recorder.message(received_ns, pack(&frames), ticket) {
+                    self.metrics.volumes_unrecorded.increment(u64::from(is_volume));
+                }
+            }
+            (None, _) if !self.is_recording => {
+                if let Some(ticket) = ticket {
+                    self.answers.acknowledge(ticket);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Obeys a command; gives what to tell the operator.
+    async fn command(&mut self, command: Command) -> Value {
+        let received_ns = monotonic_ns();
+        let open = self.ingest.open_run().map(|run| run.name.to_string());
+        if command != Command::Status {
+            tracing::info!(?command, run = open, "command");
+            if let Some(recorder) = &self.fanout.recorder {
+                let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
+                recorder.note(COMMAND, received_ns, entry.to_string());
+            }
+        }
+        for happening in command.happenings(&mut self.ingest) {
+            self.happenings.push(happening, received_ns).await;
+        }
+        let message = match (command, &open) {
+            (Command::EndRun, None) => "no run is open".to_owned(),
+            (Command::EndRun, Some(run)) => format!("{run} is ended"),
+            (Command::Abort, _) => "the daemon stops".to_owned(),
+            _ => String::new(),
+        };
+        let still_open = self.ingest.open_run().map(|run| run.name.to_string());
+        json!({
+            "ok": true,
+            "command": command,
+            "run": still_open,
+            "state": if still_open.is_some() { "run open" } else { "waiting" },
+            "adapters": self.peers.len(),
+            "message": message,
+        })
+    }
+
+    /// Tells the operator of a message that was not accepted, once.
+    fn problem(&self, problem: &IngestError) {
+        let level = match problem.disposition() {
+            Disposition::SkipVolume | Disposition::HoldFeedback => "warning",
+            Disposition::StopRun => "alarm",
+        };
+        self.metrics.messages_refused.increment(1);
+        self.fanout.status(level, problem.to_string());
+    }
+
+    fn heard(&mut self, peer: &PeerId, encoding: Encoding, message: &FromAdapter) {
+        let starts_run = matches!(message, FromAdapter::Run { .. });
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(peer) {
+            return;
+        }
+        let known = self.peers.entry(peer.clone()).or_insert(Peer {
+            encoding,
+            heard: Instant::now(),
+            has_run: false,
+            is_silent: false,
+        });
+        known.heard = Instant::now();
+        known.has_run |= starts_run;
+        known.encoding = if *message == FromAdapter::Ping { known.encoding } else { encoding };
+        if std::mem::take(&mut known.is_silent) {
+            self.fanout.status("info", "the adapter is heard again".to_owned());
+        }
+    }
+
+    /// Heartbeats, and an alarm for an adapter that has a run and says nothing.
+    fn look_after_peers(&mut self) {
+        let is_open = self.ingest.open_run().is_some();
+        let mut silence_s = 0.0_f64;
+        let mut alarms = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let silent = peer.heard.elapsed();
+            if peer.has_run && is_open {
+                silence_s = silence_s.max(silent.as_secs_f64());
+                let ping = DaemonPing { instance: self.instance.clone() };
+                self.answers.send(id, peer.encoding, ToAdapter::Ping(ping));
+                if silent > SILENCE && !peer.is_silent {
+                    peer.is_silent = true;
+                    alarms.push(silent);
+                }
+            }
+        }
+        for silent in alarms {
+            self.fanout.status(
+                "alarm",
+                format!(
+                    "the scanner adapter has been silent for {:.0} s during a run; look at its \
+                     machine and cable: what it acquires is kept there and sent when it is back",
+                    silent.as_secs_f64()
+                ),
+            );
+        }
+        self.peers.retain(|_, peer| (peer.has_run && is_open) || peer.heard.elapsed() < SILENCE);
+        self.metrics.adapter_silence.set(silence_s);
+        self.metrics.adapters.set(self.peers.len() as f64);
+    }
+}
