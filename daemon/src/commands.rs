@@ -1,6 +1,7 @@
 //! The commands of `corticast`, one per file.
 
 pub mod check;
+pub mod demo;
 pub mod prepare;
 pub mod replay;
 pub mod run;

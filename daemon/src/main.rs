@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    commands::{check, prepare, replay, run},
+    commands::{check, demo, prepare, replay, run},
     config::ConfigError,
     exit::Exit,
     plan::PlanError,
@@ -36,6 +36,8 @@ The log goes to standard error; RUST_LOG sets its level.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Simulated scanner, daemon and shipped model in one command
+    Demo(demo::DemoArgs),
     /// Run the daemon
     Run(run::RunArgs),
     /// Replay recorded runs
@@ -48,7 +50,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn"));
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         log.with_target(false).init();
     }
     let result = match &cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Prepare(args) => prepare::run(args),
