@@ -57,7 +57,8 @@ pub struct PublishOptions {
     pub window: usize,
     /// Bytes of further ones kept on disk.
     pub spill_max_bytes: u64,
-    /// How long a finished run waits for a silent daemon before its volumes are given up.
+    /// How long a finished run waits for a daemon that acknowledges nothing, before its volumes
+    /// are given up.
     pub patience: Duration,
     /// Acknowledged volumes are counted here.
     pub progress: ProgressBar,
@@ -338,10 +339,10 @@ impl Pump {
         }
     }
 
-    /// Whether a run that is over has waited long enough for a daemon that does not answer.
+    /// Whether a run that is over has waited long enough for a daemon that acknowledges nothing.
     fn gives_up(&self, outbox: &Outbox, over: Option<Instant>) -> bool {
         let Some(over) = over else { return false };
-        let quiet_since = outbox.heard().map_or(over, |heard| heard.max(over));
+        let quiet_since = outbox.progressed().map_or(over, |progressed| progressed.max(over));
         if self.stopping && over.elapsed() > STOP_WITHIN {
             return true;
         }

@@ -221,7 +221,6 @@ impl Metrics {
     }
 
     /// The counter of what an output dropped.
-    #[must_use]
     pub fn output_dropped(&self, output: &'static str) -> Counter {
         let dropped = counter!("corticast_output_dropped_total", "output" => output);
         dropped.increment(0);

@@ -244,7 +244,6 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         metrics,
         commanded,
         peers: Default::default(),
-        is_recording: durability != Durability::None,
     };
     inbox.receive(options.stop.take()).await?;
 

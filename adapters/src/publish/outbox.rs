@@ -86,6 +86,8 @@ pub struct Outbox {
     instance: Option<String>,
     next_index: u32,
     heard: Option<Instant>,
+    /// When the daemon last answered anything but a sign of life.
+    progressed: Option<Instant>,
     events: VecDeque<Event>,
     window: VecDeque<Waiting>,
     capacity: usize,
@@ -110,6 +112,7 @@ impl Outbox {
             instance: None,
             next_index: 0,
             heard: None,
+            progressed: None,
             events: events.into(),
             window: VecDeque::with_capacity(capacity),
             capacity,
@@ -158,10 +161,11 @@ impl Outbox {
         self.heard.is_none_or(|at| now.saturating_duration_since(at) > SILENCE)
     }
 
-    /// When the daemon was last heard.
+    /// When the daemon last answered anything but a sign of life: one that lives and cannot
+    /// record acknowledges nothing.
     #[must_use]
-    pub fn heard(&self) -> Option<Instant> {
-        self.heard
+    pub fn progressed(&self) -> Option<Instant> {
+        self.progressed
     }
 
     /// Notes that a volume was acquired that the daemon has already.
@@ -264,6 +268,9 @@ impl Outbox {
     /// Fails when the daemon does not want this run; another run may be wanted.
     pub fn answer(&mut self, answer: ToAdapter, now: Instant) -> Result<(), RunRefused> {
         self.heard = Some(now);
+        if !matches!(answer, ToAdapter::Ping(_)) {
+            self.progressed = Some(now);
+        }
         match answer {
             ToAdapter::Ready(ready) => self.ready(ready),
             ToAdapter::Ack(ack) => self.ack(&ack),

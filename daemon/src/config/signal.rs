@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How volumes are prepared for the model, checked. Keys that are left out are taken from the
 /// model; keys that are given have to agree with it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct SignalConfig(Written);
 
@@ -114,12 +114,6 @@ impl TryFrom<Written> for SignalConfig {
             }
         }
         Ok(Self(written))
-    }
-}
-
-impl Default for SignalConfig {
-    fn default() -> Self {
-        Self(Written::default())
     }
 }
 

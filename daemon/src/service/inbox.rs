@@ -51,7 +51,6 @@ pub struct Inbox {
     pub metrics: Metrics,
     pub commanded: mpsc::Receiver<Commanded>,
     pub peers: HashMap<PeerId, Peer>,
-    pub is_recording: bool,
 }
 
 impl Inbox {
@@ -133,8 +132,14 @@ impl Inbox {
         // A duplicate that is not in the recording yet is recorded, and given to nobody.
         let is_recorded = !verdict.events.is_empty() || verdict.acknowledge.is_some();
         for event in verdict.events {
-            if matches!(event, Event::RunEnded { .. }) {
-                self.peers.values_mut().for_each(|peer| peer.has_run = false);
+            match event {
+                Event::RunEnded { .. } => {
+                    self.peers.values_mut().for_each(|peer| peer.has_run = false);
+                }
+                Event::RunStarted(_) => {
+                    self.peers.entry(peer.clone()).and_modify(|peer| peer.has_run = true);
+                }
+                _ => {}
             }
             self.happenings.push(Happening::Event(event), received_ns).await;
         }
@@ -144,18 +149,12 @@ impl Inbox {
             number,
             ack,
         });
-        match (&self.fanout.recorder, is_recorded) {
-            (Some(recorder), true) => {
-                if !recorder.message(received_ns, pack(&frames), ticket) {
-                    self.metrics.volumes_unrecorded.increment(u64::from(is_volume));
-                }
+        if let Some(recorder) = &self.fanout.recorder {
+            if is_recorded && !recorder.message(received_ns, pack(&frames), ticket) {
+                self.metrics.volumes_unrecorded.increment(u64::from(is_volume));
             }
-            (None, _) if !self.is_recording => {
-                if let Some(ticket) = ticket {
-                    self.answers.acknowledge(ticket);
-                }
-            }
-            _ => {}
+        } else if let Some(ticket) = ticket {
+            self.answers.acknowledge(ticket);
         }
     }
 
