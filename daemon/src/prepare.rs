@@ -15,6 +15,7 @@ use corticast_bold::{
     normalise::{Mode, NormaliseOptions, Statistics, TrainingStatistics},
     volume::{MadeFrom, MaskedVolume, ShiftInterpolation, Window},
 };
+use corticast_wire::message::{FromAdapter, Mark};
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     metrics::Metrics,
     plan::{Plan, PlanError},
     product::Product,
-    replay::{Player, ReplayError, Source},
+    replay::{Fed, Player, ReplayError, Source},
     session::{Session, WindowTap},
     signal_path::{SignalOptions, SignalPath},
 };
@@ -51,6 +52,16 @@ pub enum PrepareError {
     /// There are too few volumes to learn the statistics from.
     #[error("the runs hold fewer than two volumes after the warm-up; nothing can be learnt")]
     TooFew,
+    /// One file of events cannot belong to several runs.
+    #[error(
+        "{path} holds {n_run} runs, and one events.tsv was named for them; leave it out: the recorded marks are used"
+    )]
+    Events {
+        /// Which recording.
+        path: PathBuf,
+        /// Its runs.
+        n_run: usize,
+    },
     /// A run gave no window.
     #[error(
         "`{run}` gave no window: it is shorter than warm-up, delay and window together, or its \
@@ -104,12 +115,12 @@ pub fn prepare(
     plan.signal.normalise.statistics = statistics;
     let effective = plan.effective();
     let shape = [plan.signal.window_volumes.get(), plan.mask.n_voxel()];
-    let (runs, repetition_times) = play(plan, sources, progress)?;
+    let (runs, played) = play(plan, sources, progress)?;
     let runs = Arc::into_inner(runs).map(Mutex::into_inner);
     let runs = runs.and_then(Result::ok).expect("the session that shared them is gone");
     let mut prepared = Vec::new();
-    for (at, (run, source)) in repetition_times.iter().map(|(run, ..)| run).zip(sources).enumerate()
-    {
+    for played in &played {
+        let run = &played.run;
         let collected = runs.iter().find(|(name, _)| name == run).map(|(_, collected)| collected);
         let Some(collected) = collected else {
             return Err(PrepareError::Empty { run: run.clone() });
@@ -117,16 +128,30 @@ pub fn prepare(
         let folder = out.join(run);
         std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
         write_windows(&folder.join("data.safetensors"), collected, shape)?;
-        if let Source::Image { events: Some(events), .. } = source {
-            let copy = folder.join("events.tsv");
-            std::fs::copy(events, &copy).map_err(|error| failed(&copy, &error))?;
-        }
-        let facts = describe(run, source, &effective, repetition_times[at].1, &written_config);
+        write_events(&folder.join("events.tsv"), played)?;
         let path = folder.join("prepared.toml");
-        std::fs::write(&path, facts).map_err(|error| failed(&path, &error))?;
+        std::fs::write(&path, describe(played, &effective, &written_config))
+            .map_err(|error| failed(&path, &error))?;
         prepared.push(PreparedRun { run: run.clone(), n_window: collected.index.len() });
     }
     Ok(prepared)
+}
+
+/// The events that were named, or the marks that came with the run.
+fn write_events(path: &Path, played: &Played) -> Result<(), PrepareError> {
+    if let Some(events) = &played.events {
+        return std::fs::copy(events, path).map(|_| ()).map_err(|error| failed(events, &error));
+    }
+    if played.marks.is_empty() {
+        tracing::warn!(run = played.run, "no events are known: nothing can be trained on this run");
+        return Ok(());
+    }
+    let mut text = "onset\tduration\ttrial_type\n".to_owned();
+    for mark in &played.marks {
+        let duration_s = mark.value.unwrap_or(0.0);
+        text += &format!("{}\t{duration_s}\t{}\n", mark.time_s, mark.name);
+    }
+    std::fs::write(path, text).map_err(|error| failed(path, &error))
 }
 
 /// Statistics of what [`Mode::Frozen`] divides by, over all runs.
@@ -173,14 +198,23 @@ fn learn(
     learnt.finish().ok_or(PrepareError::TooFew)
 }
 
-/// Name and TR of each run, in order.
-type RunTimes = Vec<(String, f64)>;
+/// One run that was fed through the signal path.
+struct Played {
+    run: String,
+    repetition_time_s: f64,
+    /// Name of its file.
+    bold: String,
+    /// Events that were named with it.
+    events: Option<PathBuf>,
+    /// Marks that came with it.
+    marks: Vec<Mark>,
+}
 
 fn play(
     plan: Plan,
     sources: &[Source],
     progress: &mut dyn FnMut(Option<u32>),
-) -> Result<(Runs, RunTimes), PrepareError> {
+) -> Result<(Runs, Vec<Played>), PrepareError> {
     let runs = Runs::default();
     let shared = Arc::clone(&runs);
     let tap: WindowTap = Box::new(move |run, window| {
@@ -210,7 +244,7 @@ fn play_with(
     sources: &[Source],
     tap: WindowTap,
     progress: &mut dyn FnMut(Option<u32>),
-) -> Result<RunTimes, PrepareError> {
+) -> Result<Vec<Played>, PrepareError> {
     let metrics = Metrics::new();
     let admission = plan.admission();
     let copies = plan.config.signal.content_duplicates;
@@ -219,38 +253,52 @@ fn play_with(
         plan.into_path(metrics.clone(), monotonic_ns).map_err(PlanError::from)?;
     let session = Session::new(path, resequence, metrics, monotonic_ns).with_tap(tap);
     let mut player = Player::new(session, admission, copies, 0.0);
-    let mut times = RunTimes::new();
+    let mut played: Vec<Played> = Vec::new();
     for source in sources {
-        let mut first = None;
+        let bold = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut runs: Vec<Played> = Vec::new();
+        let mut marks: Vec<Mark> = Vec::new();
         let mut out = |product: Product| match product {
-            Product::Run(report) if first.is_none() => {
-                first = Some((report.run.to_string(), report.repetition_time_s));
+            Product::Run(report) if runs.last().is_none_or(|last| *last.run != *report.run) => {
+                runs.push(Played {
+                    run: report.run.to_string(),
+                    repetition_time_s: report.repetition_time_s,
+                    bold: bold.clone(),
+                    events: source.events.clone(),
+                    marks: Vec::new(),
+                });
             }
             Product::Status(status) => tracing::warn!("{}", status.message),
             _ => {}
         };
-        player.play(source, &mut |_, _| {}, &mut out, progress)?;
-        times.extend(first);
+        let mut log = |fed: &Fed, _: u64| {
+            if let Fed::Message(frames) = fed
+                && let Ok((FromAdapter::Mark(mark), _)) = FromAdapter::parse(frames)
+            {
+                marks.push(mark);
+            }
+        };
+        player.play(source, &mut log, &mut out, progress)?;
+        if runs.len() > 1 && source.events.is_some() {
+            return Err(PrepareError::Events { path: source.path.clone(), n_run: runs.len() });
+        }
+        for run in &mut runs {
+            run.marks = marks.iter().filter(|mark| mark.run == run.run).cloned().collect();
+        }
+        played.append(&mut runs);
     }
-    Ok(times)
+    Ok(played)
 }
 
-fn describe(
-    run: &str,
-    source: &Source,
-    effective: &toml::Table,
-    repetition_time_s: f64,
-    config: &str,
-) -> String {
+fn describe(played: &Played, effective: &toml::Table, config: &str) -> String {
     use toml::Value;
     let mut facts = toml::Table::new();
     facts.insert("format".to_owned(), Value::Integer(1));
-    facts.insert("run".to_owned(), Value::String(run.to_owned()));
-    let name = source.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    facts.insert("bold".to_owned(), Value::String(name));
+    facts.insert("run".to_owned(), Value::String(played.run.clone()));
+    facts.insert("bold".to_owned(), Value::String(played.bold.clone()));
     facts.extend(effective.clone());
     if let Some(Value::Table(signal)) = facts.get_mut("signal") {
-        signal.insert("repetition_time_s".to_owned(), Value::Float(repetition_time_s));
+        signal.insert("repetition_time_s".to_owned(), Value::Float(played.repetition_time_s));
     }
     if let Some(Value::Table(normalise)) = facts.get_mut("normalise")
         && normalise.get("mode").and_then(Value::as_str) == Some("frozen")

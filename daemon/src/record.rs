@@ -11,7 +11,7 @@
 //! room was made, a restart with the same file takes the session up again.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -62,6 +62,18 @@ pub enum RecordError {
     /// There is a file, and it is not a recording that could be continued.
     #[error("{0}; give --record another name")]
     Existing(#[from] RecordingError),
+    /// Another process writes it.
+    #[error("{0} is being written by another process: stop it first, or choose another file")]
+    InUse(PathBuf),
+}
+
+/// Keeps other processes of ours from writing the file as long as it is open.
+fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(RecordError::InUse(path.to_owned())),
+        // Not every file system can lock; recording goes on without.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
 }
 
 /// Whom to tell that a message is safe.
@@ -104,23 +116,15 @@ impl RecordingFile {
     /// Fails when the file cannot be written, or exists and is no recording.
     pub fn open(
         path: &Path,
-        mut each: impl FnMut(&crate::recording::Entry),
+        each: impl FnMut(&crate::recording::Entry),
     ) -> Result<Self, RecordError> {
         let is_new = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
         if is_new {
             return Self::create(path);
         }
         let aside = path.with_extension("mcap.resuming");
-        let mut copy = Self::create(&aside)?;
-        let mut old = Recording::open(path)?;
-        for entry in &mut old {
-            each(&entry);
-            let topic = TOPICS.iter().map(|(name, _)| *name).find(|name| *name == entry.topic);
-            if let Some(topic) = topic {
-                copy.write(topic, entry.wall_ns, &entry.data)?;
-            }
-        }
-        if let Some(cut) = old.cut() {
+        let (mut copy, cut) = Self::copy(path, &aside, each)?;
+        if let Some(cut) = cut {
             tracing::warn!(
                 path = %path.display(), reason = cut,
                 "the recording was cut; everything before the cut is kept"
@@ -130,6 +134,32 @@ impl RecordingFile {
         std::fs::rename(&aside, path).map_err(|error| copy.failed(&error))?;
         copy.path = path.to_owned();
         Ok(copy)
+    }
+
+    /// Copies the entries of a recording into a new one, up to where it was cut. `each` sees
+    /// them. Gives the copy, to go on with, and why the recording ended early if it did.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `from` is no recording or is being written, or `to` cannot be written.
+    pub fn copy(
+        from: &Path,
+        to: &Path,
+        mut each: impl FnMut(&crate::recording::Entry),
+    ) -> Result<(Self, Option<String>), RecordError> {
+        let mut old = Recording::open(from)?;
+        let _not_written_meanwhile = File::open(from)
+            .map(|file| lock(&file, from).map(|()| file))
+            .map_err(|source| RecordingError::Open { path: from.to_owned(), source })??;
+        let mut copy = Self::create(to)?;
+        for entry in &mut old {
+            each(&entry);
+            let topic = TOPICS.iter().map(|(name, _)| *name).find(|name| *name == entry.topic);
+            if let Some(topic) = topic {
+                copy.write(topic, entry.wall_ns, &entry.data)?;
+            }
+        }
+        Ok((copy, old.cut().map(str::to_owned)))
     }
 
     fn create(path: &Path) -> Result<Self, RecordError> {
@@ -143,9 +173,12 @@ impl RecordingFile {
         let file = OpenOptions::new()
             .create(true)
             .write(true)
-            .truncate(true)
+            .truncate(false)
             .open(path)
             .map_err(|error| failed(&error))?;
+        // Emptied only once it is ours.
+        lock(&file, path)?;
+        file.set_len(0).map_err(|error| failed(&error))?;
         let again = file.try_clone().map_err(|error| failed(&error))?;
         let mut writer = WriteOptions::new()
             .profile("corticast")

@@ -14,6 +14,8 @@
 //! `corticast-frames`: number of frames (u8), then for each its length (u32 LE) and its bytes.
 //! A file that was cut (kill -9, power) is readable up to its last whole chunk.
 
+pub mod log;
+
 use std::{
     fs::File,
     io::BufReader,
@@ -128,8 +130,10 @@ impl Recording {
             })?;
         std::io::Seek::rewind(&mut file).map_err(open)?;
         let options = LinearReaderOptions::default()
-            .with_skip_end_magic(true)
-            .with_validate_chunk_crcs(true)
+            // Nothing of a damaged chunk is given out.
+            .with_prevalidate_chunk_crcs(true)
+            .with_validate_data_section_crc(true)
+            .with_validate_summary_section_crc(true)
             .with_record_length_limit(MAX_RECORD_BYTES);
         let reader = MessageReader::new_with_options(BufReader::new(file), options);
         Ok(Self { reader, cut: None, ended: false })

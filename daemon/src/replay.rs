@@ -12,9 +12,10 @@ use std::{
 
 use corticast_adapter::{
     adapter::{AdapterError, ScannerAdapter},
+    bids::{BidsAdapter, BidsOptions},
     nifti::{NiftiAdapter, NiftiOptions},
 };
-use corticast_wire::message::{Durability, Encoding, End, FromAdapter, ToAdapter};
+use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAdapter};
 
 use crate::{
     clock::monotonic_ns,
@@ -27,48 +28,71 @@ use crate::{
 
 /// What is replayed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// A session that was recorded.
-    Recording(PathBuf),
-    /// A NIfTI image, and its events.
-    Image {
-        /// `.nii`, `.nii.gz`, or a folder of volumes.
-        bold: PathBuf,
-        /// `events.tsv`.
-        events: Option<PathBuf>,
-    },
+pub struct Source {
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// The file, or the folder.
+    pub path: PathBuf,
+    /// `events.tsv`, where it was named.
+    pub events: Option<PathBuf>,
+}
+
+/// What kind of file is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A session that was recorded (`.mcap`).
+    Recording,
+    /// A NIfTI image, or a folder of volumes.
+    Image,
+    /// A run of a BIDS dataset: TR and events stand beside it.
+    Bids,
 }
 
 impl Source {
-    /// From `BOLD[,EVENTS]`. A BIDS run's events are found beside it.
+    /// From `BOLD[,EVENTS]`.
     #[must_use]
     pub fn parse(argument: &str) -> Self {
         let (bold, events) = match argument.split_once(',') {
-            Some((bold, events)) => (PathBuf::from(bold), Some(PathBuf::from(events))),
-            None => (PathBuf::from(argument), None),
+            Some((bold, events)) => (bold, Some(PathBuf::from(events))),
+            None => (argument, None),
         };
-        if bold.extension().is_some_and(|extension| extension == "mcap") {
-            return Self::Recording(bold);
-        }
-        let events = events.or_else(|| bids_events(&bold));
-        Self::Image { bold, events }
+        let path = PathBuf::from(bold);
+        let kind = if path.extension().is_some_and(|extension| extension == "mcap") {
+            Kind::Recording
+        } else if is_bids(&path) {
+            Kind::Bids
+        } else {
+            Kind::Image
+        };
+        Self { kind, path, events }
     }
 
-    /// Its file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Recording(path) | Self::Image { bold: path, .. } => path,
-        }
+    /// The adapter that would send it; `None` for a recording.
+    fn adapter(&self) -> Result<Option<Box<dyn ScannerAdapter>>, AdapterError> {
+        Ok(match self.kind {
+            Kind::Recording => None,
+            Kind::Image => Some(Box::new(NiftiAdapter::open(NiftiOptions {
+                files: vec![self.path.clone()],
+                events: self.events.iter().cloned().collect(),
+                ..NiftiOptions::default()
+            })?)),
+            Kind::Bids => Some(Box::new(BidsAdapter::open(BidsOptions {
+                dataset: self.path.clone(),
+                ..BidsOptions::default()
+            })?)),
+        })
     }
 }
 
-/// `…_events.tsv` beside `…_bold.nii.gz`.
-fn bids_events(bold: &Path) -> Option<PathBuf> {
-    let name = bold.file_name()?.to_str()?;
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"))?;
-    let events = bold.with_file_name(format!("{}_events.tsv", stem.strip_suffix("_bold")?));
-    events.is_file().then_some(events)
+/// A dataset, or an image with its sidecar beside it.
+fn is_bids(path: &Path) -> bool {
+    if path.is_dir() {
+        return path.join("dataset_description.json").is_file();
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"));
+    stem.filter(|stem| stem.ends_with("_bold"))
+        .is_some_and(|stem| path.with_file_name(format!("{stem}.json")).is_file())
 }
 
 /// Why something cannot be replayed.
@@ -142,17 +166,9 @@ impl Player {
         out: &mut dyn FnMut(Product),
         progress: &mut dyn FnMut(Option<u32>),
     ) -> Result<(), ReplayError> {
-        match source {
-            Source::Recording(path) => self.recording(path, log, out, progress),
-            Source::Image { bold, events } => {
-                let options = NiftiOptions {
-                    files: vec![bold.clone()],
-                    events: events.iter().cloned().collect(),
-                    ..NiftiOptions::default()
-                };
-                let mut adapter = NiftiAdapter::open(options)?;
-                self.adapter(bold, &mut adapter, log, out, progress)
-            }
+        match source.adapter()? {
+            None => self.recording(&source.path, log, out, progress),
+            Some(mut adapter) => self.adapter(&source.path, &mut *adapter, log, out, progress),
         }
     }
 
@@ -226,6 +242,15 @@ impl Player {
             let run = FromAdapter::Run { header, resume: false };
             self.message(run.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
             let name = self.ingest.open_run().map(|run| run.name.to_string()).unwrap_or_default();
+            for event in adapter.events() {
+                let mark = FromAdapter::Mark(Mark {
+                    run: name.clone(),
+                    time_s: event.onset_s,
+                    name: event.trial_type.clone(),
+                    value: Some(event.duration_s),
+                });
+                self.message(mark.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
+            }
             let mut n_sent = 0;
             while let Some(volume) = adapter.next_volume()? {
                 n_sent += 1;

@@ -1,0 +1,69 @@
+//! A recording as what happened: its entries, and the events that ingest makes of them.
+//!
+//! Entries go through the [`Ingest`] of the live daemon, so that runs have the names they had,
+//! and a volume that was recorded twice happened once. Any run may start: what was recorded was
+//! admitted before.
+
+use std::{path::Path, sync::Arc};
+
+use corticast_wire::message::{Durability, FromAdapter};
+
+use crate::{
+    config::signal::ContentDuplicates,
+    ingest::{Event, Ingest, Recorded},
+    recording::{Entry, Recording, RecordingError},
+    session::Happening,
+};
+
+/// A recording that is read from its start. Iterate over it; after the last entry, [`Log::cut`]
+/// says whether the file was cut.
+pub struct Log {
+    recording: Recording,
+    ingest: Ingest,
+}
+
+impl Log {
+    /// Opens a recording, whole or cut.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::open`].
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        let ingest = Ingest::new(
+            Arc::new(|_| Ok(())),
+            String::new(),
+            Durability::None,
+            // Copies that were not to be used were not recorded.
+            ContentDuplicates::Keep,
+            Recorded::default(),
+        );
+        Ok(Self { recording: Recording::open(path)?, ingest })
+    }
+
+    /// Why the file ends before its end, if it does. Known after the last entry.
+    #[must_use]
+    pub fn cut(&self) -> Option<&str> {
+        self.recording.cut()
+    }
+}
+
+impl Iterator for Log {
+    type Item = (Entry, Vec<Event>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.recording.next()?;
+        let events = if let Some(command) = entry.command() {
+            let happenings = command.happenings(&mut self.ingest).into_iter();
+            let events = happenings.filter_map(|happening| match happening {
+                Happening::Event(event) => Some(event),
+                Happening::Command(_) => None,
+            });
+            events.collect()
+        } else if let Some(Ok((message, _))) = entry.frames().map(|f| FromAdapter::parse(&f)) {
+            self.ingest.handle(message).events
+        } else {
+            Vec::new()
+        };
+        Some((entry, events))
+    }
+}
