@@ -1,9 +1,9 @@
 //! A folder into which a Siemens scanner exports mosaics: one DICOM file per volume.
 //!
 //! Each series is a run. A volume is handed on the moment its file is complete: when it was
-//! closed after writing, renamed into place, or found by looking ([`watch`]); a file that is
-//! cut off is tried again until a deadline ([`intake`]). Which volume a file is, is what its
-//! header says ([`series`]); names of files lie.
+//! closed after writing, renamed into place, or found by looking (`watch`); a file that is
+//! cut off is tried again until a deadline (`intake`). Which volume a file is, is what its
+//! header says (`series`); names of files lie.
 //!
 //! ```text
 //! watch ──names──► intake ──elements, csa, image, mosaic──► series ──► start_run, next_volume

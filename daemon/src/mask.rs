@@ -1,9 +1,9 @@
 //! Reads a spatial mask from a file.
 //!
 //! - `.nii`, `.nii.gz`: voxels that are not 0 are in the mask; a value is the voxel's weight.
-//! - `.safetensors`: a sparse matrix in compressed rows, with tensors `indptr` [n_row + 1],
-//!   `indices` [n_entry] (linear index `(x·ny + y)·nz + z`), `weights` [n_entry] f32, `matrix`
-//!   [3] and `affine` [4, 4] f64. Integers may be i32, u32 or i64, as scipy gives them.
+//! - `.safetensors`: a sparse matrix in compressed rows, with tensors `indptr` `[n_row + 1]`,
+//!   `indices` `[n_entry]` (linear index `(x·ny + y)·nz + z`), `weights` `[n_entry]` f32, `matrix`
+//!   `[3]` and `affine` `[4, 4]` f64. Integers may be i32, u32 or i64, as scipy gives them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Prepare: training data from the very same signal path.
 //!
-//! Each run becomes a folder with `data.safetensors` (`windows` [n, S, V] f32, `stimulus_time_s`
-//! [n] f64, `index` [n] i64), its `events.tsv`, and `prepared.toml` with what a model that is
+//! Each run becomes a folder with `data.safetensors` (`windows` `[n, S, V]` f32, `stimulus_time_s`
+//! `[n]` f64, `index` `[n]` i64), its `events.tsv`, and `prepared.toml` with what a model that is
 //! trained on it has to agree with. With `normalise = "frozen"` the statistics are learnt from
 //! all runs first, and stand in `normalise.safetensors` beside the run folders.
 

@@ -1,0 +1,405 @@
+//! Export: a recording as files that other tools read.
+//!
+//! A recording is gone through twice: once to learn what it holds ([`Contents`]), which decides
+//! names and formats and whether anything is in the way, and once to write. A cut recording is
+//! exported as far as it goes. Nothing that exists is overwritten unless that was asked for, and
+//! nothing half written stands under its final name.
+
+pub mod bids;
+pub mod lines;
+pub mod volumes;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use corticast_adapter::nifti::write::WriteError;
+use corticast_wire::message::{Mark, MessageError, VolumeHeader};
+
+use crate::{
+    ingest::{Event, Run, RunNumber},
+    outputs::json_lines::JsonLinesError,
+    recording::{RecordingError, log::Log},
+};
+
+/// A larger jump of the index is a damaged number, not a gap: it would be zeros on disk.
+const MAX_GAP: u32 = 10_000;
+
+/// Why a recording cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// There is nothing to export.
+    #[error("{path} holds no {what}")]
+    Nothing {
+        /// Which recording.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A NIfTI file holds one run.
+    #[error("the recording holds {} runs, choose one with --run: {}", names.len(), names.join(", "))]
+    SeveralRuns {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// There is no such run.
+    #[error("no run `{asked}` in the recording, it holds {}", list(names))]
+    NoSuchRun {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+    /// The name is no NIfTI file's.
+    #[error("{0}: a NIfTI file's name ends in .nii or .nii.gz")]
+    NotNifti(PathBuf),
+    /// Something is there already.
+    #[error("{0} exists; choose another name, or overwrite it with --force")]
+    Exists(PathBuf),
+    /// A volume cannot be read.
+    #[error(transparent)]
+    Volume(#[from] MessageError),
+    /// An image cannot be written.
+    #[error(transparent)]
+    Image(#[from] WriteError),
+    /// Lines cannot be written.
+    #[error(transparent)]
+    Lines(#[from] JsonLinesError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
+    let path = path.to_owned();
+    |source| ExportError::Io { path, source }
+}
+
+/// Refuses to overwrite a file.
+fn check_free(path: &Path, force: bool) -> Result<(), ExportError> {
+    if path.exists() && !force {
+        return Err(ExportError::Exists(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// What a recording holds of one run.
+#[derive(Clone, Debug)]
+pub struct RunContents {
+    /// The run.
+    pub run: Run,
+    /// Indices of the volumes that came and are believed.
+    pub indices: BTreeSet<u32>,
+    /// Its marks, by time; one that was sent twice stands once.
+    pub marks: Vec<Mark>,
+    /// Header of the first volume that was recorded.
+    pub first: Option<VolumeHeader>,
+    /// Whether all volumes are stored and scaled as the first is.
+    pub is_uniform: bool,
+}
+
+impl RunContents {
+    fn new(run: Run) -> Self {
+        Self { run, indices: BTreeSet::new(), marks: Vec::new(), first: None, is_uniform: true }
+    }
+
+    fn volume(&mut self, header: &VolumeHeader) {
+        self.indices.insert(header.index.0);
+        let bits = |value: Option<f64>| value.map(f64::to_bits);
+        let first = self.first.get_or_insert_with(|| header.clone());
+        self.is_uniform &= first.dtype == header.dtype
+            && bits(first.slope) == bits(header.slope)
+            && bits(first.intercept) == bits(header.intercept);
+    }
+
+    /// Brings everything in order, after the last entry.
+    fn finish(&mut self) {
+        self.marks.sort_by(|a, b| a.time_s.total_cmp(&b.time_s).then(a.name.cmp(&b.name)));
+        self.marks.dedup();
+        let mut expected = 0;
+        let far = self.indices.iter().copied().find(|&index| {
+            let is_far = index > expected + MAX_GAP;
+            expected = index + 1;
+            is_far
+        });
+        if let Some(far) = far {
+            let left_out = self.indices.split_off(&far);
+            tracing::warn!(
+                run = %self.run.name, index = far, n_volume = left_out.len(),
+                "volumes with an index that is far behind all others are left out"
+            );
+        }
+    }
+
+    /// Indices between 0 and the last volume that never came.
+    #[must_use]
+    pub fn missing(&self) -> Vec<u32> {
+        let end = self.indices.last().map_or(0, |last| last + 1);
+        (0..end).filter(|index| !self.indices.contains(index)).collect()
+    }
+}
+
+/// What a recording holds.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    path: PathBuf,
+    /// Its runs, in order of their start.
+    pub runs: Vec<RunContents>,
+    /// Why the file ends before its end, if it does.
+    pub cut: Option<String>,
+}
+
+impl Contents {
+    /// Goes through a recording. `progress` is called for each volume.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be opened or is no recording.
+    pub fn of(path: &Path, progress: &mut dyn FnMut()) -> Result<Self, ExportError> {
+        let mut runs: Vec<RunContents> = Vec::new();
+        let mut log = Log::open(path)?;
+        for (_, events) in &mut log {
+            for event in events {
+                match event {
+                    Event::RunStarted(run) => runs.push(RunContents::new(run)),
+                    Event::Volume(RunNumber(number), volume) => {
+                        runs[number].volume(&volume.header);
+                        progress();
+                    }
+                    Event::Mark(RunNumber(number), mark) => runs[number].marks.push(mark),
+                    Event::RunEnded { .. } => {}
+                }
+            }
+        }
+        runs.iter_mut().for_each(RunContents::finish);
+        Ok(Self { path: path.to_owned(), runs, cut: log.cut().map(str::to_owned) })
+    }
+
+    /// The runs that have volumes, or the one that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none.
+    pub fn with_volumes(&self, asked: Option<&str>) -> Result<Vec<&RunContents>, ExportError> {
+        let there: Vec<_> = self.runs.iter().filter(|run| !run.indices.is_empty()).collect();
+        let names = || there.iter().map(|run| run.run.name.to_string()).collect();
+        let chosen: Vec<_> = match asked {
+            None => there.clone(),
+            Some(asked) => there.iter().copied().filter(|run| *run.run.name == *asked).collect(),
+        };
+        match (chosen.is_empty(), asked) {
+            (false, _) => Ok(chosen),
+            (true, Some(asked)) => {
+                Err(ExportError::NoSuchRun { asked: asked.to_owned(), names: names() })
+            }
+            (true, None) => Err(ExportError::Nothing { path: self.path.clone(), what: "volume" }),
+        }
+    }
+
+    /// The only run that has volumes, or the one that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or several and none is asked for.
+    pub fn one_run(&self, asked: Option<&str>) -> Result<&RunContents, ExportError> {
+        match self.with_volumes(asked)?.as_slice() {
+            [run] => Ok(run),
+            several => Err(ExportError::SeveralRuns {
+                names: several.iter().map(|run| run.run.name.to_string()).collect(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    //! A small recording to export: two runs, the second a repeat of the first.
+
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use corticast_bold::{
+        run::{RunEntities, RunHeader},
+        space::VoxelSpace,
+        time::{RepetitionTime, TrIndex},
+    };
+    use corticast_wire::message::{
+        Dtype, Encoding, End, FromAdapter, Mark, Order, VolumeHeader, VolumeMessage,
+    };
+
+    use crate::{
+        record::RecordingFile,
+        recording::{COMMAND, SESSION, WIRE, pack},
+    };
+
+    pub(crate) const RUN: &str = "sub-01_task-rest_run-1";
+    pub(crate) const AGAIN: &str = "sub-01_task-rest_run-1+2";
+    pub(crate) const MATRIX: [usize; 3] = [2, 3, 1];
+
+    pub(crate) fn space() -> VoxelSpace {
+        let affine = [[-3., 0., 0., 9.], [0., 3., 0., 0.], [0., 0., 4., -7.], [0., 0., 0., 1.]];
+        VoxelSpace::new(MATRIX, affine).unwrap()
+    }
+
+    pub(crate) fn run(series: &str) -> FromAdapter {
+        let header = RunHeader {
+            session: String::new(),
+            entities: RunEntities::from_name(RUN).unwrap(),
+            repetition_time: RepetitionTime::from_secs(1.5).unwrap(),
+            space: space(),
+            n_volumes: None,
+            source: "test".into(),
+            series_id: series.into(),
+        };
+        FromAdapter::Run { header, resume: false }
+    }
+
+    /// Stored voxels `first…first+5`, x fastest.
+    pub(crate) fn stored(first: i16) -> Vec<u8> {
+        (first..first + 6).flat_map(i16::to_le_bytes).collect()
+    }
+
+    pub(crate) fn volume(run: &str, index: u32, first: i16) -> VolumeMessage {
+        let header = VolumeHeader {
+            run: run.to_owned(),
+            index: TrIndex(index),
+            acquisition_time_s: None,
+            dtype: Dtype::Int16,
+            shape: None,
+            order: Order::F,
+            crc32: None,
+            slope: Some(0.5),
+            intercept: Some(10.0),
+            scanner_wall_time: None,
+        };
+        VolumeMessage { header, voxels: Bytes::from(stored(first)) }
+    }
+
+    /// The same volume with z fastest, as numpy would send it.
+    pub(crate) fn c_order(mut volume: VolumeMessage) -> VolumeMessage {
+        let voxel = |at: usize| volume.voxels[2 * at..2 * at + 2].to_vec();
+        // C order [x][y][z] of a 2 x 3 x 1 matrix whose F order is x + 2 y.
+        let turned = [0, 2, 4, 1, 3, 5].into_iter().flat_map(voxel).collect::<Vec<_>>();
+        volume.voxels = turned.into();
+        volume.header.order = Order::C;
+        volume
+    }
+
+    pub(crate) fn mark(run: &str, time_s: f64, name: &str, value: Option<f64>) -> FromAdapter {
+        FromAdapter::Mark(Mark { run: run.to_owned(), time_s, name: name.to_owned(), value })
+    }
+
+    pub(crate) fn result(run: &str, index: u32) -> String {
+        format!(
+            r#"{{"run":"{run}","index":{index},"stimulus_time_s":{time},"acquisition_time_s":{time},"concepts":{{"cat":0.25,"house":0.75}},"made_from":"measured","blanked":false}}"#,
+            time = 1.5 * f64::from(index)
+        )
+    }
+
+    /// What to record.
+    pub(crate) enum Line {
+        Wire(FromAdapter),
+        Json(&'static str, String),
+    }
+
+    pub(crate) fn record(path: &Path, lines: &[Line]) {
+        let mut file = RecordingFile::open(path, |_| {}).unwrap();
+        for (at, line) in (0..).zip(lines) {
+            match line {
+                Line::Wire(message) => {
+                    let frames = message.to_frames(Encoding::MessagePack);
+                    file.write(WIRE, at, &pack(&frames)).unwrap();
+                }
+                Line::Json(topic, json) => file.write(topic, at, json.as_bytes()).unwrap(),
+            }
+            // A chunk each, so that a cut falls between entries and within them.
+            file.flush(false).unwrap();
+        }
+        file.finish().unwrap();
+    }
+
+    /// Two runs. In the first, volume 2 comes before 1, volume 0 twice, and 3 never.
+    pub(crate) fn session() -> Vec<Line> {
+        let wire = |volume: VolumeMessage| Line::Wire(FromAdapter::Volume(volume));
+        let end = |run: &str| Line::Wire(FromAdapter::End(End { run: run.into(), n_sent: None }));
+        vec![
+            Line::Json(SESSION, r#"{"name":"pilot","corticast":"0.1.0"}"#.to_owned()),
+            Line::Wire(run("a")),
+            Line::Wire(mark(RUN, 3.0, "house", Some(1.5))),
+            Line::Wire(mark(RUN, 0.0, "ttl", None)),
+            wire(volume(RUN, 0, 0)),
+            wire(volume(RUN, 2, 20)),
+            Line::Json("concepts", result(RUN, 0)),
+            wire(c_order(volume(RUN, 1, 10))),
+            wire(volume(RUN, 0, 0)),
+            Line::Json("concepts", result(RUN, 1)),
+            Line::Json(COMMAND, r#"{"command":"pause"}"#.to_owned()),
+            wire(volume(RUN, 4, 40)),
+            Line::Wire(mark(RUN, 3.0, "house", Some(1.5))),
+            end(RUN),
+            Line::Wire(run("b")),
+            wire(volume(AGAIN, 0, 7)),
+            Line::Json("concepts", result(AGAIN, 0)),
+            Line::Json("volume", format!(r#"{{"run":"{AGAIN}","index":0}}"#)),
+            end(AGAIN),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corticast_wire::message::FromAdapter;
+
+    use super::{fixture::Line, *};
+
+    fn contents(lines: &[Line]) -> Contents {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mcap");
+        fixture::record(&path, lines);
+        Contents::of(&path, &mut || {}).unwrap()
+    }
+
+    #[test]
+    fn a_volume_or_mark_that_was_recorded_twice_happened_once() {
+        let contents = contents(&fixture::session());
+        assert_eq!(contents.cut, None);
+        let [first, again] = contents.runs.as_slice() else { panic!("{contents:?}") };
+        assert_eq!(first.indices, BTreeSet::from([0, 1, 2, 4]));
+        assert_eq!(first.missing(), [3]);
+        let marks: Vec<_> = first.marks.iter().map(|mark| mark.name.as_str()).collect();
+        assert_eq!(marks, ["ttl", "house"]);
+        assert_eq!(&*again.run.name, fixture::AGAIN);
+    }
+
+    #[test]
+    fn of_several_runs_one_has_to_be_named() {
+        let contents = contents(&fixture::session());
+        let message = contents.one_run(None).unwrap_err().to_string();
+        assert!(message.contains(fixture::RUN) && message.contains(fixture::AGAIN), "{message}");
+        assert_eq!(contents.one_run(Some(fixture::AGAIN)).unwrap().indices.len(), 1);
+        let message = contents.one_run(Some("sub-02")).unwrap_err().to_string();
+        assert!(message.starts_with("no run `sub-02`"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_index_does_not_make_a_file_of_zeros() {
+        let far = FromAdapter::Volume(fixture::volume(fixture::RUN, 900_000, 0));
+        let near = FromAdapter::Volume(fixture::volume(fixture::RUN, 1, 0));
+        let lines = [fixture::run("a"), near, far].map(Line::Wire);
+        assert_eq!(contents(&lines).runs[0].indices, BTreeSet::from([1]));
+    }
+}
