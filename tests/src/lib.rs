@@ -1,1 +1,58 @@
-//! Stub.
+//! What the tests of whole-system properties share: real binaries, real sockets, small scans.
+//!
+//! Each test has a [`Site`]: a temporary folder with a simulated scan, a mask of four voxels, a
+//! model whose weights are known by hand, and a configuration that lets the system choose all
+//! ports. Processes end with the value that stands for them. Nothing here waits by the clock
+//! alone: every wait is for an event, and one that takes longer than [`PATIENCE`] has failed.
+#![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
+
+mod lines;
+mod process;
+mod site;
+mod talk;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
+pub use process::{Daemon, Finished, Process, adapter, corticast, in_shell};
+pub use site::{CLASSES, Site, probabilities};
+pub use talk::{Talk, Watch, http_get};
+
+/// Long enough for a busy machine; what takes longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Asks again until there is an answer: for files and processes, which tell nobody when they
+/// are there.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        #[allow(clippy::disallowed_methods, reason = "a file does not say when it is there")]
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A file of the repository.
+#[must_use]
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The folder of real scans, or a loud word that the test did not run.
+#[must_use]
+pub fn real_data(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CORTICAST_DATA").map(PathBuf::from);
+    if folder.is_none() {
+        not_run(test, "CORTICAST_DATA does not name the folder of real scans");
+    }
+    folder
+}
+
+/// Says loudly that a test did not run. Past the capture of the test's output.
+pub fn not_run(test: &str, why: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "NOT RUN: {test}: {why}").ok();
+}

@@ -1,0 +1,238 @@
+//! The real binaries as processes. Their log goes to a file of the site; a failed test prints
+//! where it ended. A process ends with the value that stands for it.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use corticast_wire::socket::ClientSecurity;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Site, Talk, wait_for};
+
+/// One of our binaries, as it was built beside the running test.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/*/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: run `make test`, or `cargo build --release -p corticast -p \
+         corticast-adapter` first",
+        path.display()
+    );
+    path
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// What it wrote to standard error.
+    pub log: String,
+    /// What it wrote to standard output.
+    pub output: String,
+}
+
+impl Finished {
+    /// Itself, if it ended with this code and all these words are in its log.
+    #[must_use = "or say what is expected of it"]
+    pub fn expect(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "log: {}", self.log);
+        for word in words {
+            assert!(self.log.contains(word), "{word:?} is not in the log: {}", self.log);
+        }
+        self
+    }
+}
+
+/// A process that is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts a command; its log goes into a new file of the site.
+    #[must_use]
+    pub fn start(site: &Site, mut command: Command) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (log, output) =
+            (site.path(&format!("{number}.log")), site.path(&format!("{number}.out")));
+        let create = |path: &Path| File::create(path).expect("a file in the site's folder");
+        command.stdin(Stdio::null()).stderr(create(&log)).stdout(create(&output));
+        command.env("RUST_LOG", "info,ort=warn").current_dir(site.folder());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log, output }
+    }
+
+    /// What it wrote to standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).expect("its log")).into_owned()
+    }
+
+    /// What it wrote to standard output so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.output).expect("its output")).into_owned()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");
+    }
+
+    /// Kills it as a power cut of its own would, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("the process is ours");
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process is ours").is_some()
+    }
+
+    /// Waits for its end.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        let log = self.log.clone();
+        let status =
+            wait_for(&format!("the end of the process with log {}", log.display()), || {
+                self.child.try_wait().expect("the process is ours")
+            });
+        Finished { code: status.code(), log: self.log(), output: self.output() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of process {}\n{}", self.child.id(), self.log());
+        }
+    }
+}
+
+/// `corticast …`, to its end.
+#[must_use]
+pub fn corticast<S: AsRef<OsStr>>(site: &Site, arguments: impl IntoIterator<Item = S>) -> Finished {
+    let mut command = Command::new(binary("corticast"));
+    command.args(arguments);
+    Process::start(site, command).finish()
+}
+
+/// `corticast-adapter …`, at work, connected to `endpoint`.
+#[must_use]
+pub fn adapter(site: &Site, endpoint: &str, arguments: &[impl AsRef<OsStr>]) -> Process {
+    let mut command = Command::new(binary("corticast-adapter"));
+    command.args(arguments).args(["--connect", endpoint]);
+    Process::start(site, command)
+}
+
+/// A command of a shell that runs one of our binaries, given as `$0`: for limits that a
+/// process inherits.
+#[must_use]
+pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(binary(name)).args(arguments);
+    command
+}
+
+/// The daemon, ready.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The process.
+    pub process: Process,
+    endpoints: Value,
+}
+
+impl Daemon {
+    /// Starts `corticast run` with the site's configuration and waits until it is ready.
+    #[must_use]
+    pub fn start(site: &Site, arguments: &[&str]) -> Self {
+        Self::started(site, "exec \"$0\" \"$@\"", arguments)
+    }
+
+    /// As [`Daemon::start`], by a script of a shell.
+    #[must_use]
+    pub fn started(site: &Site, script: &str, arguments: &[&str]) -> Self {
+        let file = site.path("endpoints.json");
+        std::fs::remove_file(&file).ok();
+        let mut all = vec!["run".to_owned(), "--config".to_owned()];
+        all.push(site.config().display().to_string());
+        all.extend(["--endpoints".to_owned(), file.display().to_string()]);
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let mut process = Process::start(site, in_shell(script, "corticast", &all));
+        let endpoints = wait_for("the daemon is ready", || {
+            assert!(!process.has_ended(), "the daemon ended: {}", process.log());
+            serde_json::from_slice(&std::fs::read(&file).ok()?).ok()
+        });
+        Self { process, endpoints }
+    }
+
+    /// One of its endpoints: `adapter`, `publish`, `query`, `control` or `http`.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> &str {
+        self.endpoints[name].as_str().expect("an endpoint")
+    }
+
+    /// `--set` flags that make another daemon listen where this one does.
+    #[must_use]
+    pub fn same_endpoints(&self) -> Vec<String> {
+        let http = self.endpoint("http").trim_start_matches("http://").to_owned();
+        let names = ["adapter", "publish", "query", "control"];
+        let pairs = names.map(|name| (name, self.endpoint(name).to_owned()));
+        let pairs = pairs.into_iter().chain([("http", http)]);
+        pairs.flat_map(|(key, at)| ["--set".to_owned(), format!("wire.{key}={at}")]).collect()
+    }
+
+    /// Sends the whole scan of the site, and gives how the adapter ended.
+    #[must_use]
+    pub fn scan(&self, site: &Site, more: &[&str]) -> Finished {
+        let mut flags = site.scan_flags();
+        if !more.contains(&"--speed") {
+            flags.extend(["--speed".to_owned(), "0".to_owned()]);
+        }
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        adapter(site, self.endpoint("adapter"), &flags).finish()
+    }
+
+    /// A conversation with its adapter socket.
+    #[must_use]
+    pub fn talk(&self) -> Talk {
+        Talk::connect(self.endpoint("adapter"), &ClientSecurity::None)
+    }
+
+    /// Obeyed by the daemon; gives its answer.
+    pub fn command(&self, command: &str) -> Value {
+        let talk = Talk::connect(self.endpoint("control"), &ClientSecurity::None);
+        talk.command(command)
+    }
+
+    /// What its query socket answers.
+    #[must_use]
+    pub fn query(&self, question: &str) -> Value {
+        Talk::connect(self.endpoint("query"), &ClientSecurity::None).query(question)
+    }
+
+    /// Ends it as an operator does, and gives how it ended.
+    #[must_use]
+    pub fn stop(self) -> Finished {
+        self.process.signal(Signal::TERM);
+        self.process.finish()
+    }
+}

@@ -1,0 +1,224 @@
+//! A place to run: a simulated scan as a file, mask, model, and configuration.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use corticast_adapter::{
+    adapter::{AcquiredVolume, ScannerAdapter},
+    nifti::write::{NiftiFormat, write_3d},
+    synthetic::{SyntheticOptions, SyntheticScanner, write::write_runs},
+};
+use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
+use corticast_wire::message::Dtype;
+use tempfile::TempDir;
+
+/// Classes of the model.
+pub const CLASSES: [&str; 3] = ["bottle", "cat", "chair"];
+
+/// What the model makes of four z-scores, by hand: `softmax(bold · W)` with ln 2 from voxel 0,
+/// 1, 2 to class 0, 1, 2 and ln 8 from voxel 3 to class 0 (`tests/data/models/README.md`).
+#[must_use]
+pub fn probabilities(bold: [f32; 4]) -> [f64; 3] {
+    let [a, b, c, d] = bold.map(f64::from);
+    let powers = [(a + 3.0 * d).exp2(), b.exp2(), c.exp2()];
+    let sum: f64 = powers.iter().sum();
+    powers.map(|power| power / sum)
+}
+
+/// A temporary folder with everything a session needs. See the module docs.
+#[derive(Debug)]
+pub struct Site {
+    folder: TempDir,
+    scan: SyntheticOptions,
+    shift: &'static str,
+    hrf_delay_s: f64,
+}
+
+impl Site {
+    /// A scan of so many volumes of 8x8x6, TR 1 s, normalised by a growing z-score, with a
+    /// delay of 4.25 s.
+    #[must_use]
+    pub fn new(volumes: u32) -> Self {
+        Self::with_shift(volumes, "nearest")
+    }
+
+    /// As [`Site::new`], with a way to bring volumes to the stimulus' time, and a delay that is
+    /// no multiple of the TR.
+    #[must_use]
+    pub fn with_shift(volumes: u32, shift: &'static str) -> Self {
+        let scan = SyntheticOptions { volumes, matrix: [8, 8, 6], ..SyntheticOptions::default() };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let site = Self { folder, scan, shift, hrf_delay_s: 4.25 };
+        write_runs(&site.scan, site.folder.path(), 1).expect("a scan as a file");
+        let scanner = site.scanner();
+        let brain = scanner.mask();
+        let chosen = [0, 1, 2, 3].map(|at| brain[at * (brain.len() - 1) / 3]);
+        site.model_on(&scanner.brain().space, &chosen, site.scan.tr);
+        site.configure("");
+        site
+    }
+
+    /// A site for the scans of somebody else: four voxels (x, y, z) of their space.
+    #[must_use]
+    pub fn for_space(space: &VoxelSpace, voxels: [[usize; 3]; 4], tr_s: f64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let scan = SyntheticOptions::default();
+        let site = Self { folder, scan, shift: "nearest", hrf_delay_s: 0.0 };
+        let [_, ny, nz] = space.matrix();
+        let chosen = voxels.map(|[x, y, z]| ((x * ny + y) * nz + z) as u32);
+        site.model_on(space, &chosen, tr_s);
+        site.configure("");
+        site
+    }
+
+    /// Mask and model for four voxels, given by `(x·ny + y)·nz + z`.
+    fn model_on(&self, space: &VoxelSpace, voxels: &[u32; 4], tr_s: f64) {
+        let [nx, ny, nz] = space.matrix();
+        let mut inside = vec![0_u8; 2 * space.n_voxel()];
+        for &voxel in voxels {
+            let voxel = voxel as usize;
+            let (x, y, z) = (voxel / (ny * nz), voxel / nz % ny, voxel % nz);
+            inside[2 * (x + nx * (y + ny * z))] = 1;
+        }
+        let format = NiftiFormat {
+            space: space.clone(),
+            repetition_time: RepetitionTime::from_secs(tr_s).expect("a TR"),
+            dtype: Dtype::Int16,
+            slope: None,
+            intercept: None,
+        };
+        write_3d(&self.path("four.nii.gz"), format, &inside).expect("a mask");
+        let mask = corticast::mask::read(&self.path("four.nii.gz")).expect("the mask we wrote");
+
+        let shipped = crate::repository("tests/data/models/linear-3x4");
+        fs::create_dir_all(self.path("model")).expect("a folder");
+        let network = "decoder.onnx";
+        fs::copy(shipped.join(network), self.path("model").join(network)).expect("the network");
+        let text = fs::read_to_string(shipped.join("manifest.toml")).expect("the manifest");
+        let mut manifest: toml::Table = text.parse().expect("a manifest");
+        let section = |pairs: &[(&str, toml::Value)]| {
+            toml::Value::Table(pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+        };
+        let affine: Vec<toml::Value> =
+            space.affine().iter().map(|row| row.to_vec().into()).collect();
+        let matrix: Vec<i64> = space.matrix().iter().map(|&n| n as i64).collect();
+        let mask = section(&[
+            ("hash", mask.hash().into()),
+            ("n_voxel", 4.into()),
+            ("matrix", matrix.into()),
+            ("affine", affine.into()),
+        ]);
+        let signal = section(&[
+            ("repetition_time_s", tr_s.into()),
+            ("hrf_delay_s", self.hrf_delay_s.into()),
+            ("shift", self.shift.into()),
+            ("window_volumes", 1.into()),
+        ]);
+        let normalise = section(&[("mode", "growing".into()), ("warm_up_volumes", 3.into())]);
+        for (name, value) in [("mask", mask), ("signal", signal), ("normalise", normalise)] {
+            manifest.insert(name.to_owned(), value);
+        }
+        self.write_manifest(&manifest);
+    }
+
+    fn write_manifest(&self, manifest: &toml::Table) {
+        fs::write(self.path("model/manifest.toml"), manifest.to_string()).expect("a manifest");
+    }
+
+    /// Changes the model's manifest.
+    pub fn edit_manifest(&self, edit: impl FnOnce(&mut toml::Table)) {
+        let text = fs::read_to_string(self.path("model/manifest.toml")).expect("the manifest");
+        let mut manifest: toml::Table = text.parse().expect("a manifest");
+        edit(&mut manifest);
+        self.write_manifest(&manifest);
+    }
+
+    /// Writes the configuration, with these further lines in `[signal]`.
+    pub fn configure(&self, signal: &str) {
+        let (shift, hrf_delay_s) = (self.shift, self.hrf_delay_s);
+        let text = format!(
+            r#"[wire]
+adapter = "tcp://127.0.0.1:0"
+publish = "tcp://127.0.0.1:0"
+query = "tcp://127.0.0.1:0"
+control = "tcp://127.0.0.1:0"
+http = "127.0.0.1:0"
+
+[model]
+dir = "model"
+device = "cpu"
+
+[normalise]
+mode = "growing"
+warm_up_volumes = 3
+
+[signal]
+mask = "four.nii.gz"
+hrf_delay_s = {hrf_delay_s:?}
+shift = "{shift}"
+window_volumes = 1
+{signal}
+"#
+        );
+        fs::write(self.config(), text).expect("a configuration");
+    }
+
+    /// A file in the site's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The site's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path("site.toml")
+    }
+
+    /// The scan as a file, with its events beside it.
+    #[must_use]
+    pub fn bold(&self) -> PathBuf {
+        self.path("sub-demo_task-shapes_run-1_bold.nii.gz")
+    }
+
+    /// The name of the scan's run.
+    #[must_use]
+    pub fn run_name(&self) -> &'static str {
+        "sub-demo_task-shapes_run-1"
+    }
+
+    /// The scan, in this process.
+    #[must_use]
+    pub fn scanner(&self) -> SyntheticScanner {
+        SyntheticScanner::open(self.scan.clone()).expect("a scanner")
+    }
+
+    /// The scan, volume by volume.
+    #[must_use]
+    pub fn acquire(&self) -> (RunHeader, Vec<AcquiredVolume>) {
+        let mut scanner = self.scanner();
+        let header = scanner.start_run().expect("a run").expect("one run");
+        let volumes = std::iter::from_fn(|| scanner.next_volume().expect("a volume"));
+        (header, volumes.collect())
+    }
+
+    /// The flags that make `corticast-adapter synthetic` send this scan, as fast as
+    /// acknowledged.
+    #[must_use]
+    pub fn scan_flags(&self) -> Vec<String> {
+        let [nx, ny, nz] = self.scan.matrix;
+        let flags = format!(
+            "synthetic --matrix {nx}x{ny}x{nz} --volumes {} --seed {} --tr {}",
+            self.scan.volumes, self.scan.seed, self.scan.tr
+        );
+        flags.split(' ').map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! Conversations with the daemon's sockets, for tests that say one thing at a time.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use corticast_adapter::adapter::AcquiredVolume;
+use corticast_bold::run::RunHeader;
+use corticast_wire::{
+    message::{Encoding, End, FromAdapter, Ready, ToAdapter, decode},
+    socket::{ClientSecurity, Dealer, Limits, SocketError, Subscriber},
+};
+use serde_json::Value;
+use tokio::{runtime::Runtime, time::timeout};
+
+use crate::PATIENCE;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// A DEALER that speaks and listens in turn.
+#[derive(Debug)]
+pub struct Talk {
+    runtime: Runtime,
+    dealer: Dealer,
+}
+
+impl Talk {
+    /// Connects to an endpoint.
+    #[must_use]
+    pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
+        let runtime = runtime();
+        let limits = Limits::default();
+        let dealer = runtime.block_on(Dealer::connect(endpoint, security, &limits));
+        let dealer = dealer.expect("an endpoint");
+        Self { runtime, dealer }
+    }
+
+    /// Whether the other side answers the greeting within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it does not, or does not want us.
+    pub fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
+        self.runtime.block_on(self.dealer.wait_connected(limit))
+    }
+
+    /// Says something.
+    pub fn say_frames(&self, frames: &[&[u8]]) {
+        let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
+        self.runtime.block_on(self.dealer.send(frames)).expect("the daemon listens");
+    }
+
+    /// Says something.
+    pub fn say(&self, message: &FromAdapter) {
+        let frames = message.to_frames(Encoding::MessagePack);
+        self.runtime.block_on(self.dealer.send(frames)).expect("the daemon listens");
+    }
+
+    fn frames(&self) -> Vec<Bytes> {
+        let received = self.runtime.block_on(async { timeout(PATIENCE, self.dealer.recv()).await });
+        received.expect("an answer in time").expect("an answer")
+    }
+
+    /// The next answer that is no sign of life.
+    #[must_use]
+    pub fn answer(&self) -> ToAdapter {
+        loop {
+            let answer = ToAdapter::parse(&self.frames()).expect("an answer that can be read");
+            if !matches!(answer, ToAdapter::Ping(_)) {
+                return answer;
+            }
+        }
+    }
+
+    /// Says that a run starts; gives the daemon's answer to it.
+    #[must_use]
+    pub fn start_run(&self, header: &RunHeader) -> Ready {
+        self.say(&FromAdapter::Run { header: header.clone(), resume: false });
+        match self.answer() {
+            ToAdapter::Ready(ready) => ready,
+            other => panic!("expected ready, got {other:?}"),
+        }
+    }
+
+    /// Sends volumes of a run and waits until each is acknowledged.
+    pub fn send_volumes(&self, run: &str, volumes: &[AcquiredVolume]) {
+        for volume in volumes {
+            self.say(&FromAdapter::Volume(volume.clone().into_message(run)));
+            match self.answer() {
+                ToAdapter::Ack(ack) => assert_eq!(ack.index, Some(volume.index.0)),
+                other => panic!("expected the acknowledgement of {}, got {other:?}", volume.index),
+            }
+        }
+    }
+
+    /// Ends a run and waits until that is acknowledged.
+    pub fn end_run(&self, run: &str, n_sent: u32) {
+        self.say(&FromAdapter::End(End { run: run.to_owned(), n_sent: Some(n_sent) }));
+        match self.answer() {
+            ToAdapter::Ack(ack) => assert_eq!(ack.index, None),
+            other => panic!("expected an acknowledgement, got {other:?}"),
+        }
+    }
+
+    /// Why what was just said is refused.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        match self.answer() {
+            ToAdapter::Refused(refused) => refused.reason,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    /// Sends a command of an operator; gives what the daemon says to it.
+    #[must_use]
+    pub fn command(&self, command: &str) -> Value {
+        self.say_frames(&[serde_json::json!({ "command": command }).to_string().as_bytes()]);
+        let frames = self.frames();
+        serde_json::from_slice(&frames[0]).expect("JSON")
+    }
+
+    /// Asks the query socket.
+    #[must_use]
+    pub fn query(&self, question: &str) -> Value {
+        self.say_frames(&[question.as_bytes(), b"json"]);
+        let frames = self.frames();
+        serde_json::from_slice(&frames[1]).expect("JSON")
+    }
+}
+
+/// Somebody who watches what the daemon publishes.
+#[derive(Debug)]
+pub struct Watch {
+    runtime: Runtime,
+    subscriber: Subscriber,
+}
+
+impl Watch {
+    /// Subscribes to everything.
+    #[must_use]
+    pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
+        let runtime = runtime();
+        let subscriber =
+            runtime.block_on(Subscriber::connect(endpoint, &[""], security, &Limits::default()));
+        Self { runtime, subscriber: subscriber.expect("an endpoint") }
+    }
+
+    /// Whether the other side answers the greeting within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it does not, or does not want us.
+    pub fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
+        self.runtime.block_on(self.subscriber.wait_connected(limit))
+    }
+
+    /// The next message, as topic and header, if it comes within `limit`.
+    #[must_use]
+    pub fn next(&self, limit: Duration) -> Option<(String, Value)> {
+        let received =
+            self.runtime.block_on(async { timeout(limit, self.subscriber.recv()).await });
+        let frames = received.ok()?.expect("a message");
+        let topic = String::from_utf8_lossy(&frames[0]).into_owned();
+        let header = decode("message", &frames[1], Encoding::MessagePack).expect("MessagePack");
+        Some((topic, header))
+    }
+
+    /// Waits for the first message that fits.
+    #[must_use]
+    pub fn until(&self, what: &str, fits: impl Fn(&str, &Value) -> bool) -> Value {
+        loop {
+            let (topic, header) =
+                self.next(PATIENCE).unwrap_or_else(|| panic!("no {what} in time"));
+            if fits(&topic, &header) {
+                return header;
+            }
+        }
+    }
+}
+
+/// Status and body of `GET`, from a server that closes afterwards.
+#[must_use]
+pub fn http_get(endpoint: &str, path: &str) -> (u16, String) {
+    let host = endpoint.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
