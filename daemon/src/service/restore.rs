@@ -15,7 +15,7 @@ use crate::{
     ingest::{Event, Ingest, Recorded},
     product::{DecodedResult, Product},
     record::RecordingFile,
-    recording::{Entry, SESSION},
+    recording::{Entry, Recording, SESSION},
     session::{Happening, Session},
 };
 
@@ -65,12 +65,15 @@ pub fn restore(
 ) -> anyhow::Result<Restored> {
     let mut made: Vec<DecodedResult> = Vec::new();
     let mut lines: HashMap<Key, Bytes> = HashMap::new();
-    let mut differs = None;
     let mut n_volume = 0_u32;
+    // Before the file is touched: a recording of something else is left as it is.
+    if let Some(reason) = first_session(path).and_then(|entry| difference(&entry, description)) {
+        anyhow::bail!(
+            "{} was recorded {reason}; give --record another name, or use what it was made with",
+            path.display()
+        );
+    }
     let file = RecordingFile::open(path, |entry| {
-        if entry.topic == SESSION && differs.is_none() {
-            differs = difference(entry, description);
-        }
         if entry.topic == "concepts"
             && let Some(key) = key_of_line(&entry.data)
         {
@@ -100,12 +103,6 @@ pub fn restore(
             session.handle(Happening::Event(event), received_ns, &mut out);
         }
     })?;
-    if let Some(reason) = differs {
-        anyhow::bail!(
-            "{} was recorded {reason}; give --record another name, or use what it was made with",
-            path.display()
-        );
-    }
     let mut results = RestoredResults::default();
     for result in made {
         match lines.remove(&key_of(&result)) {
@@ -123,6 +120,12 @@ pub fn restore(
         );
     }
     Ok(Restored { file, results })
+}
+
+/// How the session in a recording was configured. `None` when there is no recording yet; what
+/// is wrong with a file that is none is said by [`RecordingFile::open`].
+fn first_session(path: &Path) -> Option<Entry> {
+    Recording::open(path).ok()?.find(|entry| entry.topic == SESSION)
 }
 
 /// In what a recording's session differs from this one, if it does.
