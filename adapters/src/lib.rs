@@ -10,6 +10,7 @@ pub mod bids;
 pub mod dicom;
 pub mod dump;
 pub mod events;
+pub mod explain;
 pub mod labels;
 pub mod nifti;
 pub mod pace;

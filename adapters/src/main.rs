@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     match run(source, output) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", corticast_adapter::explain::explain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,8 @@ pub enum Exit {
     Fine,
     /// It failed; the message says why.
     Failed,
+    /// What was asked for cannot be done this way, or was not confirmed.
+    BadArguments,
     /// It ran to its end, but volumes were lost on the way.
     VolumesLost,
     /// The configuration, the mask or the model cannot be run.
@@ -20,6 +22,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
+            Exit::BadArguments => Self::from(2),
             Exit::VolumesLost => Self::from(3),
             Exit::BadConfiguration => Self::from(78),
         }

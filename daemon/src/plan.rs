@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc};
 use corticast_bold::{
     normalise::{InvalidNormalise, Mode, NormaliseOptions},
     run::RunHeader,
+    space::{SpaceMismatch, VoxelSpace},
     spatial_mask::SpatialMask,
     time::RepetitionTime,
     volume::ShiftInterpolation,
@@ -43,11 +44,14 @@ pub enum PlanError {
     )]
     NoMask,
     /// The mask cannot be read.
-    #[error(transparent)]
+    #[error("the mask cannot be used: {0}")]
     Mask(#[from] MaskFileError),
     /// The model cannot be opened.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The mask lies elsewhere than the scans the model was trained on.
+    #[error("the mask does not lie where the model was trained: {0}")]
+    Space(SpaceMismatch),
     /// Configuration, mask and model do not agree.
     #[error("{what}: the model was trained with {expected}, the session has {found}")]
     Disagreement {
@@ -163,7 +167,7 @@ fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
 
 fn admit(
     header: &RunHeader,
-    space: &corticast_bold::space::VoxelSpace,
+    space: &VoxelSpace,
     trained: Option<RepetitionTime>,
 ) -> Result<(), String> {
     header.space.check_is(space).map_err(|mismatch| {
@@ -185,11 +189,7 @@ fn agree(
     manifest: Option<&Manifest>,
 ) -> Result<SignalOptions, PlanError> {
     if let Some(facts) = manifest.map(|manifest| &manifest.mask) {
-        mask.space().check_is(&facts.space).map_err(|mismatch| PlanError::Disagreement {
-            what: "space of the mask",
-            found: mismatch.to_string(),
-            expected: format!("matrix {:?}", facts.space.matrix()),
-        })?;
+        mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
         same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
         same("hash of the mask", mask.hash(), facts.hash.as_str())?;
     }
