@@ -38,17 +38,22 @@ pub struct Site {
 
 impl Site {
     /// A scan of so many volumes of 8x8x6, TR 1 s, normalised by a growing z-score, with a
-    /// delay of 4.25 s.
+    /// delay of 4.25 s, which is no multiple of the TR.
     #[must_use]
     pub fn new(volumes: u32) -> Self {
         Self::with_shift(volumes, "nearest")
     }
 
-    /// As [`Site::new`], with a way to bring volumes to the stimulus' time, and a delay that is
-    /// no multiple of the TR.
+    /// As [`Site::new`], with a way to bring volumes to the stimulus' time.
     #[must_use]
     pub fn with_shift(volumes: u32, shift: &'static str) -> Self {
-        let scan = SyntheticOptions { volumes, matrix: [8, 8, 6], ..SyntheticOptions::default() };
+        Self::with_matrix(volumes, shift, [8, 8, 6])
+    }
+
+    /// As [`Site::with_shift`], with another matrix.
+    #[must_use]
+    pub fn with_matrix(volumes: u32, shift: &'static str, matrix: [usize; 3]) -> Self {
+        let scan = SyntheticOptions { volumes, matrix, ..SyntheticOptions::default() };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let site = Self { folder, scan, shift, hrf_delay_s: 4.25 };
         write_runs(&site.scan, site.folder.path(), 1).expect("a scan as a file");

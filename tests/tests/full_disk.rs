@@ -1,0 +1,122 @@
+//! A disk that is full or cannot be written stops the recording, loudly, and nothing else.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{collections::BTreeSet, fs};
+
+use corticast_tests::{
+    Daemon, Finished, Site, corticast, http_get, recorded_volumes, results, wait_for,
+};
+use corticast_wire::message::{FromAdapter, ToAdapter};
+use serde_json::Value;
+
+const VOLUMES: u32 = 120;
+
+fn started(site: &Site, script: &str, recording: &str, name: &str) -> Daemon {
+    let jsonl = site.path(&format!("{name}.jsonl"));
+    let arguments = ["--record", recording, "--results", jsonl.to_str().unwrap()];
+    let warn = ["--set", "recording.disk_check=warn"];
+    Daemon::started(site, script, &[arguments.as_slice(), &warn].concat())
+}
+
+fn of(site: &Site, name: &str) -> Vec<Value> {
+    results(&site.path(&format!("{name}.jsonl")))
+}
+
+/// Sends the scan to a daemon that will stop recording; gives the acknowledged volumes and how
+/// the daemon ended, after all was decoded.
+fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished) {
+    let (header, volumes) = site.acquire();
+    let talk = daemon.talk();
+    let run = talk.start_run(&header).run;
+    for volume in &volumes {
+        talk.say(&FromAdapter::Volume(volume.clone().into_message(&run)));
+    }
+    wait_for("the last result", || {
+        let last = daemon.query("last/concepts");
+        (last["index"] == VOLUMES - 1).then_some(())
+    });
+    wait_for("the alarm", || (daemon.query("last/status")["level"] == "alarm").then_some(()));
+    // An answer to what comes last is behind all acknowledgements.
+    talk.say(&FromAdapter::Run { header, resume: true });
+    let mut acknowledged = BTreeSet::new();
+    loop {
+        match talk.answer() {
+            ToAdapter::Ack(ack) => acknowledged.extend(ack.index),
+            ToAdapter::Ready(_) => break,
+            other => panic!("expected acknowledgements, got {other:?}"),
+        }
+    }
+    let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
+    assert!(metrics.contains("corticast_recording_errors_total 1"), "{metrics}");
+    (acknowledged, daemon.stop())
+}
+
+#[test]
+fn a_full_disk_stops_the_recording_and_not_the_run() {
+    // Volumes larger than their results, so that the recording is what fills the disk.
+    let site = Site::with_matrix(VOLUMES, "nearest", [16, 16, 8]);
+    let recording = site.path("undisturbed.mcap");
+    let daemon = started(&site, "exec \"$0\" \"$@\"", recording.to_str().unwrap(), "undisturbed");
+    assert_eq!(daemon.scan(&site, &[]).code, Some(0));
+    assert_eq!(daemon.stop().code, Some(0));
+    let expected = of(&site, "undisturbed");
+
+    // No file of the process may grow beyond half of the recording, in blocks of 512 bytes.
+    let room = fs::metadata(&recording).unwrap().len() / 2;
+    assert!(fs::metadata(site.path("undisturbed.jsonl")).unwrap().len() < room);
+    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", room / 512);
+    let full = site.path("full.mcap");
+    let daemon = started(&site, &limited, full.to_str().unwrap(), "full");
+    let (acknowledged, ended) = send_to_a_full_disk(&site, daemon);
+    assert_eq!(of(&site, "full"), expected, "decoding goes on");
+    let n_acked = acknowledged.len();
+    assert!((1..VOLUMES as usize).contains(&n_acked), "{n_acked} acknowledged");
+    assert!(recorded_volumes(&full).is_superset(&acknowledged));
+    drop(ended.expect(1, &["ERROR recording stopped", "full.mcap", "make room"]));
+
+    // Room was made: the session goes on where its recording ended.
+    let daemon = started(&site, "exec \"$0\" \"$@\"", full.to_str().unwrap(), "full");
+    let scan = daemon.scan(&site, &[]);
+    assert_eq!(scan.code, Some(0), "{}", scan.log);
+    assert_eq!(daemon.stop().code, Some(0));
+    assert_eq!(of(&site, "full"), expected);
+    assert_eq!(recorded_volumes(&full), (0..VOLUMES).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn results_that_cannot_be_written_do_not_stop_the_recording() {
+    let site = Site::new(VOLUMES);
+    let recording = site.path("session.mcap");
+    let arguments = ["--record", recording.to_str().unwrap(), "--results", "/dev/full"];
+    let daemon = Daemon::start(&site, &arguments);
+    let scan = daemon.scan(&site, &[]);
+    assert_eq!(scan.code, Some(0), "{}", scan.log);
+    let ended = daemon.stop();
+    assert!(ended.log.contains("/dev/full") && ended.log.contains("ERROR"), "{}", ended.log);
+    assert_eq!(recorded_volumes(&recording), (0..VOLUMES).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_before_the_run() {
+    let site = Site::new(20);
+    let config = site.config();
+    for flag in ["--record", "--results"] {
+        let arguments =
+            ["run", "--config", config.to_str().unwrap(), flag, "/proc/nowhere/session"];
+        drop(corticast(&site, arguments).expect(1, &["/proc/nowhere/session", "No such file"]));
+    }
+}
+
+#[test]
+fn a_session_that_will_not_fit_is_refused_before_its_first_run() {
+    let site = Site::new(20);
+    let recording = site.path("session.mcap");
+    let arguments = ["--record", recording.to_str().unwrap()];
+    let planned = ["--set", "session.expected_runs=4000000000"];
+    let daemon = Daemon::start(&site, &[arguments.as_slice(), &planned].concat());
+    let (header, _) = site.acquire();
+    let talk = daemon.talk();
+    talk.say(&FromAdapter::Run { header, resume: false });
+    let reason = talk.refusal();
+    assert!(reason.contains("GB"), "{reason}");
+}

@@ -1,0 +1,120 @@
+//! Off the machine only with keys, and only for those on the list.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{fs, time::Duration};
+
+use corticast_tests::{Daemon, PATIENCE, Site, Talk, Watch, adapter, corticast, results};
+use corticast_wire::{keys::KeyPair, socket::ClientSecurity};
+
+/// A site with keys of the daemon, of a friend on its lists, and of a stranger.
+fn site_with_keys() -> Site {
+    let site = Site::new(20);
+    for name in ["daemon", "friend", "stranger"] {
+        KeyPair::generate().write_files(&site.path(name)).unwrap();
+    }
+    fs::create_dir(site.path("allow")).unwrap();
+    fs::copy(site.path("friend.pub"), site.path("allow/friend.pub")).unwrap();
+    site
+}
+
+fn flags(site: &Site, keys: &[&str]) -> Vec<String> {
+    let value = |key: &str| match key {
+        "key" => site.path("daemon.key"),
+        _ => site.path("allow"),
+    };
+    let set = |key: &&str| ["--set".to_owned(), format!("wire.{key}={}", value(key).display())];
+    keys.iter().flat_map(set).collect()
+}
+
+fn security(site: &Site, who: &str) -> ClientSecurity {
+    let own = site.path(&format!("{who}.key"));
+    ClientSecurity::from_files(&own, &site.path("daemon.pub")).unwrap()
+}
+
+#[test]
+fn who_is_on_the_list_sends_watches_and_commands() {
+    let site = site_with_keys();
+    let jsonl = site.path("results.jsonl");
+    let mut arguments = flags(&site, &["key", "allow", "control_allow"]);
+    arguments.extend(["--results".to_owned(), jsonl.display().to_string()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let daemon = Daemon::start(&site, &arguments);
+
+    let friend = security(&site, "friend");
+    let watch = Watch::connect(daemon.endpoint("publish"), &friend);
+    watch.wait_connected(PATIENCE).unwrap();
+    let (key, server) = (site.path("friend.key"), site.path("daemon.pub"));
+    let mut scan = site.scan_flags();
+    scan.extend(["--key".to_owned(), key.display().to_string()]);
+    scan.extend(["--server-key".to_owned(), server.display().to_string()]);
+    scan.extend(["--speed".to_owned(), "20".to_owned()]);
+    let scan = adapter(&site, daemon.endpoint("adapter"), &scan).finish();
+    assert_eq!(scan.code, Some(0), "{}", scan.log);
+    let ended =
+        watch.until("end of the run", |topic, header| topic == "run" && header["state"] == "ended");
+    assert_eq!(ended["n_received"], 20);
+    let control = Talk::connect(daemon.endpoint("control"), &friend);
+    assert_eq!(control.command("status")["ok"], true);
+    assert_eq!(control.command("abort")["ok"], true);
+    assert_eq!(daemon.process.finish().code, Some(0));
+    assert!(!results(&jsonl).is_empty());
+}
+
+#[test]
+fn who_is_not_on_the_list_gets_no_connection() {
+    let site = site_with_keys();
+    let arguments = flags(&site, &["key", "allow", "control_allow"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let daemon = Daemon::start(&site, &arguments);
+    // Long enough for a greeting on this machine, which the friend below shows.
+    let greeting = Duration::from_secs(2);
+    for who in [security(&site, "stranger"), ClientSecurity::None] {
+        for socket in ["adapter", "query", "control"] {
+            let talk = Talk::connect(daemon.endpoint(socket), &who);
+            assert!(talk.wait_connected(greeting).is_err(), "{socket}: {who:?}");
+        }
+        let watch = Watch::connect(daemon.endpoint("publish"), &who);
+        assert!(watch.wait_connected(greeting).is_err(), "{who:?}");
+    }
+    let friend = Talk::connect(daemon.endpoint("query"), &security(&site, "friend"));
+    friend.wait_connected(PATIENCE).unwrap();
+    assert!(daemon.process.log().contains("connection refused"), "{}", daemon.process.log());
+}
+
+#[test]
+fn who_may_watch_may_not_for_that_reason_command() {
+    let site = site_with_keys();
+    KeyPair::generate().write_files(&site.path("operator")).unwrap();
+    fs::create_dir(site.path("operators")).unwrap();
+    fs::copy(site.path("operator.pub"), site.path("operators/operator.pub")).unwrap();
+    let mut arguments = flags(&site, &["key", "allow"]);
+    let operators = site.path("operators");
+    arguments.extend(["--set".to_owned(), format!("wire.control_allow={}", operators.display())]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let daemon = Daemon::start(&site, &arguments);
+    let friend = Talk::connect(daemon.endpoint("control"), &security(&site, "friend"));
+    assert!(friend.wait_connected(Duration::from_secs(2)).is_err());
+    let operator = Talk::connect(daemon.endpoint("control"), &security(&site, "operator"));
+    assert_eq!(operator.command("status")["ok"], true);
+}
+
+#[test]
+fn nothing_leaves_the_machine_without_keys_and_a_list() {
+    let site = site_with_keys();
+    let config = site.config();
+    let run = |more: &[String]| {
+        let arguments = ["run", "--config", config.to_str().unwrap()].map(str::to_owned);
+        corticast(&site, arguments.into_iter().chain(more.iter().cloned()))
+    };
+    for socket in ["adapter", "publish", "query", "control"] {
+        let everywhere = ["--set".to_owned(), format!("wire.{socket}=tcp://0.0.0.0:0")];
+        drop(run(&everywhere).expect(1, &["tcp://0.0.0.0:0", "keygen"]));
+    }
+    // Keys of the other sockets do not open the control socket.
+    let mut control = flags(&site, &["key", "allow"]);
+    control.extend(["--set".to_owned(), "wire.control=tcp://0.0.0.0:0".to_owned()]);
+    drop(run(&control).expect(1, &["tcp://0.0.0.0:0"]));
+    drop(run(&flags(&site, &["key"])).expect(1, &["allow"]));
+    fs::remove_file(site.path("allow/friend.pub")).unwrap();
+    drop(run(&flags(&site, &["key", "allow"])).expect(1, &["allow"]));
+}
