@@ -30,8 +30,8 @@ check: .venv/dev.stamp ## formatting, lints, docs and types
 	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts
 	cd training && $(CORTICAST_PYTHON) -m mypy
 
-bench: runtime binaries .venv/dev.stamp ## the figures of docs/benchmarks.md
-	$(CARGO) bench --workspace --locked
+bench: runtime binaries .venv/linear.stamp ## the figures of docs/benchmarks.md; HAXBY_DIR or CORTICAST_DATA adds decoding
+	$(CARGO) bench --locked -p corticast-tests --bench daemon
 
 runtime: ## ONNX Runtime into .runtime; GPU=1 takes the CUDA one (about 1.8 GB)
 	scripts/fetch_runtime.sh

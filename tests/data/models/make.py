@@ -6,6 +6,7 @@
 
 import gzip
 import hashlib
+import json
 import struct
 from pathlib import Path
 
@@ -150,17 +151,25 @@ def main():
         # `wrong-shape`: the manifest says 4 voxels, the network takes 5.
         write_manifest(folder, small, small_affine, 2.0, animals)
 
-    folder = HERE / "noop-64x64x32"
+    noop("noop-64x64x32", (64, 64, 32), diagonal((3, 3, 3), (-96, -96, -48)), 0.1)
+    # The affine of ../dicom/skyra.dcm.gz, as a NIfTI header holds it.
+    scans = json.loads((HERE.parent / "dicom/nibabel.json").read_text())
+    skyra = np.float32(scans["skyra"]["affine"]).astype(np.float64)
+    noop("noop-64x64x27", (64, 64, 27), skyra, 1.5)
+
+
+def noop(name, matrix, affine, tr_s):
+    """The softmax of the first two voxels of a whole volume, and the mask of all its voxels."""
+    folder = HERE / name
     folder.mkdir(exist_ok=True)
-    matrix, affine = (64, 64, 32), diagonal((3, 3, 3), (-96, -96, -48))
     nodes = [
         helper.make_node("Slice", ["bold", "first", "end", "axes"], ["two"]),
         helper.make_node("Flatten", ["two"], ["flat"], axis=1),
         helper.make_node("Softmax", ["flat"], ["probabilities"], axis=1),
     ]
     axes = {"first": np.array([0]), "end": np.array([2]), "axes": np.array([2])}
-    write_network(folder / "decoder.onnx", nodes, axes, [1, 1, 64 * 64 * 32], [1, 2])
-    write_manifest(folder, matrix, affine, 0.1, ["first", "second"])
+    write_network(folder / "decoder.onnx", nodes, axes, [1, 1, int(np.prod(matrix))], [1, 2])
+    write_manifest(folder, matrix, affine, tr_s, ["first", "second"])
     write_mask(folder / "mask.nii.gz", matrix, affine)
 
 

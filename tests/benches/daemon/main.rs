@@ -1,0 +1,124 @@
+//! `make bench`: the figures of docs/benchmarks.md, from the release binaries over real sockets.
+//!
+//! Everything that is measured runs as a process of its own; this one is the scanner and the
+//! subscriber. A figure that misses what was asked is written down as missed, and does not make
+//! the command fail: only what cannot be measured does. The whole file is written anew each
+//! time, this commentary included. It takes about five minutes and, for a while, 6 GB of disk.
+//!
+//! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only those named
+//! (`latency`, `replay`, `memory`, `dicom`, `haxby`) and prints instead of writing.
+
+mod client;
+mod dicom;
+mod floor;
+mod haxby;
+mod latency;
+mod machine;
+mod memory;
+mod numbers;
+mod process;
+mod replay;
+mod scan;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// One line of the first table: a figure that was asked for.
+pub struct Figure {
+    /// What is measured.
+    pub what: String,
+    /// What was asked.
+    pub asked: String,
+    /// What was measured.
+    pub measured: String,
+    /// What the bytes or operations alone would take.
+    pub floor: String,
+    /// Whether it is what was asked; `None` where nothing was measured.
+    pub is_met: Option<bool>,
+}
+
+/// What one chapter gives: lines for the first table, and its text.
+#[derive(Default)]
+pub struct Chapter {
+    /// Lines for the first table.
+    pub figures: Vec<Figure>,
+    /// Markdown, from its heading on.
+    pub text: String,
+}
+
+const CHAPTERS: [&str; 5] = ["latency", "replay", "memory", "dicom", "haxby"];
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --all-targets` runs this too, without the flag, and wants no figures.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    let asked: Vec<&str> =
+        CHAPTERS.into_iter().filter(|c| arguments.iter().any(|a| a == c)).collect();
+    let is_whole = asked.is_empty();
+    let asked = if is_whole { CHAPTERS.to_vec() } else { asked };
+
+    let machine = machine::describe()?;
+    let folder = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .context("cannot make a folder for the bench")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut chapters = Vec::new();
+    for chapter in asked {
+        eprintln!("bench: {chapter}");
+        let measured = runtime.block_on(async {
+            match chapter {
+                "latency" => latency::measure(folder.path()).await,
+                "replay" => replay::measure(folder.path()).await,
+                "memory" => memory::measure(folder.path()).await,
+                "dicom" => dicom::measure(folder.path()).await,
+                _ => haxby::measure(folder.path()).await,
+            }
+        });
+        chapters.push(measured.with_context(|| format!("{chapter} could not be measured"))?);
+    }
+    let page = page(&machine, &chapters);
+    println!("{page}");
+    if is_whole {
+        let path = root().join("docs/benchmarks.md");
+        std::fs::write(&path, &page).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("bench: written to docs/benchmarks.md");
+    }
+    Ok(())
+}
+
+fn page(machine: &str, chapters: &[Chapter]) -> String {
+    let mut page = format!(
+        "# Benchmarks\n\n\
+         Written by `make bench` (`tests/benches/daemon/`), commentary included: change it there.\n\
+         The release binaries run as processes of their own and are reached over real sockets; \n\
+         the bench process is the scanner and the subscriber, on the same machine and its same \
+         cores.\nThe floor is what the bytes or operations alone take on this machine, measured \
+         in the same session.\n\n{machine}\n\
+         ## Asked and measured\n\n\
+         | figure | asked | measured | floor | met |\n|---|---|---|---|---|\n"
+    )
+    .replace(" \n", "\n");
+    for figure in chapters.iter().flat_map(|chapter| &chapter.figures) {
+        let met = match figure.is_met {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "–",
+        };
+        let Figure { what, asked, measured, floor, .. } = figure;
+        page += &format!("| {what} | {asked} | {measured} | {floor} | {met} |\n");
+    }
+    for chapter in chapters {
+        page += &format!("\n{}\n", chapter.text.trim());
+    }
+    page
+}

@@ -1,0 +1,165 @@
+//! The binaries as processes: started, waited for within a limit, and never left behind.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::root;
+
+/// How long a start or an orderly end may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a process is asked whether it has ended.
+const TICK: Duration = Duration::from_millis(2);
+
+/// A release binary.
+pub fn binary(name: &str) -> PathBuf {
+    root().join("target/release").join(name)
+}
+
+/// A process that ends with its owner.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a command; what it says on stderr goes to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        let file = fs::File::create(log)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+        let child = child.with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// Waits for its end, which has to be a good one.
+    pub async fn wait(mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended with {status} and said:\n{}", self.said());
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("it did not end within {limit:?} and said:\n{}", self.said());
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process has a number")?, Signal::TERM)?;
+        self.wait(PATIENCE).await
+    }
+
+    /// A size from `/proc/PID/status`, e.g. `VmRSS`, in bytes.
+    pub fn memory_bytes(&self, key: &str) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with(key)).context("no such key")?;
+        let kib = line.split_whitespace().nth(1).context("no value")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A daemon with its endpoints.
+pub struct Daemon {
+    pub process: Process,
+    /// As `--endpoints` wrote them.
+    endpoints: serde_json::Value,
+}
+
+/// What of a daemon differs between the figures.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonOptions {
+    /// Folder of the model below `tests/data/models`; its mask lies beside it.
+    pub model: &'static str,
+    /// Where to record.
+    pub record: Option<PathBuf>,
+    /// Key of the daemon and the folder of keys that may connect.
+    pub curve: Option<(PathBuf, PathBuf)>,
+}
+
+/// A configuration for a model without normalisation, written into `folder`.
+pub fn config(folder: &Path, options: &DaemonOptions) -> anyhow::Result<PathBuf> {
+    let model = root().join("tests/data/models").join(options.model);
+    let mut text = String::from(
+        "[wire]\nadapter = \"tcp://127.0.0.1:0\"\npublish = \"tcp://127.0.0.1:0\"\n\
+         query = \"tcp://127.0.0.1:0\"\ncontrol = \"tcp://127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n",
+    );
+    if let Some((key, allow)) = &options.curve {
+        text += &format!("key = {key:?}\nallow = {allow:?}\n");
+    }
+    text += &format!(
+        "[signal]\nmask = {:?}\n[model]\ndir = {model:?}\ndevice = \"cpu\"\n",
+        model.join("mask.nii.gz")
+    );
+    let path = folder.join("bench.toml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+impl Daemon {
+    /// Starts `corticast run` and waits until its sockets are bound.
+    pub async fn start(folder: &Path, options: &DaemonOptions) -> anyhow::Result<Self> {
+        let file = folder.join("endpoints.json");
+        if file.exists() {
+            fs::remove_file(&file)?;
+        }
+        let mut command = Command::new(binary("corticast"));
+        command.arg("run").arg("--config").arg(config(folder, options)?);
+        command.arg("--endpoints").arg(&file);
+        if let Some(record) = &options.record {
+            command.arg("--record").arg(record);
+        }
+        let process = Process::start(&mut command, &folder.join("daemon.log"))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !file.exists() {
+            ensure!(Instant::now() < deadline, "no daemon; it said:\n{}", process.said());
+            tokio::time::sleep(TICK).await;
+        }
+        let endpoints = serde_json::from_slice(&fs::read(&file)?)?;
+        Ok(Self { process, endpoints })
+    }
+
+    /// One of its endpoints.
+    pub fn endpoint(&self, name: &str) -> anyhow::Result<&str> {
+        self.endpoints[name].as_str().with_context(|| format!("no endpoint {name}"))
+    }
+
+    /// Mean of a histogram in `/metrics`, in microseconds. `labels` as they are written there.
+    pub fn mean_us(&self, histogram: &str, labels: &str) -> anyhow::Result<f64> {
+        let address = self.endpoint("http")?.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let value = |suffix: &str| -> anyhow::Result<f64> {
+            let name = format!("{histogram}_{suffix}{labels} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(name.as_str()));
+            Ok(line.with_context(|| format!("no {name}in /metrics"))?.parse()?)
+        };
+        Ok(1e6 * value("sum")? / value("count")?)
+    }
+}
