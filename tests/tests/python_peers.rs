@@ -1,0 +1,68 @@
+//! The examples in Python (`docs/examples`) talk to the real daemon: pyzmq knows nothing of us.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use corticast_bold::space::VoxelSpace;
+use corticast_tests::{
+    Daemon, Process, Site, counts, not_run, published, recorded_volumes, repository,
+};
+
+/// The interpreter. When it is named and cannot be used, that is a failure.
+fn python(test: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("CORTICAST_PYTHON").map(PathBuf::from);
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let status = Command::new(&python)
+        .args(["-c", "import zmq, msgpack, numpy"])
+        .stderr(Stdio::null())
+        .status();
+    if status.is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    assert!(named.is_none(), "{} lacks pyzmq, msgpack or numpy", python.display());
+    not_run(test, "no Python with pyzmq, msgpack and numpy; set CORTICAST_PYTHON");
+    None
+}
+
+fn example(site: &Site, python: &PathBuf, name: &str, arguments: &[&str]) -> Process {
+    let mut command = Command::new(python);
+    command.arg(repository("docs/examples").canonicalize().unwrap().join(name)).args(arguments);
+    Process::start(site, command)
+}
+
+#[test]
+fn the_examples_feed_and_watch_the_daemon() {
+    let Some(python) = python("the_examples_feed_and_watch_the_daemon") else {
+        return;
+    };
+    // The space that the example simulates.
+    let mut affine = [[0.0; 4]; 4];
+    for (axis, size) in [3.0, 3.0, 3.0, 1.0].into_iter().enumerate() {
+        affine[axis][axis] = size;
+    }
+    let space = VoxelSpace::new([64, 64, 32], affine).unwrap();
+    let site = Site::for_space(&space, [[1, 2, 3], [20, 30, 10], [40, 20, 15], [60, 60, 30]], 0.1);
+    let mcap = site.path("session.mcap");
+    let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
+    let client = example(&site, &python, "client.py", &[daemon.endpoint("publish")]);
+    // Nobody says when a subscription has arrived: further runs until something was seen.
+    let mut n_run = 0;
+    while client.output().is_empty() {
+        n_run += 1;
+        assert!(n_run <= 10, "the client saw nothing: {}", client.log());
+        let endpoint = daemon.endpoint("adapter");
+        let scanner = example(&site, &python, "adapter.py", &[endpoint, "20", "0.1"]).finish();
+        assert_eq!(scanner.code, Some(0), "{}", scanner.log);
+    }
+    let seen = client.output();
+    let line = seen.lines().next().unwrap();
+    assert!(line.starts_with("sub-01_task-demo"), "{line}");
+    assert!(["bottle", "cat", "chair"].iter().all(|class| line.contains(class)), "{line}");
+    assert_eq!(daemon.stop().code, Some(0));
+    assert_eq!(recorded_volumes(&mcap), (0..20).collect());
+    let report = published(&mcap, "run").pop().unwrap();
+    assert_eq!(counts(&report)[..4], [20, 0, 0, 0]);
+}
