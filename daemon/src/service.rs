@@ -224,6 +224,12 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         fanout.deliver(product);
     }
 
+    // Who joins late is told of a run that was taken up, too.
+    if let Some(report) = session.open_run() {
+        fanout.deliver(Product::Run(report));
+    }
+    let (is_paused, is_blanked) = (session.is_paused(), session.is_blanked());
+
     let (happenings, signal) = signal_thread::start(session, fanout.clone())?;
     let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
     let serving = [
@@ -244,6 +250,9 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         metrics,
         commanded,
         peers: Default::default(),
+        board,
+        is_paused,
+        is_blanked,
     };
     inbox.receive(options.stop.take()).await?;
 

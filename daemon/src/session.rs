@@ -129,6 +129,25 @@ impl Session {
         self.n_lost
     }
 
+    /// Whether the operator paused decoding.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether the participant sees neutral feedback.
+    #[must_use]
+    pub fn is_blanked(&self) -> bool {
+        self.blanked
+    }
+
+    /// What is known about the open run.
+    #[must_use]
+    pub fn open_run(&self) -> Option<RunReport> {
+        let published_ns = (self.clock)();
+        self.run.as_ref().map(|open| RunReport { published_ns, ..open.report.clone() })
+    }
+
     /// Takes what happened, received at `received_ns`; hands what comes of it to `out`.
     pub fn handle(&mut self, happening: Happening, received_ns: u64, out: &mut dyn FnMut(Product)) {
         match happening {
@@ -337,9 +356,8 @@ impl Session {
     }
 
     fn report_run(&self, out: &mut dyn FnMut(Product)) {
-        if let Some(open) = &self.run {
-            let published_ns = (self.clock)();
-            out(Product::Run(RunReport { published_ns, ..open.report.clone() }));
+        if let Some(report) = self.open_run() {
+            out(Product::Run(report));
         }
     }
 

@@ -17,12 +17,14 @@ use tokio::{
 };
 
 use super::{
-    Fanout, HEARTBEAT, SILENCE, answers::Answers, commands::Commanded, signal_thread::Happenings,
+    Fanout, HEARTBEAT, SILENCE, answers::Answers, broadcast::Board, commands::Commanded,
+    signal_thread::Happenings,
 };
 use crate::{
     clock::monotonic_ns,
     ingest::{Disposition, Event, Ingest, IngestError},
     metrics::Metrics,
+    product::RunState,
     record::Ticket,
     recording::{COMMAND, pack},
     session::{Command, Happening},
@@ -51,6 +53,11 @@ pub struct Inbox {
     pub metrics: Metrics,
     pub commanded: mpsc::Receiver<Commanded>,
     pub peers: HashMap<PeerId, Peer>,
+    pub board: Board,
+    /// As the operator left it, which the signal thread may not have heard of yet.
+    pub is_paused: bool,
+    /// See `is_paused`.
+    pub is_blanked: bool,
 }
 
 impl Inbox {
@@ -172,6 +179,13 @@ impl Inbox {
         for happening in command.happenings(&mut self.ingest) {
             self.happenings.push(happening, received_ns).await;
         }
+        match command {
+            Command::Pause => self.is_paused = true,
+            Command::Resume => self.is_paused = false,
+            Command::Blank => self.is_blanked = true,
+            Command::Unblank => self.is_blanked = false,
+            Command::Status | Command::EndRun | Command::Abort | Command::Stop => {}
+        }
         let message = match (command, &open) {
             (Command::EndRun, None) => "no run is open".to_owned(),
             (Command::EndRun, Some(run)) => format!("{run} is ended"),
@@ -183,10 +197,26 @@ impl Inbox {
             "ok": true,
             "command": command,
             "run": still_open,
-            "state": if still_open.is_some() { "run open" } else { "waiting" },
+            "state": self.state(still_open.as_deref()),
+            "blanked": self.is_blanked,
             "adapters": self.peers.len(),
             "message": message,
         })
+    }
+
+    /// Where the session is, with this run open.
+    fn state(&self, open: Option<&str>) -> RunState {
+        let last = self.board.last("run");
+        let of_last = |key: &str| last.as_ref().and_then(|report| report.get(key));
+        let is_last = open.is_some() && of_last("run").and_then(Value::as_str) == open;
+        let n_result = of_last("n_results").and_then(Value::as_u64).filter(|_| is_last);
+        match open {
+            _ if self.is_paused => RunState::Paused,
+            Some(_) if n_result > Some(0) => RunState::Feedback,
+            Some(_) => RunState::WarmingUp,
+            None if last.is_some() => RunState::Ended,
+            None => RunState::Waiting,
+        }
     }
 
     /// Tells the operator of a message that was not accepted, once.
