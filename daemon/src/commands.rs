@@ -1,8 +1,12 @@
 //! The commands of `corticast`, one per file.
 
 pub mod check;
+pub mod ctl;
 pub mod demo;
+pub mod export;
+pub mod keygen;
 pub mod prepare;
+pub mod recover;
 pub mod replay;
 pub mod run;
 

@@ -89,6 +89,13 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
     |source| ExportError::Io { path, source }
 }
 
+/// `a.mcap` → `a.mcap.part`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Refuses to overwrite a file.
 fn check_free(path: &Path, force: bool) -> Result<(), ExportError> {
     if path.exists() && !force {

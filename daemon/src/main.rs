@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    commands::{check, demo, prepare, replay, run},
+    commands::{check, ctl, demo, export, keygen, prepare, recover, replay, run},
     config::ConfigError,
     exit::Exit,
     plan::PlanError,
@@ -29,6 +29,9 @@ const EXAMPLES: &str = "Examples:
   corticast run --config site.toml --record session.mcap --results results.jsonl
   corticast replay --config site.toml --run session.mcap --results again.jsonl
   corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
+  corticast export session.mcap --bids dataset
+  corticast recover session.mcap
+  corticast ctl status
 
 Exit codes: 0 fine, 1 failed, 2 bad arguments, 3 run finished but volumes were lost,
 78 bad configuration, model or mask.
@@ -46,12 +49,21 @@ enum Command {
     Prepare(prepare::PrepareArgs),
     /// Check configuration, model and mask without starting
     Check(check::CheckArgs),
+    /// Export a recording: NIfTI, BIDS, JSON lines
+    Export(export::ExportArgs),
+    /// Make a recording that was cut whole again
+    Recover(recover::RecoverArgs),
+    /// Command a running daemon
+    Ctl(ctl::CtlArgs),
+    /// Make keys for connections off this machine
+    Keygen(keygen::KeygenArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,ort=warn"));
+    // The demo shows what it does; its log would tear the table.
+    let default = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info,ort=warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -67,11 +79,15 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Check(args) => check::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Recover(args) => recover::run(args),
+        Command::Ctl(args) => ctl::run(args),
+        Command::Keygen(args) => keygen::run(args),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", corticast_adapter::explain::explain(&*error));
             exit_of(&error).into()
         }
     }

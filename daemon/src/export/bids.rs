@@ -21,8 +21,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Contents, ExportError, RunContents, check_free, io,
-    lines::{beside, run_of},
+    Contents, ExportError, RunContents, beside, check_free, io,
+    lines::run_of,
     volumes::{Image, write},
 };
 use crate::outputs::json_lines::JsonLines;
@@ -47,8 +47,7 @@ struct Files {
 impl Files {
     fn of(name: Name, dataset: &Path) -> Self {
         let raw = |suffix: &str| name.file(dataset, suffix);
-        let results =
-            name.file(&dataset.join("derivatives/corticast"), "desc-decoded_results.tsv");
+        let results = name.file(&dataset.join("derivatives/corticast"), "desc-decoded_results.tsv");
         Self {
             bold: raw("bold.nii.gz"),
             sidecar: raw("bold.json"),
@@ -77,8 +76,7 @@ pub fn export(
     progress: &mut dyn FnMut(),
 ) -> Result<Vec<PathBuf>, ExportError> {
     let runs = contents.with_volumes(asked)?;
-    let files: Vec<Files> =
-        names(&runs).into_iter().map(|name| Files::of(name, dataset)).collect();
+    let files: Vec<Files> = names(&runs).into_iter().map(|name| Files::of(name, dataset)).collect();
     for path in files.iter().flat_map(Files::all) {
         check_free(path, force)?;
     }
@@ -156,8 +154,7 @@ fn participants(path: &Path, files: &[Files]) -> Result<(), ExportError> {
     let n_column = table.lines().next().map_or(1, |header| header.split('\t').count());
     let subjects: BTreeSet<String> = files.iter().map(|files| files.name.subject()).collect();
     for subject in subjects {
-        let is_known =
-            table.lines().any(|line| line.split('\t').next() == Some(subject.as_str()));
+        let is_known = table.lines().any(|line| line.split('\t').next() == Some(subject.as_str()));
         if !is_known {
             if !table.ends_with('\n') {
                 table.push('\n');
@@ -230,7 +227,8 @@ mod tests {
 
         let func = dataset.join("sub-01/func");
         // The repeat of run 1 gets a number of its own.
-        let expected = [1, 2].map(|run| func.join(format!("sub-01_task-rest_run-{run}_bold.nii.gz")));
+        let expected =
+            [1, 2].map(|run| func.join(format!("sub-01_task-rest_run-{run}_bold.nii.gz")));
         assert_eq!(images, expected);
         assert_eq!(NiftiReader::open(&images[0]).unwrap().header().n_volumes, 5);
         let read = |path: &str| fs::read_to_string(dataset.join(path)).unwrap();
@@ -253,7 +251,7 @@ mod tests {
         assert_eq!(
             table,
             "index\tstimulus_time_s\tacquisition_time_s\tmade_from\tblanked\tcat\thouse\n\
-             0\t0.0\t0.0\tmeasured\tfalse\t0.25\t0.75\n1\t1.5\t1.5\tmeasured\tfalse\t0.25\t0.75\n"
+             0\t0\t0\tmeasured\tfalse\t0.25\t0.75\n1\t1.5\t1.5\tmeasured\tfalse\t0.25\t0.75\n"
         );
         assert_eq!(read("participants.tsv"), "participant_id\nsub-01\n");
 

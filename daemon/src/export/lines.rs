@@ -3,9 +3,9 @@
 //! Lines have the bytes they had when they were recorded: those of `concepts` are the results
 //! file of the live session.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Contents, ExportError, check_free, io};
+use super::{Contents, ExportError, beside, check_free, io};
 use crate::{
     outputs::json_lines::JsonLines,
     recording::{COMMAND, Recording, SESSION},
@@ -102,12 +102,6 @@ pub(super) fn run_of(json: &[u8]) -> Option<String> {
     serde_json::from_slice::<Line>(json).ok().map(|line| line.run)
 }
 
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -121,7 +115,7 @@ mod tests {
         let (recording, out) = (folder.path().join("a.mcap"), folder.path().join("a.jsonl"));
         fixture::record(&recording, &fixture::session());
         let contents = Contents::of(&recording, &mut || {}).unwrap();
-        let mut read = |topic, run| {
+        let read = |topic, run| {
             export(&contents, topic, run, &out, true).unwrap();
             std::fs::read_to_string(&out).unwrap()
         };

@@ -33,7 +33,8 @@ impl<'a> Image<'a> {
         let header = &contents.run.header;
         let first = contents.first.as_ref().filter(|_| contents.is_uniform);
         // On the wire a slope of 0 means 1; in NIfTI it would switch off the intercept too.
-        let slope = first.and_then(|first| first.slope).map(|s| if s.abs() > 0.0 { s } else { 1.0 });
+        let slope =
+            first.and_then(|first| first.slope).map(|s| if s.abs() > 0.0 { s } else { 1.0 });
         let format = NiftiFormat {
             space: header.space.clone(),
             repetition_time: header.repetition_time,

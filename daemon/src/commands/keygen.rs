@@ -1,0 +1,65 @@
+//! `corticast keygen`: a machine's CURVE keys.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use corticast_wire::keys::KeyPair;
+
+use crate::exit::Exit;
+
+const EXAMPLES: &str = "Examples:
+  corticast keygen daemon                  on the daemon's machine
+  corticast keygen scanner                 on the scanner's machine
+
+then in the daemon's configuration
+  [wire]
+  adapter = \"tcp://0.0.0.0:5560\"
+  key = \"daemon.key\"
+  allow = \"clients\"                        a folder with scanner.pub
+  control_allow = \"operators\"              a folder with the keys of those who may command";
+
+/// Makes a machine's key pair for connections off this machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct KeygenArgs {
+    /// Name of the files, without .key and .pub; a folder before it has to exist
+    #[arg(value_name = "NAME")]
+    name: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Fails when a file exists or cannot be written; then neither is left behind.
+pub fn run(args: &KeygenArgs) -> anyhow::Result<Exit> {
+    let (own, public) =
+        KeyPair::generate().write_files(&args.name).context("no keys were written")?;
+    println!("{}: stays on this machine; whoever has it can act as this machine", own.display());
+    println!("{}: goes to the machines this one talks to:", public.display());
+    println!("  from the daemon's machine to its clients, as their --server-key");
+    println!("  from a client's machine into the daemon's folder `allow` in [wire],");
+    println!("  and of those who may command into `control_allow`");
+    Ok(Exit::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_is_for_its_owner_alone_and_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = KeygenArgs { name: folder.path().join("scanner") };
+        run(&args).unwrap();
+        let own = folder.path().join("scanner.key");
+        let mode = std::fs::metadata(&own).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let before = std::fs::read(&own).unwrap();
+        let error = format!("{:#}", run(&args).unwrap_err());
+        assert!(error.contains("scanner.key exists and is not overwritten"), "{error}");
+        assert_eq!(std::fs::read(&own).unwrap(), before);
+    }
+}
