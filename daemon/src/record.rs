@@ -163,9 +163,9 @@ impl RecordingFile {
     }
 
     fn create(path: &Path) -> Result<Self, RecordError> {
-        let failed = |error: &dyn std::fmt::Display| RecordError::Write {
+        let failed = |error: &dyn std::error::Error| RecordError::Write {
             path: path.to_owned(),
-            reason: error.to_string(),
+            reason: with_causes(error),
         };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
@@ -197,8 +197,8 @@ impl RecordingFile {
         Ok(Self { writer, channels, file: again, path: path.to_owned(), sequence: 0 })
     }
 
-    fn failed(&self, error: &dyn std::fmt::Display) -> RecordError {
-        RecordError::Write { path: self.path.clone(), reason: error.to_string() }
+    fn failed(&self, error: &dyn std::error::Error) -> RecordError {
+        RecordError::Write { path: self.path.clone(), reason: with_causes(error) }
     }
 
     /// Adds an entry. It is safe after [`RecordingFile::flush`].
@@ -248,6 +248,17 @@ impl RecordingFile {
         let file = &mut self.file;
         file.flush().and_then(|()| file.sync_all()).map_err(|error| self.failed(&error))
     }
+}
+
+/// What went wrong, and why: the writer's own message does not say that the disk is full.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Bytes that may still be queued.

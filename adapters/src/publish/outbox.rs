@@ -6,6 +6,9 @@
 //!   └────▶ spill (disk) ──▶ window, as room is made
 //! ```
 //!
+//! A daemon that listens and acknowledges nothing (its disk is full) decodes all the same: while
+//! all before it was sent, a volume that goes to the spill is also said once, at once.
+//!
 //! The run is announced first. Volumes go out once the daemon is `ready`; what is not
 //! acknowledged is said again after [`RESEND_AFTER`], and all of it, in order, when another
 //! daemon answers or the daemon does not know the run. While the daemon is silent nothing is
@@ -92,6 +95,10 @@ pub struct Outbox {
     window: VecDeque<Waiting>,
     capacity: usize,
     spill: Spill,
+    /// Whether all that is in the spill was said once.
+    spill_is_sent: bool,
+    /// The newest volume of the spill, to be said now.
+    live: Option<VolumeMessage>,
     /// Indices that were acquired, duplicates once.
     acquired: HashSet<u32>,
     ending: bool,
@@ -117,6 +124,8 @@ impl Outbox {
             window: VecDeque::with_capacity(capacity),
             capacity,
             spill,
+            spill_is_sent: false,
+            live: None,
             acquired: HashSet::new(),
             ending: false,
             end_sent: None,
@@ -183,9 +192,27 @@ impl Outbox {
         let message = volume.into_message(&self.run);
         if self.has_room() {
             self.admit(message);
-        } else if let Err(error) = self.spill.push(&message) {
+            return;
+        }
+        // Out of order it would make those before it late.
+        let in_order = self.is_ready()
+            && self.live.is_none()
+            && self.window.iter().all(|waiting| waiting.sent.is_some())
+            && (self.spill.is_empty() || self.spill_is_sent);
+        if let Err(error) = self.spill.push(&message) {
             tracing::warn!(index = message.header.index.0, %error, "volume lost");
             self.tally.lost += 1;
+        }
+        self.spill_is_sent = in_order;
+        self.live = self.live.take().or(in_order.then_some(message));
+    }
+
+    /// What is on its way may not arrive: from here on everything is said again, in order.
+    fn nothing_is_sent(&mut self) {
+        self.live = None;
+        self.spill_is_sent = false;
+        for waiting in &mut self.window {
+            waiting.sent = None;
         }
     }
 
@@ -215,9 +242,7 @@ impl Outbox {
         if let Link::Announced(_) = self.link {
             self.link = Link::Unannounced;
         }
-        for waiting in &mut self.window {
-            waiting.sent = None;
-        }
+        self.nothing_is_sent();
     }
 
     /// The next message to send now; `None` when nothing is due.
@@ -247,6 +272,9 @@ impl Outbox {
                 waiting.message.header.run.clone_from(&self.run);
                 return Some(FromAdapter::Volume(waiting.message.clone()));
             }
+        }
+        if let Some(message) = self.live.take() {
+            return Some(FromAdapter::Volume(message));
         }
         if !self.ending || self.ended || !self.window.is_empty() {
             return None;
@@ -294,6 +322,7 @@ impl Outbox {
     fn announce_again(&mut self) {
         self.resume = true;
         self.link = Link::Unannounced;
+        self.nothing_is_sent();
     }
 
     fn ready(&mut self, ready: Ready) {
@@ -302,8 +331,8 @@ impl Outbox {
             return;
         }
         // Whatever was on its way to a daemon before this one is said again, in order.
+        self.nothing_is_sent();
         for waiting in &mut self.window {
-            waiting.sent = None;
             waiting.n_marks_sent = 0;
         }
         self.end_sent = None;
@@ -551,6 +580,31 @@ mod tests {
         assert_eq!(said(&mut outbox, now), Vec::<String>::new());
         outbox.answer(ready("b"), now).unwrap();
         assert_eq!(said(&mut outbox, now), ["0", "1"]);
+    }
+
+    #[test]
+    fn a_daemon_that_acknowledges_nothing_is_fed_all_the_same() {
+        let now = Instant::now();
+        let mut outbox = outbox(2, &[]);
+        said(&mut outbox, now);
+        outbox.answer(ready("a"), now).unwrap();
+        for index in 0..5 {
+            outbox.push(volume(index));
+            assert_eq!(said(&mut outbox, now), [index.to_string()], "each once, in order");
+        }
+        assert_eq!(outbox.n_unacked(), 5);
+        // Another daemon has none of them, and gets them in order.
+        outbox.answer(ready("b"), now).unwrap();
+        outbox.answer(ToAdapter::Ping(DaemonPing { instance: "b".into() }), now).unwrap();
+        assert_eq!(said(&mut outbox, now), ["resume"]);
+        outbox.answer(ready("b"), now).unwrap();
+        assert_eq!(said(&mut outbox, now), ["0", "1"]);
+        outbox.push(volume(5));
+        assert_eq!(said(&mut outbox, now), Vec::<String>::new(), "not before 2, 3 and 4");
+        for index in 0..4 {
+            outbox.answer(ack(index), now).unwrap();
+        }
+        assert_eq!(said(&mut outbox, now), ["2", "3"]);
     }
 
     #[test]
