@@ -85,6 +85,8 @@ impl Default for PublishOptions {
 pub struct PublishReport {
     /// Runs that were begun.
     pub n_runs: u32,
+    /// Runs that the daemon did not want, and that were passed over.
+    pub n_refused: u32,
     /// Volumes acknowledged.
     pub n_acked: u64,
     /// Volumes left out because the daemon had them.
@@ -101,7 +103,7 @@ impl PublishReport {
     /// Whether the daemon has every volume that was acquired.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.n_lost == 0 && self.n_unacked == 0
+        self.n_lost == 0 && self.n_unacked == 0 && self.n_refused == 0
     }
 }
 
@@ -198,7 +200,10 @@ impl Pump {
         while !self.stopping {
             tokio::select! {
                 item = self.items.recv() => match item {
-                    Some(Item::Run(header, events)) => self.one_run(*header, events).await?,
+                    Some(Item::Run(header, events)) => {
+                        let sent = self.one_run(*header, events).await;
+                        self.or_next_run(sent)?;
+                    }
                     Some(Item::Failed(error)) => return Err(error.into()),
                     // The volumes of a run belong to `one_run`.
                     Some(Item::Volume(_) | Item::RunOver) => {}
@@ -210,6 +215,20 @@ impl Pump {
             }
         }
         Ok(self.report)
+    }
+
+    /// A scanner goes on scanning: when the daemon does not want a run (another protocol's
+    /// series, or one that the operator ended), the rest of it is passed over and the next one
+    /// is offered. A file that is refused is an error.
+    fn or_next_run(&mut self, sent: Result<(), PublishError>) -> Result<(), PublishError> {
+        match sent {
+            Err(PublishError::Refused(refused)) if self.options.pace == Pace::Scanner => {
+                tracing::warn!("{refused}; the rest of it is passed over");
+                self.report.n_refused += 1;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Sends one run and waits until it is acknowledged.
@@ -573,5 +592,50 @@ mod tests {
         let report = publish(Scanner::of(10_000), options, stopped).await.unwrap();
         assert!(report.is_complete() && report.n_acked < 20, "{report:?}");
         assert_eq!(daemon.await.unwrap().len() as u64, report.n_acked);
+    }
+
+    /// Two runs after another: the daemon does not want the first.
+    struct TwoRuns(VecDeque<Box<Scanner>>, Option<Box<Scanner>>);
+
+    impl ScannerAdapter for TwoRuns {
+        fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+            self.1 = self.0.pop_front();
+            self.1.as_mut().map_or(Ok(None), |run| run.start_run())
+        }
+
+        fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+            self.1.as_mut().map_or(Ok(None), |run| run.next_volume())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_run_that_a_scanner_offers_in_vain_is_passed_over() {
+        let router = listen("tcp://127.0.0.1:0").await;
+        let options = options(&router, Pace::Scanner);
+        let daemon = tokio::spawn(async move {
+            let (peer, frames) = loop {
+                let (peer, frames) = router.recv().await.unwrap();
+                if frames[0].as_ref() == b"run" {
+                    break (peer, frames);
+                }
+            };
+            assert!(FromAdapter::parse(&frames).is_ok());
+            let refused = ToAdapter::Refused(Refused {
+                run: Some("sub-01".to_owned()),
+                index: None,
+                code: RefusalCode::RunRefused,
+                reason: "another matrix".to_owned(),
+            });
+            router.send(&peer, refused.to_frames(Encoding::MessagePack)).await.unwrap();
+            daemon(router, "a", usize::MAX).await
+        });
+        let (_stop, stopped) = watch::channel(false);
+        let runs = TwoRuns(VecDeque::from([Scanner::of(5), Scanner::of(7)]), None);
+        let report = publish(Box::new(runs), options, stopped).await.unwrap();
+        assert_eq!((report.n_runs, report.n_refused, report.n_acked), (2, 1, 7));
+        assert!(!report.is_complete());
+        // What waited on disk may be said twice.
+        let acked = std::collections::BTreeSet::from_iter(daemon.await.unwrap());
+        assert_eq!(acked, (0..7).collect());
     }
 }

@@ -187,6 +187,8 @@ pub struct Ingest {
     copies: ContentDuplicates,
     recorded: Recorded,
     runs: Vec<KnownRun>,
+    /// The open run was taken up after a restart, and no adapter has announced it since.
+    is_unannounced: bool,
 }
 
 struct KnownRun {
@@ -200,6 +202,12 @@ struct KnownRun {
 impl KnownRun {
     fn answers_to(&self, name: &str) -> bool {
         *self.run.name == *name || self.run.header.run_id() == name
+    }
+
+    /// Whether no volume lies between this one and those that came.
+    fn follows_on(&self, index: TrIndex) -> bool {
+        let newest = self.seen.iter().max();
+        newest.map_or(index.0 == 0, |newest| index <= newest.next())
     }
 
     fn next_index(&self) -> u32 {
@@ -217,13 +225,21 @@ impl Ingest {
         copies: ContentDuplicates,
         recorded: Recorded,
     ) -> Self {
-        Self { admission, instance, durability, copies, recorded, runs: Vec::new() }
+        let runs = Vec::new();
+        Self { admission, instance, durability, copies, recorded, runs, is_unannounced: false }
     }
 
     /// The run that is open.
     #[must_use]
     pub fn open_run(&self) -> Option<&Run> {
         self.runs.last().filter(|known| known.ended.is_none()).map(|known| &known.run)
+    }
+
+    /// All that came so far was read from a recording. What an adapter sent to the process before
+    /// this one may have died with it while later volumes wait in a queue, so until the run is
+    /// announced again only what follows on is taken.
+    pub fn take_up(&mut self) {
+        self.is_unannounced = true;
     }
 
     /// What becomes of one message.
@@ -258,6 +274,7 @@ impl Ingest {
     }
 
     fn run(&mut self, header: RunHeader, resume: bool) -> Verdict {
+        self.is_unannounced = false;
         let id = header.run_id();
         let same = |known: &KnownRun| {
             known.run.header.run_id() == id && known.run.header.series_id == header.series_id
@@ -360,6 +377,9 @@ impl Ingest {
                 _ => self.unknown(&name, Some(index.0)),
             };
         };
+        if self.is_unannounced && !self.runs[at].follows_on(index) {
+            return self.unknown(&name, Some(index.0));
+        }
         let known = &mut self.runs[at];
         let number = known.run.number;
         let refuse = |code: RefusalCode, problem: IngestError| Verdict {

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::{Parser, Subcommand};
 use corticast::{
     commands::{check, ctl, demo, export, keygen, prepare, recover, replay, run},
-    config::ConfigError,
+    config::{ConfigError, wire::TrustError},
     exit::Exit,
     plan::PlanError,
     prepare::PrepareError,
@@ -96,6 +96,7 @@ fn main() -> ExitCode {
 /// What kind of failure an error is.
 fn exit_of(error: &anyhow::Error) -> Exit {
     let is_configuration = error.downcast_ref::<ConfigError>().is_some()
+        || error.downcast_ref::<TrustError>().is_some()
         || error.downcast_ref::<PlanError>().is_some()
         || matches!(error.downcast_ref::<PrepareError>(), Some(PrepareError::Plan(_)));
     if is_configuration { Exit::BadConfiguration } else { Exit::Failed }

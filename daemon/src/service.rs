@@ -31,7 +31,7 @@ use std::{
 use anyhow::Context;
 use corticast_wire::{
     message::Durability,
-    socket::{Limits, Publisher, Router, ServerSecurity},
+    socket::{Limits, Publisher, Router},
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -39,7 +39,6 @@ use tokio::sync::{mpsc, oneshot};
 use self::{answers::Answers, broadcast::Board, inbox::Inbox};
 use crate::{
     clock::monotonic_ns,
-    config::WireConfig,
     describe, disk,
     exit::Exit,
     ingest::{Admission, Ingest, Recorded},
@@ -99,6 +98,11 @@ struct Fanout {
 
 impl Fanout {
     fn deliver(&self, product: Product) {
+        // Subscribers come first: what else is done with it may take a core from them.
+        self.publish.push(product.clone());
+        if let Some(watch) = &self.watch {
+            watch.push(product.clone());
+        }
         if let Some(recorder) = &self.recorder {
             recorder.note(product.topic(), monotonic_ns(), product.to_json());
         }
@@ -110,12 +114,8 @@ impl Fanout {
             }
         }
         if let (Some(results), Product::Result(_)) = (&self.results, &product) {
-            results.push(product.clone());
+            results.push(product);
         }
-        if let Some(watch) = &self.watch {
-            watch.push(product.clone());
-        }
-        self.publish.push(product);
     }
 
     fn status(&self, level: &'static str, message: String) {
@@ -164,8 +164,7 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         restored.transpose()?.map_or((None, None), |r| (Some(r.file), Some(r.results)));
 
     let wire = &config.wire;
-    let security = security(wire, wire.allow.as_ref())?;
-    let control_security = security_of_control(wire)?;
+    let (security, control_security) = wire.security()?;
     let limits =
         Limits { max_message_bytes: (wire.max_message_mib as usize) << 20, ..Limits::default() };
     let adapters = Arc::new(Router::bind(&wire.adapter, &security, &limits).await?);
@@ -307,28 +306,7 @@ fn announce_model(plan: &Plan, metrics: &Metrics) {
     let manifest = decoder.manifest();
     let provider = decoder.provider().to_string();
     tracing::info!(model = manifest.name, subject = manifest.subject, provider, "model ready");
-    if let Some(reason) = decoder.fallback_reason() {
-        tracing::warn!(reason, "the model runs on the CPU");
-    }
     metrics.model(&manifest.subject, &manifest.name, &provider);
-}
-
-fn security(wire: &WireConfig, allow: Option<&PathBuf>) -> anyhow::Result<ServerSecurity> {
-    match (&wire.key, allow) {
-        (Some(key), Some(allow)) => Ok(ServerSecurity::from_files(key, &[allow])?),
-        (Some(_), None) => anyhow::bail!(
-            "`key` in [wire] needs `allow`, a folder with the .pub files of those who may connect"
-        ),
-        (None, _) => Ok(ServerSecurity::LoopbackOnly),
-    }
-}
-
-/// Who may watch may not for that reason command.
-fn security_of_control(wire: &WireConfig) -> anyhow::Result<ServerSecurity> {
-    match &wire.control_allow {
-        Some(allow) => security(wire, Some(allow)),
-        None => Ok(ServerSecurity::LoopbackOnly),
-    }
 }
 
 fn say_ready(endpoints: &Endpoints, options: &mut ServiceOptions) -> anyhow::Result<()> {

@@ -38,7 +38,11 @@ impl ServerSecurity {
     }
 
     /// Whether a socket with this security may be bound here.
-    pub(crate) fn permits(&self, endpoint: &str) -> Result<(), SocketError> {
+    ///
+    /// # Errors
+    ///
+    /// Fails when the endpoint leaves this machine without keys, or nobody is on the list.
+    pub fn permits(&self, endpoint: &str) -> Result<(), SocketError> {
         match self {
             Self::LoopbackOnly if !is_local(endpoint) => {
                 Err(SocketError::NotLocal { endpoint: endpoint.to_owned() })

@@ -21,9 +21,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let config: Config = args.config.load(&[])?;
     let plan = Plan::make(config)?;
-    if let Some(dir) = &plan.config.wire.key {
-        corticast_wire::keys::KeyPair::read(dir)?;
-    }
+    plan.config.wire.security()?;
     let mut table: toml::Table = toml::from_str(&plan.config.to_toml())?;
     // What was agreed takes the place of what was asked.
     for (name, agreed) in plan.effective() {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
-use corticast_wire::socket::{ClientSecurity, Dealer, Limits};
+use corticast_wire::socket::{ClientSecurity, Dealer, Limits, SocketError};
 use serde_json::{Value, json};
 
 use crate::{exit::Exit, session::Command};
@@ -134,12 +134,19 @@ fn confirmed(
 }
 
 async fn ask(args: &CtlArgs, security: &ClientSecurity) -> anyhow::Result<Value> {
-    let nobody = || format!("no daemon answers at {} within 3 s", args.endpoint);
+    let nobody = || {
+        let reason = "is it running there, with the key we know it by?";
+        anyhow::anyhow!("no daemon answers at {} within 3 s: {reason}", args.endpoint)
+    };
     let dealer = Dealer::connect(&args.endpoint, security, &Limits::for_commands()).await?;
-    dealer.wait_connected(PATIENCE).await.with_context(nobody)?;
+    dealer.wait_connected(PATIENCE).await.map_err(|error| match error {
+        SocketError::NoAnswer { .. } => nobody(),
+        other => other.into(),
+    })?;
     let question = json!({ "command": args.command.command() }).to_string();
-    dealer.send(vec![Bytes::from(question)]).await.with_context(nobody)?;
-    let frames = tokio::time::timeout(PATIENCE, dealer.recv()).await.with_context(nobody)??;
+    dealer.send(vec![Bytes::from(question)]).await?;
+    let answered = tokio::time::timeout(PATIENCE, dealer.recv()).await;
+    let frames = answered.map_err(|_| nobody())??;
     let answer = frames.first().map(AsRef::as_ref).unwrap_or_default();
     serde_json::from_slice(answer).with_context(|| {
         format!("what listens at {} is not the daemon's control socket", args.endpoint)
@@ -166,7 +173,7 @@ fn sentence(answer: &Value) -> String {
         None => {}
     }
     let state = parts.join(", ");
-    text("message").map_or_else(|| state.clone(), |message| format!("{message}: {state}"))
+    text("message").map_or_else(|| state.clone(), |message| format!("{message} ({state})"))
 }
 
 #[cfg(test)]

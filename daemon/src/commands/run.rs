@@ -36,7 +36,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let record = record.map(|path| Overlay::from_path("--record", "recording", "file", path));
     let results = args.results.iter();
     let results = results.map(|path| Overlay::from_path("--results", "recording", "results", path));
-    let plan = Plan::make(args.config.load(&record.chain(results).collect::<Vec<_>>())?)?;
+    let config = args.config.load(&record.chain(results).collect::<Vec<_>>())?;
+    config.wire.security()?;
+    let plan = Plan::make(config)?;
     let options =
         ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };
     super::runtime()?.block_on(service::run(plan, options))

@@ -103,6 +103,7 @@ pub fn restore(
             session.handle(Happening::Event(event), received_ns, &mut out);
         }
     })?;
+    ingest.take_up();
     let mut results = RestoredResults::default();
     for result in made {
         match lines.remove(&key_of(&result)) {
