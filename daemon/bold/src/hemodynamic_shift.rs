@@ -92,17 +92,18 @@ impl HemodynamicShift {
             ShiftInterpolation::Nearest => 0.0,
             ShiftInterpolation::Linear => self.delay_in_volumes().1 as f32,
         };
-        let mut rows = Array2::zeros((self.length.get(), n_voxel));
-        for (row, mut target) in rows.outer_iter_mut().enumerate() {
+        let mut rows = Vec::with_capacity(self.length.get() * n_voxel);
+        for row in 0..self.length.get() {
             let before: &Array1<f32> = &self.recent[row].bold;
             if fraction > 0.0 {
                 let after = &self.recent[row + 1].bold;
-                target.assign(&(before * (1.0 - fraction) + after * fraction));
+                rows.extend((before * (1.0 - fraction) + after * fraction).iter());
             } else {
-                target.assign(before);
+                rows.extend_from_slice(before.as_slice().expect("made in standard layout"));
             }
         }
-        rows
+        Array2::from_shape_vec((self.length.get(), n_voxel), rows)
+            .expect("rows of volumes of one mask")
     }
 }
 

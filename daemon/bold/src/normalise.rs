@@ -205,23 +205,23 @@ impl Normalise {
         }
     }
 
-    fn z(&self, bold: &Array1<f32>) -> Array1<f32> {
+    fn z(&self, bold: Array1<f32>) -> Array1<f32> {
         let n = f64::from(self.seen.n);
         let grown_sd = |squares: f64| (squares / n).sqrt();
         match (self.options.mode, &self.options.statistics) {
-            (Mode::None, _) => bold.clone(),
+            (Mode::None, _) => bold,
             (Mode::Frozen, Some(Statistics { mean, sd })) => match self.options.frozen_mean {
-                FrozenMean::Growing => Zip::from(bold)
+                FrozenMean::Growing => Zip::from(&bold)
                     .and(&self.seen.mean)
                     .and(sd)
                     .map_collect(|&value, &mean, &sd| z_score(value, mean, f64::from(sd))),
                 FrozenMean::Manifest => {
-                    Zip::from(bold).and(mean).and(sd).map_collect(|&value, &mean, &sd| {
+                    Zip::from(&bold).and(mean).and(sd).map_collect(|&value, &mean, &sd| {
                         z_score(value, f64::from(mean), f64::from(sd))
                     })
                 }
             },
-            _ => Zip::from(bold)
+            _ => Zip::from(&bold)
                 .and(&self.seen.mean)
                 .and(&self.seen.squares)
                 .map_collect(|&value, &mean, &squares| z_score(value, mean, grown_sd(squares))),
@@ -272,9 +272,10 @@ impl TrainingStatistics {
         self.run.update(&volume.bold);
         if self.run.n > self.warm_up_volumes {
             self.n_deviation += 1;
-            Zip::from(&mut self.deviation_squares).and(&volume.bold).and(&self.run.mean).for_each(
-                |squares, &value, &mean| *squares += (f64::from(value) - mean).powi(2),
-            );
+            Zip::from(&mut self.deviation_squares)
+                .and(&volume.bold)
+                .and(&self.run.mean)
+                .for_each(|squares, &value, &mean| *squares += (f64::from(value) - mean).powi(2));
         }
     }
 
@@ -316,7 +317,7 @@ impl Stage for Normalise {
         Ok(Some(NormalisedVolume {
             tr: volume.tr,
             acquisition_time_s: volume.acquisition_time_s,
-            bold: self.z(&volume.bold),
+            bold: self.z(volume.bold),
             made_from: volume.made_from,
         }))
     }
@@ -413,7 +414,8 @@ mod tests {
 
     #[test]
     fn training_statistics_are_those_of_what_is_divided_by_them() {
-        let growing = NormaliseOptions { frozen_mean: FrozenMean::Growing, ..options(Mode::Frozen) };
+        let growing =
+            NormaliseOptions { frozen_mean: FrozenMean::Growing, ..options(Mode::Frozen) };
         let mut learnt = TrainingStatistics::new(&growing, 1);
         for signals in [[1.0, 3.0, 8.0], [2.0, 2.0, 2.0]] {
             learnt.start_run();

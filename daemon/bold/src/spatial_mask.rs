@@ -88,9 +88,21 @@ pub struct SpatialMask {
 #[derive(Clone, Debug)]
 enum Gather {
     /// One voxel each. `weights` is empty for a boolean mask.
-    Voxels { c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
+    Voxels { n_voxel: usize, runs: Vec<VoxelRun>, weights: Vec<f32> },
     /// A weighted sum each.
     Rows { indptr: Vec<u32>, c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
+}
+
+/// Voxels of a mask that follow each other along z, and so in the model's order.
+#[derive(Clone, Copy, Debug)]
+struct VoxelRun {
+    /// Where the first goes.
+    output: u32,
+    length: u32,
+    /// Where the first lies when z runs fastest; the others follow.
+    c: u32,
+    /// Where the first lies when x runs fastest; the others follow, a slice apart.
+    f: u32,
 }
 
 impl SpatialMask {
@@ -126,8 +138,8 @@ impl SpatialMask {
         if weights.iter().all(|weight| weight.to_bits() == 1.0_f32.to_bits()) {
             weights.clear();
         }
-        let f = fortran_offsets(&space, &indices);
-        Ok(Self { space, hash, gather: Gather::Voxels { c: indices, f, weights } })
+        let (n_voxel, runs) = (indices.len(), voxel_runs(&space, &indices));
+        Ok(Self { space, hash, gather: Gather::Voxels { n_voxel, runs, weights } })
     }
 
     /// Every voxel of a space, in the order `(x·ny + y)·nz + z`.
@@ -193,7 +205,7 @@ impl SpatialMask {
     #[must_use]
     pub fn n_voxel(&self) -> usize {
         match &self.gather {
-            Gather::Voxels { c, .. } => c.len(),
+            Gather::Voxels { n_voxel, .. } => *n_voxel,
             Gather::Rows { indptr, .. } => indptr.len() - 1,
         }
     }
@@ -247,14 +259,26 @@ impl Stage for SpatialMask {
             }
         };
         let at = |offset: u32| signal[offset as usize];
-        let bold: Array1<f32> = match &self.gather {
-            Gather::Voxels { c, f, weights } => {
-                let offsets = if is_c { c } else { f };
-                if weights.is_empty() {
-                    offsets.iter().map(|&o| at(o)).collect()
-                } else {
-                    offsets.iter().zip(weights).map(|(&o, &w)| at(o) * w).collect()
+        let bold: Vec<f32> = match &self.gather {
+            Gather::Voxels { n_voxel, runs, weights } => {
+                let mut bold = vec![0.0; *n_voxel];
+                let [nx, ny, _] = self.space.matrix();
+                for run in runs {
+                    let (start, length) = (run.output as usize, run.length as usize);
+                    let outputs = &mut bold[start..start + length];
+                    if is_c {
+                        outputs.copy_from_slice(&signal[run.c as usize..][..length]);
+                    } else {
+                        let mut voxel = run.f as usize;
+                        for output in outputs {
+                            *output = signal[voxel];
+                            voxel += nx * ny;
+                        }
+                    }
                 }
+                // None when the mask is boolean.
+                bold.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
+                bold
             }
             Gather::Rows { indptr, c, f, weights } => {
                 let offsets = if is_c { c } else { f };
@@ -269,10 +293,12 @@ impl Stage for SpatialMask {
                     .collect()
             }
         };
-        let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
-        if n_voxel > 0 {
+        // Without a branch or a count it takes a fifth of the time, and it is nearly always true.
+        if !bold.iter().fold(true, |all, value| all & value.is_finite()) {
+            let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
             return Err(MaskError::NotFinite { index: tr.0, n_voxel });
         }
+        let bold = Array1::from_vec(bold);
         Ok(Some(MaskedVolume { tr, acquisition_time_s, bold, made_from: MadeFrom::Measured }))
     }
 }
@@ -292,6 +318,27 @@ fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
         (x + nx * (y + ny * z)) as u32
     };
     indices.iter().map(offset).collect()
+}
+
+/// Tiles in which voxels are read, in voxels along x and z: a cache line of float32, and no more
+/// lines at a time than the first-level cache holds of one residue, on which slices tend to fall.
+const TILE: [usize; 2] = [16, 8];
+
+/// The voxels in runs along z, tile by tile along x and z. In the model's order each read of a
+/// volume whose x runs fastest would fall on another cache line.
+fn voxel_runs(space: &VoxelSpace, indices: &[u32]) -> Vec<VoxelRun> {
+    let offsets = fortran_offsets(space, indices);
+    let mut runs: Vec<([usize; 4], VoxelRun)> = Vec::new();
+    for (output, (&c, &f)) in (0_u32..).zip(indices.iter().zip(&offsets)) {
+        let [x, y, z] = position(space, c);
+        let place = [x / TILE[0], z / TILE[1], y, x];
+        match runs.last_mut() {
+            Some((last, run)) if *last == place && run.c + run.length == c => run.length += 1,
+            _ => runs.push((place, VoxelRun { output, length: 1, c, f })),
+        }
+    }
+    runs.sort_unstable_by_key(|(place, run)| (*place, run.output));
+    runs.into_iter().map(|(_, run)| run).collect()
 }
 
 fn hash_space(space: &VoxelSpace) -> blake3::Hasher {
@@ -365,6 +412,17 @@ mod tests {
         // (x·3 + y)·2 + z
         assert_eq!(process(&mut mask, ramp()).unwrap(), [3.0, 10.0]);
         assert_eq!(process(&mut mask, in_fortran_order(&ramp())).unwrap(), [3.0, 10.0]);
+    }
+
+    #[test]
+    fn a_volume_of_many_tiles_comes_in_model_order_too() {
+        let matrix = [2 * TILE[0] + 1, 3, TILE[1] + 1];
+        let space = VoxelSpace::new(matrix, *space().affine()).unwrap();
+        let values: Vec<f32> = (0..space.n_voxel()).map(|i| i as f32).collect();
+        let ramp = Array3::from_shape_vec(matrix, values.clone()).unwrap();
+        let mut mask = SpatialMask::whole(space);
+        assert_eq!(process(&mut mask, in_fortran_order(&ramp)).unwrap(), values);
+        assert_eq!(process(&mut mask, ramp).unwrap(), values);
     }
 
     #[test]
