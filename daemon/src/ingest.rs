@@ -108,6 +108,14 @@ pub enum IngestError {
         /// Which run is open.
         open: Option<String>,
     },
+    /// Volumes before it were lost with the process before this one.
+    #[error("the daemon was restarted and lacks volumes of `{run}` before {index}; send `run` first")]
+    Overtaken {
+        /// Which run the message names.
+        run: String,
+        /// Its index.
+        index: u32,
+    },
     /// The run may not start.
     #[error("run `{run}` is refused: {reason}")]
     RunRefused {
@@ -170,7 +178,7 @@ impl IngestError {
                 Disposition::SkipVolume
             }
             // The adapter sends the run again and goes on.
-            Self::UnknownRun { .. } => Disposition::HoldFeedback,
+            Self::UnknownRun { .. } | Self::Overtaken { .. } => Disposition::HoldFeedback,
             Self::RunRefused { .. } => Disposition::StopRun,
         }
     }
@@ -377,9 +385,6 @@ impl Ingest {
                 _ => self.unknown(&name, Some(index.0)),
             };
         };
-        if self.is_unannounced && !self.runs[at].follows_on(index) {
-            return self.unknown(&name, Some(index.0));
-        }
         let known = &mut self.runs[at];
         let number = known.run.number;
         let refuse = |code: RefusalCode, problem: IngestError| Verdict {
@@ -392,6 +397,10 @@ impl Ingest {
             problem: Some(problem),
             ..Verdict::default()
         };
+        if self.is_unannounced && !known.follows_on(index) {
+            let problem = IngestError::Overtaken { run: name.clone(), index: index.0 };
+            return refuse(RefusalCode::UnknownRun, problem);
+        }
         if index.0 >= MAX_INDEX {
             let problem = IngestError::Index { run: name.clone(), index: index.0 };
             return refuse(RefusalCode::DoesNotFit, problem);

@@ -71,6 +71,34 @@ fn a_killed_daemon_takes_the_run_up_again() {
     assert_eq!(counts(&report)[..4], [u64::from(VOLUMES), 0, 0, 0]);
 }
 
+/// What was on its way to the killed daemon is gone, what was queued behind it is not.
+#[test]
+fn a_restarted_daemon_does_not_take_what_overtook_a_lost_volume() {
+    let site = Site::new(60);
+    let expected = undisturbed(&site);
+    let daemon = daemon(&site, "overtaken", &[]);
+    let (header, volumes) = site.acquire();
+    let talk = daemon.talk();
+    let run = talk.start_run(&header).run;
+    talk.send_volumes(&run, &volumes[..30]);
+    daemon.process.kill();
+    let daemon = self::daemon(&site, "overtaken", &[]);
+    let talk = daemon.talk();
+    for volume in &volumes[31..35] {
+        talk.say(&FromAdapter::Volume(volume.clone().into_message(&run)));
+        let reason = talk.refusal();
+        assert!(reason.contains("send `run` first"), "{reason}");
+    }
+    // An adapter that sends one volume at a time need not know that there was a restart.
+    talk.send_volumes(&run, &volumes[29..31]);
+    talk.say(&FromAdapter::Run { header, resume: true });
+    assert!(matches!(talk.answer(), ToAdapter::Ready(ready) if ready.next_index == 31));
+    talk.send_volumes(&run, &volumes[31..]);
+    talk.end_run(&run, 60);
+    assert_eq!(daemon.stop().code, Some(0));
+    assert_eq!(of(&site, "overtaken"), expected);
+}
+
 #[test]
 fn every_acknowledged_volume_is_in_the_recording_of_a_killed_daemon() {
     let site = Site::new(VOLUMES);
@@ -130,6 +158,31 @@ fn a_recording_that_was_cut_anywhere_replays_to_a_prefix() {
         longest = given.len();
     }
     assert_eq!(longest, expected.len());
+}
+
+#[test]
+fn a_cut_recording_is_recovered_and_replays_as_before() {
+    let site = Site::new(VOLUMES);
+    undisturbed(&site);
+    let whole = fs::read(site.path("undisturbed.mcap")).unwrap();
+    let (cut, out) = (site.path("cut.mcap"), site.path("cut.jsonl"));
+    let config = site.config();
+    let replayed = || {
+        let arguments = ["replay", "--config", config.to_str().unwrap(), "--run"];
+        let arguments = arguments.into_iter().chain([cut.to_str().unwrap(), "--results"]);
+        let replay = corticast(&site, arguments.chain([out.to_str().unwrap()]));
+        assert_eq!(replay.code, Some(0), "{}", replay.log);
+        results(&out)
+    };
+    for part in 1..6 {
+        fs::write(&cut, &whole[..whole.len() * part / 6]).unwrap();
+        let before = replayed();
+        let recovered = corticast(&site, ["recover", cut.to_str().unwrap()]);
+        assert_eq!(recovered.code, Some(0), "{}", recovered.log);
+        assert!(!entries(&cut).1, "the recording has an end again");
+        assert_eq!(replayed(), before, "{part}");
+        fs::remove_file(site.path("cut.mcap.cut")).unwrap();
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     let n_acked = acknowledged.len();
     assert!((1..VOLUMES as usize).contains(&n_acked), "{n_acked} acknowledged");
     assert!(recorded_volumes(&full).is_superset(&acknowledged));
-    drop(ended.expect(1, &["ERROR recording stopped", "full.mcap", "make room"]));
+    drop(ended.expect(1, &["ERROR recording stopped", "full.mcap", "File too large", "make room"]));
 
     // Room was made: the session goes on where its recording ended.
     let daemon = started(&site, "exec \"$0\" \"$@\"", full.to_str().unwrap(), "full");
@@ -81,6 +81,25 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     assert_eq!(daemon.stop().code, Some(0));
     assert_eq!(of(&site, "full"), expected);
     assert_eq!(recorded_volumes(&full), (0..VOLUMES).collect::<BTreeSet<_>>());
+}
+
+/// The adapter, which acknowledgements pace, does not stop feeding such a daemon.
+#[test]
+fn an_adapter_whose_volumes_are_not_acknowledged_goes_on_sending() {
+    let volumes = 240;
+    let site = Site::with_matrix(volumes, "nearest", [16, 16, 8]);
+    let full = site.path("full.mcap");
+    let limited = "trap '' XFSZ; ulimit -f 300; exec \"$0\" \"$@\"";
+    let daemon = started(&site, limited, full.to_str().unwrap(), "full");
+    // In order of its TR: a file that is sent as fast as acknowledged waits for that.
+    let scan = daemon.scan(&site, &["--speed", "100", "--patience-s", "1"]);
+    drop(scan.expect(3, &["never acknowledged"]));
+    drop(daemon.stop().expect(1, &["ERROR recording stopped", "File too large"]));
+    let results = of(&site, "full");
+    let indices: Vec<u64> = results.iter().map(|r| r["index"].as_u64().unwrap()).collect();
+    let first = indices[0];
+    assert_eq!(indices, (first..u64::from(volumes)).collect::<Vec<_>>());
+    assert!(recorded_volumes(&full).len() < 150, "the disk was full early");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use corticast_wire::{keys::KeyPair, socket::ClientSecurity};
 fn site_with_keys() -> Site {
     let site = Site::new(20);
     for name in ["daemon", "friend", "stranger"] {
-        KeyPair::generate().write_files(&site.path(name)).unwrap();
+        let made = corticast(&site, ["keygen", site.path(name).to_str().unwrap()]);
+        assert_eq!(made.code, Some(0), "{}", made.log);
     }
     fs::create_dir(site.path("allow")).unwrap();
     fs::copy(site.path("friend.pub"), site.path("allow/friend.pub")).unwrap();

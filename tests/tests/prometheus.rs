@@ -88,8 +88,11 @@ fn promtool_accepts_the_alerts_and_their_metrics_exist() {
         assert!(metrics.contains(name), "{name} is no metric of the daemon");
     }
     if has_promtool("promtool_accepts_the_alerts_and_their_metrics_exist") {
-        let checked =
-            Command::new("promtool").args(["check", "rules"]).arg(&rules).output().unwrap();
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let tests = repository("configs/prometheus/alerts_test.yml");
+        for arguments in [["check", "rules"], ["test", "rules"]] {
+            let file = if arguments[0] == "check" { &rules } else { &tests };
+            let checked = Command::new("promtool").args(arguments).arg(file).output().unwrap();
+            assert!(checked.status.success(), "{checked:?}");
+        }
     }
 }
