@@ -109,13 +109,15 @@ fn nothing_leaves_the_machine_without_keys_and_a_list() {
     };
     for socket in ["adapter", "publish", "query", "control"] {
         let everywhere = ["--set".to_owned(), format!("wire.{socket}=tcp://0.0.0.0:0")];
-        drop(run(&everywhere).expect(1, &["tcp://0.0.0.0:0", "keygen"]));
+        drop(run(&everywhere).expect(78, &["tcp://0.0.0.0:0", "keygen"]));
     }
+    let everywhere = ["--set".to_owned(), "wire.http=0.0.0.0:0".to_owned()];
+    drop(run(&everywhere).expect(78, &["0.0.0.0:0"]));
     // Keys of the other sockets do not open the control socket.
     let mut control = flags(&site, &["key", "allow"]);
     control.extend(["--set".to_owned(), "wire.control=tcp://0.0.0.0:0".to_owned()]);
-    drop(run(&control).expect(1, &["tcp://0.0.0.0:0"]));
-    drop(run(&flags(&site, &["key"])).expect(1, &["allow"]));
+    drop(run(&control).expect(78, &["tcp://0.0.0.0:0"]));
+    drop(run(&flags(&site, &["key"])).expect(78, &["allow"]));
     fs::remove_file(site.path("allow/friend.pub")).unwrap();
-    drop(run(&flags(&site, &["key", "allow"])).expect(1, &["allow"]));
+    drop(run(&flags(&site, &["key", "allow"])).expect(78, &["allow"]));
 }
