@@ -384,7 +384,7 @@ mod tests {
                 let mut file = fs::File::options().append(true).create(true).open(&path).unwrap();
                 file.write_all(piece).unwrap();
                 drop(file);
-                std::thread::sleep(Duration::from_millis(20));
+                dawdle(20);
             }
         });
         assert_eq!(next(), Some(2));
@@ -410,6 +410,12 @@ mod tests {
         assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
     }
 
+    /// What a slow writer does between two pieces.
+    #[allow(clippy::disallowed_methods, reason = "a writer in the world takes its time")]
+    fn dawdle(milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+    }
+
     #[test]
     fn a_truncated_file_costs_its_volume_only_and_a_new_series_is_a_new_run() {
         let (_outer, folder) = folder();
@@ -423,7 +429,7 @@ mod tests {
         let writer = std::thread::spawn({
             let folder = folder.clone();
             move || {
-                std::thread::sleep(Duration::from_millis(150));
+                dawdle(150);
                 rename_in(&folder, "4", &fixture::volume("prisma", 1, &[]));
             }
         });

@@ -109,7 +109,9 @@ pub enum IngestError {
         open: Option<String>,
     },
     /// Volumes before it were lost with the process before this one.
-    #[error("the daemon was restarted and lacks volumes of `{run}` before {index}; send `run` first")]
+    #[error(
+        "the daemon was restarted and lacks volumes of `{run}` before {index}; send `run` first"
+    )]
     Overtaken {
         /// Which run the message names.
         run: String,
