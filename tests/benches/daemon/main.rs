@@ -70,8 +70,8 @@ fn main() -> anyhow::Result<()> {
         .prefix("bench-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .context("cannot make a folder for the bench")?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One thread: the cores are the daemon's.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut chapters = Vec::new();
     for chapter in asked {
         eprintln!("bench: {chapter}");
