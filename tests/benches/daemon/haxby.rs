@@ -27,7 +27,9 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         let asked = if is_least {
             format!("at least {per_tr:.2} per TR, {per_block:.2} per block")
         } else {
-            format!("{per_tr:.3} per TR, {per_block:.3} per block, within {WITHIN}")
+            format!(
+                "{per_tr:.3} per TR, {per_block:.3} per block, within {WITHIN} (better is no miss)"
+            )
         };
         let mut figure = Figure {
             what: format!("Haxby, leave one run out, causal, normalise `{mode}`"),
