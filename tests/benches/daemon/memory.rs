@@ -20,10 +20,10 @@ use crate::{
 const VOLUMES: u32 = 20_000;
 /// When memory is looked at, in volumes acknowledged.
 const LOOKS: [u32; 7] = [100, 1_000, 2_500, 5_000, 10_000, 15_000, 20_000];
-/// The look that the others are compared with: every queue was full once, every cache is warm.
+/// The look that the others are compared with: every buffer was used once.
 const REFERENCE: u32 = 1_000;
-/// Volumes on their way at a time: what queues hold of them, once as they came and once as they
-/// are recorded, has to differ by less than what is asked for.
+/// Volumes on their way at a time, until they are acknowledged and their result came. What is
+/// queued then differs by less than what is asked for, and what grows is seen.
 const IN_FLIGHT: u32 = 8;
 /// Volumes that differ; ingest compares with the newest 16.
 const DIFFERENT: u64 = 64;
@@ -34,7 +34,6 @@ struct Fed {
     looks: Vec<(u32, u64)>,
     volumes_per_s: f64,
     peak: u64,
-    results: u32,
     recorded: u64,
 }
 
@@ -64,22 +63,21 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     let recording = folder.join("memory.mcap");
     let recorded = feed(folder, Some(recording)).await?;
     let mut text = format!(
-        "## Memory\n\n{VOLUMES} volumes ({:.1} GB of voxels) as fast as they are acknowledged, \
-         {IN_FLIGHT} on their way at a time, with a subscriber that sees every result. Without \
-         recording {:.0} volumes/s, {} results, peak {:.1} MB; with recording {:.0} volumes/s, \
-         {} results, peak {:.1} MB, {:.1} GB of recording. With as many on \
-         their way as `corticast-adapter` keeps, 64, bounded queues hold up to 34 MB more while \
-         a thread is behind; here they cannot differ by more than 4 MB. What is kept of each \
-         volume for as long as the session lasts: its index (seen, recorded) and its chunk in the index that \
-         ends an MCAP file.\n\n\
+        "## Memory\n\n{VOLUMES} volumes ({:.1} GB of voxels), {IN_FLIGHT} on their way at a \
+         time: the next is sent when one is acknowledged and its result is at the subscriber. \
+         Without recording {:.0} volumes/s, peak {:.1} MB; with recording {:.0} volumes/s, peak \
+         {:.1} MB, {:.1} GB of recording.\n\n\
+         What is kept of each volume for as long as the session lasts: its index, seen and \
+         recorded, and its chunk in the index that ends an MCAP file. Queues are bounded, and \
+         memory that one needed once is kept: whoever sends faster than volumes are decoded \
+         fills the signal thread's ring of 64 volumes (17 MB at this matrix), whoever sends \
+         faster than they are written the recorder's queue (256 MB).\n\n\
          | volumes acknowledged | no recording, resident MB | against {REFERENCE} volumes | \
          recording, resident MB | against {REFERENCE} volumes |\n|---|---|---|---|---|\n",
         f64::from(VOLUMES) * VOLUME_BYTES as f64 / 1e9,
         plain.volumes_per_s,
-        plain.results,
         plain.peak as f64 / 1e6,
         recorded.volumes_per_s,
-        recorded.results,
         recorded.peak as f64 / 1e6,
         recorded.recorded as f64 / 1e9,
     );
@@ -106,33 +104,33 @@ async fn feed(folder: &Path, record: Option<PathBuf>) -> anyhow::Result<Fed> {
     let volumes: Vec<Bytes> = (0..DIFFERENT).map(|_| scan.volume().into()).collect();
     let daemon = Daemon::start(folder, &options).await?;
     let viewer = Viewer::connect(&daemon, &ClientSecurity::None).await?;
-    let mut results = 0_u32;
     let scanner =
         Scanner::open(&daemon, &ClientSecurity::None, run_header("memory", VOLUMES)?).await?;
     let mut looks = vec![(0, daemon.process.memory_bytes("VmRSS")?)];
     let started = Instant::now();
-    let mut sent = 0;
-    for acked in 1..=VOLUMES {
-        while sent < VOLUMES.min(acked - 1 + IN_FLIGHT) {
+    let (mut sent, mut acked, mut results) = (0, 0, 0);
+    while acked < VOLUMES || results < VOLUMES {
+        while sent < VOLUMES.min(acked.min(results) + IN_FLIGHT) {
             let voxels = &volumes[sent as usize % volumes.len()];
             scanner.send(frames(&scanner.run, sent, voxels.clone())).await?;
             sent += 1;
         }
-        loop {
-            tokio::select! {
-                acknowledged = scanner.acknowledged() => break acknowledged?,
-                seen = viewer.next() => results += u32::from(seen?.index < VOLUMES),
+        tokio::select! {
+            acknowledged = scanner.acknowledged() => {
+                acknowledged?;
+                acked += 1;
+                if LOOKS.contains(&acked) {
+                    looks.push((acked, daemon.process.memory_bytes("VmRSS")?));
+                }
             }
-        }
-        if LOOKS.contains(&acked) {
-            looks.push((acked, daemon.process.memory_bytes("VmRSS")?));
+            seen = viewer.next() => {
+                seen?;
+                results += 1;
+            }
         }
     }
     let volumes_per_s = f64::from(VOLUMES) / started.elapsed().as_secs_f64();
     scanner.end(VOLUMES).await?;
-    while results < VOLUMES {
-        results += u32::from(viewer.next().await?.index < VOLUMES);
-    }
     let peak = daemon.process.memory_bytes("VmHWM")?;
     daemon.process.stop().await?;
     let mut recorded = 0;
@@ -140,5 +138,5 @@ async fn feed(folder: &Path, record: Option<PathBuf>) -> anyhow::Result<Fed> {
         recorded = fs::metadata(recording)?.len();
         fs::remove_file(recording)?;
     }
-    Ok(Fed { looks, volumes_per_s, peak, results, recorded })
+    Ok(Fed { looks, volumes_per_s, peak, recorded })
 }

@@ -87,7 +87,8 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
          | | volumes/s, each run | median | MB/s of voxels |\n|---|---|---|---|\n\
          | without recording | {} | {:.0} | {:.0} |\n| with recording | {} | {:.0} | {:.0} |\n\n\
          The recording holds the voxels in {:.0} % of their size (zstd, level 1, on noise); \
-         compressing is what it waits for.\n",
+         compressing \
+         is what it waits for.\n",
         f64::from(VOLUMES) * VOLUME_BYTES as f64 / 1e6,
         listed(plain, 0),
         median(plain),
