@@ -1,7 +1,8 @@
 """`corticast-train`: one subcommand a module of `commands/`.
 
-A command module has `HELP`, `add_arguments(parser)` and `run(args)`. It is imported only
-when it is called, so that training a linear decoder never needs what a network needs.
+A command module has `add_arguments(parser)`, `run(args)` and, where an example helps, an
+`EPILOG`. It is imported only when it is called, so that training a linear decoder never needs
+what a network needs. Dashes in a command's name are underscores in its module's.
 Exit codes: 0 fine, 1 failed, 2 bad arguments.
 """
 
@@ -9,6 +10,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from corticast_training.errors import TrainingError
 
@@ -23,17 +25,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="corticast-train", description=__doc__.splitlines()[0])
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name in argv[:1]:
-            importlib.import_module(f"corticast_training.commands.{name}").add_arguments(subparser)
+            command = _command(name)
+            command.add_arguments(subparser)
+            subparser.epilog = getattr(command, "EPILOG", None)
     args = parser.parse_args(argv)
-    command = importlib.import_module(f"corticast_training.commands.{args.command}")
+    command = _command(args.command)
     try:
         command.run(args)
     except (TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"corticast_training.commands.{name.replace('-', '_')}")
 
 
 if __name__ == "__main__":
