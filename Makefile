@@ -39,8 +39,8 @@ runtime: ## ONNX Runtime into .runtime; GPU=1 takes the CUDA one (about 1.8 GB)
 haxby: runtime binaries .venv/linear.stamp ## prepare, train, replay a real run: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
 	$(PYTHON) scripts/haxby.py
 
-train-demo: runtime binaries .venv/linear.stamp ## make models/demo again
-	scripts/demo_model.sh
+train-demo: runtime binaries .venv/train.stamp ## synth to evaluate at `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
+	scripts/train_demo.sh $${TRAIN_DEMO_DIR:-train-demo-out} $(if $(INSTALL),install)
 
 deps: ## Debian packages of optional tests: prometheus has promtool
 	@if command -v promtool >/dev/null; then echo "promtool is there"; else \
@@ -56,10 +56,14 @@ binaries:
 	scripts/venv.sh linear .venv
 	touch $@
 
-# The development versions are the linear ones and more, so its stamp serves both.
-.venv/dev.stamp: training/requirements-dev.txt training/pyproject.toml scripts/venv.sh
-	scripts/venv.sh dev .venv
+.venv/train.stamp: training/requirements-train.txt training/pyproject.toml scripts/venv.sh
+	scripts/venv.sh train .venv
 	touch .venv/linear.stamp $@
 
+# The development versions are those of training and more, so its stamp serves all.
+.venv/dev.stamp: training/requirements-dev.txt training/pyproject.toml scripts/venv.sh
+	scripts/venv.sh dev .venv
+	touch .venv/linear.stamp .venv/train.stamp $@
+
 clean: ## remove everything that was built or fetched
-	rm -rf target .runtime .venv demo-out haxby-out
+	rm -rf target .runtime .venv demo-out haxby-out train-demo-out

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the tests: `scripts/venv.sh linear|dev FOLDER`.
+# Makes the Python environment of the tests: `scripts/venv.sh linear|train|dev FOLDER`.
 #
 # Debian splits `venv` out of python3; where it is missing, pip fetches `virtualenv` into a
 # folder of its own. Versions and hashes are pinned in training/requirements-*.txt.
