@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The whole of training at the preset `tiny`, as docs/training.md does it by hand:
+# `scripts/train_demo.sh FOLDER [install]`. FOLDER must be new; `install` replaces models/demo
+# by what came out. Seeds are fixed, and the session that the demo plays was not trained on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=$1 install=${2:-}
+[ ! -e "$out" ] || {
+    echo "error: $out exists, expected a new folder; name another: make train-demo TRAIN_DEMO_DIR=…" >&2
+    exit 1
+}
+# The date in the manifests: that of the last change of what the models are made with.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct -- training/src scripts/train_demo.sh)}
+export SOURCE_DATE_EPOCH
+train=.venv/bin/corticast-train corticast=target/release/corticast
+data=$out/data prepared=$out/prepared/sub-01 targets=$out/targets
+started=$SECONDS
+step() { printf '\n== %4d s  %s\n' $((SECONDS - started)) "$*"; }
+# BOLD,EVENTS of the runs of one kind of task, as `corticast --run` takes them.
+runs() {
+    for bold in "$data"/sub-01/func/sub-01_task-"$1"_run-*_bold.nii.gz; do
+        printf -- '--run\n%s,%s\n' "$bold" "${bold%_bold.nii.gz}_events.tsv"
+    done
+}
+
+step "synth: films, captions and the BOLD of two subjects"
+$train synth --out "$data" --preset tiny
+step "voxels: those that answer alike when a film is shown again"
+$train voxels --data "$data" --subject 01
+step "prepare: the daemon's own signal path"
+mapfile -t train_runs < <(runs 'train*[0-9]')
+mapfile -t test_runs < <(runs 'test*[0-9]')
+mapfile -t mean_runs < <(runs 'test*mean')
+session=(--config "$data/prepare.toml" --set "signal.mask=$data/sub-01/mask.nii.gz")
+$corticast prepare "${session[@]}" "${train_runs[@]}" --out "$prepared"
+step "targets: what the networks shall give"
+$train targets --data "$data" --pretrained tiny --preset tiny --out "$targets"
+step "brain: stage 1"
+$train brain --data "$data" --prepared "01=$prepared" --targets "$targets" --preset tiny --out "$out/brain"
+step "decoupler: stage 2"
+$train decoupler --brain "$out/brain" --data "$data" --prepared "01=$prepared" --targets "$targets" \
+    --out "$out/decoupler"
+step "export: ONNX and a manifest"
+$train export --decoupler "$out/decoupler" --targets "$targets" --subject 01 --name demo \
+    --precision fp16-storage --vae tiny --out "$out/model"
+step "replay: the test session through the daemon"
+$corticast replay "${session[@]}" --model "$out/model" "${test_runs[@]}" \
+    --results "$out/results/results.jsonl" --conditions "$out/results/conditions"
+$corticast replay "${session[@]}" --model "$out/model" "${mean_runs[@]}" \
+    --results "$out/results-mean/results.jsonl" --conditions "$out/results-mean/conditions"
+step "evaluate: figures, and pictures in report.html"
+$train evaluate --results "$out/results" --mean "$out/results-mean" --data "$data" \
+    --targets "$targets" --pretrained tiny --out "$out/report"
+step "tiny-video: networks of the AnimateDiff stage"
+$train tiny-video --data "$data" --out "$out/video"
+step "done"
+[ -z "$install" ] && exit
+
+model=$(mktemp -d models/.demo.XXXXXX)
+cp -r "$out/model/." "$model"
+cp "$data/sub-01/mask.nii.gz" "$model/mask.nii.gz"
+cp -r "$out/video" "$model/video"
+mkdir "$model/session"
+cp "$data"/sub-01/func/sub-01_task-test01_run-1_* "$model/session"
+chmod 755 "$model"
+rm -rf models/demo
+mv "$model" models/demo
+du -sh models/demo
