@@ -16,6 +16,9 @@ from corticast_training.errors import TrainingError
 
 COMMANDS = {
     "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
+    "export-animatediff": "export pretrained video networks from local folders",
+    "tiny-video": "train tiny video networks of the same interfaces and export them",
+    "interpret": "which task each voxel serves: per-voxel weights, ridge, maps",
 }
 
 
