@@ -37,6 +37,15 @@ impl Decoder {
         let manifest = Manifest::read(dir)?;
         let networks = match manifest.family {
             Family::Linear => LinearDecoder::open(&manifest, options)?,
+            Family::Neurons => {
+                return Err(ModelError::Family {
+                    path: manifest.path(),
+                    family: "neurons",
+                    key: "family",
+                    found: "neurons".into(),
+                    expected: "a daemon that decodes it".into(),
+                });
+            }
         };
         Ok(Self { manifest, networks })
     }

@@ -69,14 +69,14 @@ pub enum ModelError {
     #[error("inference failed: {0}")]
     Run(String),
     /// The network's output has another shape than it declares.
-    #[error("output `{name}` came out as {found:?}, expected {expected:?}")]
+    #[error("output `{name}` came out as {found:?}, expected {expected}")]
     OutputShape {
         /// Which output.
         name: String,
         /// Its shape this time.
         found: Vec<i64>,
-        /// Its shape in the manifest.
-        expected: Vec<usize>,
+        /// What the manifest says.
+        expected: String,
     },
     /// The network gave NaN or infinity.
     #[error(

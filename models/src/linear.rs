@@ -10,8 +10,8 @@ use corticast_bold::volume::Window;
 
 use crate::{
     error::ModelError,
-    manifest::{Manifest, Role},
-    session::{Session, SessionOptions},
+    manifest::{Dim, Manifest, Role, TensorFacts, listed},
+    session::{Input, Session, SessionOptions},
 };
 
 /// How far probabilities may sum from 1; f32 softmax errs far less.
@@ -60,17 +60,19 @@ impl LinearDecoder {
             let found = format!("{} networks", manifest.networks.len());
             return Err(refuse("network", found, "one".into()));
         };
-        match network.role {
-            // The only role so far; whoever adds one has to refuse it here.
-            Role::Decoder => {}
+        if network.role != Role::Decoder {
+            return Err(refuse("network.role", network.role.to_string(), "`decoder`".into()));
         }
         let (n_tr, n_voxel) = (manifest.signal.window_volumes.get(), manifest.mask.n_voxel);
-        for (key, found, expected) in [
-            ("network.input.shape", &network.input.shape, vec![1, n_tr, n_voxel]),
-            ("network.output.shape", &network.output.shape, vec![1, network.classes.len()]),
+        for (key, found, shape) in [
+            ("network.inputs", &network.inputs, [1, n_tr, n_voxel].as_slice()),
+            ("network.outputs", &network.outputs, &[1, network.classes.len()]),
         ] {
+            let shape: Vec<Dim> = shape.iter().copied().map(Dim::Fixed).collect();
+            let name = found.first().map_or("", |tensor| &tensor.name);
+            let expected = [TensorFacts::f32(name, &shape)];
             if *found != expected {
-                return Err(refuse(key, format!("{found:?}"), format!("{expected:?}")));
+                return Err(refuse(key, listed(found), listed(&expected)));
             }
         }
         Ok(Self {
@@ -95,7 +97,8 @@ impl LinearDecoder {
         let bold = window.bold.as_standard_layout();
         let bold = bold.as_slice().expect("a standard layout is one slice");
         let mut probabilities = vec![0.0; self.names.len()];
-        self.session.run(bold, &mut probabilities)?;
+        let [n_tr, n_voxel] = self.window_shape;
+        self.session.run_into(&[Input::F32(&[1, n_tr, n_voxel], bold)], &mut probabilities)?;
 
         let sum: f32 = probabilities.iter().sum();
         let lowest = probabilities.iter().copied().fold(f32::INFINITY, f32::min);
@@ -191,9 +194,10 @@ mod tests {
             (
                 "window_volumes = 1",
                 "window_volumes = 2",
-                "is [1, 1, 4], a `linear` model has [1, 2, 4]",
+                "is `bold` f32 [1, 1, 4], a `linear` model has `bold` f32 [1, 2, 4]",
             ),
-            (", \"chair\"]", "]", "is [1, 3], a `linear` model has [1, 2]"),
+            (", \"chair\"]", "]", "f32 [1, 3], a `linear` model has `probabilities` f32 [1, 2]"),
+            ("role = \"decoder\"", "role = \"brain\"", "is brain, a `linear` model has `decoder`"),
         ] {
             let folder = edited(from, to);
             let manifest = Manifest::read(folder.path()).unwrap();

@@ -6,6 +6,8 @@
 //! that cannot be wrong; an error names the file, the line and column or the key, and what was
 //! found and expected.
 
+mod network;
+mod neurons;
 mod written;
 
 use std::{
@@ -25,11 +27,15 @@ use corticast_bold::{
 use serde::{Deserialize, Serialize};
 
 use self::written::{MaskWritten, SignalWritten, Versioned, Written};
+pub use self::{
+    network::{Dim, ElementType, NetworkFacts, Role, TensorFacts, listed},
+    neurons::{CaptionFacts, NeuronsFacts, PriorSchedule},
+};
 
 /// Name of the manifest in a model's folder.
 pub const FILE_NAME: &str = "manifest.toml";
 /// The manifest format that is read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Longest manifest that is read, in bytes; thousands of class names take less.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
@@ -56,7 +62,14 @@ pub enum ManifestError {
         at_most: u64,
     },
     /// The manifest is of another format version.
-    #[error("{path}: manifest format {found}, this version reads format {FORMAT}")]
+    #[error(
+        "{path}: manifest format {found}, this version reads format {FORMAT}; {}",
+        if *found < i64::from(FORMAT) {
+            "export the model again with the `corticast-train` of this version"
+        } else {
+            "the model was made for a newer version"
+        }
+    )]
     Format {
         /// Which file.
         path: PathBuf,
@@ -122,8 +135,10 @@ pub struct Manifest {
     pub signal: SignalFacts,
     /// Normalisation of the signal.
     pub normalise: NormaliseFacts,
-    /// The networks; every file's SHA-256 was compared. At least one.
+    /// The networks; every file's SHA-256 was compared. At least one; no role comes twice.
     pub networks: Vec<NetworkFacts>,
+    /// Sizes and files of a `neurons` model; there exactly with [`Family::Neurons`].
+    pub neurons: Option<NeuronsFacts>,
     /// How the model came to be. Free form.
     pub provenance: toml::Table,
 }
@@ -134,6 +149,8 @@ pub struct Manifest {
 pub enum Family {
     /// One network from a window to class probabilities. See [`crate::linear`].
     Linear,
+    /// Brain model, diffusion prior and decoupler. See [`crate::neurons`].
+    Neurons,
 }
 
 /// The mask a model was trained on.
@@ -175,41 +192,6 @@ pub struct NormaliseFacts {
     pub frozen_mean: Option<FrozenMean>,
     /// Mean and standard deviation; there exactly with [`Mode::Frozen`].
     pub statistics: Option<Statistics>,
-}
-
-/// One network of a model.
-#[derive(Clone, Debug)]
-pub struct NetworkFacts {
-    /// What the network is for.
-    pub role: Role,
-    /// Its ONNX file.
-    pub path: PathBuf,
-    /// SHA-256 of the file, 64 hexadecimal digits in lower case.
-    pub sha256: String,
-    /// What it takes.
-    pub input: TensorFacts,
-    /// What it gives.
-    pub output: TensorFacts,
-    /// Names of the classes, for a network that has classes. No name comes twice.
-    pub classes: Vec<String>,
-}
-
-/// What a network is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// From a window to class probabilities.
-    Decoder,
-}
-
-/// Name and shape of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorFacts {
-    /// Its name in the ONNX file.
-    pub name: String,
-    /// Its dimensions, slowest first. f32.
-    pub shape: Vec<usize>,
 }
 
 impl Manifest {
@@ -258,7 +240,22 @@ impl Manifest {
             .network
             .into_iter()
             .map(|network| network.check(dir, &value))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        for (at, network) in networks.iter().enumerate() {
+            if networks[..at].iter().any(|before| before.role == network.role) {
+                return Err(value("network.role", format!("`{}` comes twice", network.role)));
+            }
+        }
+        let neurons = match (written.family, written.neurons) {
+            (Family::Neurons, Some(neurons)) => Some(neurons.check(dir, &value)?),
+            (Family::Linear, None) => None,
+            (Family::Neurons, None) => {
+                return Err(value("neurons", "is missing, family `neurons` expects it".into()));
+            }
+            (Family::Linear, Some(_)) => {
+                return Err(value("neurons", "is there, family `linear` expects none".into()));
+            }
+        };
         Ok(Self {
             dir: dir.into(),
             family: written.family,
@@ -268,8 +265,15 @@ impl Manifest {
             mask: written.mask,
             signal: written.signal,
             networks,
+            neurons,
             provenance: written.provenance,
         })
+    }
+
+    /// The network of a role, if the model has it.
+    #[must_use]
+    pub fn network(&self, role: Role) -> Option<&NetworkFacts> {
+        self.networks.iter().find(|network| network.role == role)
     }
 
     /// The manifest's file.
@@ -331,7 +335,7 @@ mod tests {
         assert_eq!(manifest.signal.shift, ShiftInterpolation::Nearest);
         assert_eq!(manifest.normalise.mode, Mode::None);
         assert_eq!(manifest.networks[0].classes, ["first", "second"]);
-        assert_eq!(manifest.networks[0].output.shape, [1, 2]);
+        assert_eq!(manifest.networks[0].outputs[0].shape, [1, 2]);
         assert!(manifest.provenance.contains_key("made_by"));
     }
 
@@ -359,9 +363,45 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_named_before_its_keys() {
-        let message = refusal("format = 1", "format = 2\nnews = 1");
-        assert!(message.contains("manifest format 2, this version reads format 1"), "{message}");
+    fn another_format_is_named_before_its_keys() {
+        let message = refusal("format = 2", "format = 3\nnews = 1");
+        assert!(message.contains("manifest format 3, this version reads format 2"), "{message}");
+        let message = refusal("format = 2", "format = 1");
+        assert!(message.contains("export the model again"), "{message}");
+    }
+
+    #[test]
+    fn tensors_that_cannot_be_are_refused() {
+        for (from, to, expected) in [
+            ("[1, 1, 4]", "[1, 0, 4]", "a dimension is 0, expected 1 or more, or -1"),
+            ("[1, 1, 4]", "[99999, 99999, 4]", "`bold` f32 [99999, 99999, 4] cannot be"),
+            ("inputs = [{", "inputs = []\nnews = [{", "unknown field `news`"),
+            ("inputs = [", "inputs = [{ name = \"bold\", shape = [1] }, ", "`bold` comes twice"),
+            ("shape = [1, 3]", "shape = [1, 3], dtype = \"u8\"", "unknown variant `u8`"),
+        ] {
+            let message = refusal(from, to);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn weights_beside_a_network_are_compared_too() {
+        // SHA-256 of nothing, as in FIPS 180-4's examples.
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let external = format!("external = [{{ file = \"w.bin\", sha256 = \"{empty}\" }}]");
+        let folder = edited("inputs = ", &format!("{external}\ninputs = "));
+        let path = folder.path().join("w.bin");
+        std::fs::write(&path, b"").unwrap();
+        let manifest = Manifest::read(folder.path()).unwrap();
+        assert_eq!(manifest.networks[0].external, [path.clone()]);
+        std::fs::write(&path, b"changed").unwrap();
+        assert!(matches!(Manifest::read(folder.path()), Err(ManifestError::Hash { .. })));
+    }
+
+    #[test]
+    fn a_family_has_exactly_its_own_section() {
+        let message = refusal("family = \"linear\"", "family = \"neurons\"");
+        assert!(message.contains("`neurons`: is missing"), "{message}");
     }
 
     #[test]

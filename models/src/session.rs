@@ -3,9 +3,12 @@
 //! The library is loaded once a process, from the file that [`crate::runtime`] finds, before
 //! anything else of `ort` is touched: its own search panics where it finds nothing.
 //!
-//! A [`Session`] is one network with one input and one output. It runs on the thread that needs
-//! the result, with one intra-op thread that does not spin: the networks here are small, and a
-//! pool costs more than it gives and makes sums depend on how they were split.
+//! A [`Session`] is one network. It runs on the thread that needs the result, with one intra-op
+//! thread that does not spin: the networks here are small, and a pool costs more than it gives
+//! and makes sums depend on how they were split.
+//!
+//! Inputs are borrowed and outputs are read where ONNX Runtime put them: nothing is copied but
+//! what the caller copies. An output that is the next run's input ([`Kept`]) is never looked at.
 //!
 //! Left to itself ONNX Runtime falls back from CUDA to the CPU without a word. Here CUDA is
 //! registered so that failure is an error, the network is run once on it, and the fallback of
@@ -24,14 +27,14 @@ use ort::{
     environment::Environment,
     ep::{CUDA, ExecutionProvider},
     logging::LogLevel,
-    session::{Session as OrtSession, builder::SessionBuilder},
-    value::{Outlet, TensorElementType, TensorRef},
+    session::{Session as OrtSession, SessionInputValue, SessionOutputs, builder::SessionBuilder},
+    value::{DynValue, Outlet, TensorElementType, TensorRef},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ModelError,
-    manifest::{NetworkFacts, TensorFacts},
+    manifest::{ElementType, NetworkFacts, TensorFacts, listed},
     runtime::{RuntimeError, RuntimeInfo, find_library, side_libraries},
 };
 
@@ -125,11 +128,100 @@ fn why_not_loaded(error: &ort::LoadDynamicError) -> String {
     cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// A network that takes one f32 tensor and gives one.
+/// One input of a run, with its shape, slowest axis first.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// 32-bit floating point.
+    F32(&'a [usize], &'a [f32]),
+    /// 64-bit integers.
+    I64(&'a [usize], &'a [i64]),
+    /// What a run gave out, as it lies.
+    Kept(&'a Kept),
+}
+
+impl<'a> Input<'a> {
+    fn as_ort(&self) -> ort::Result<SessionInputValue<'a>> {
+        Ok(match *self {
+            Self::F32(shape, values) => TensorRef::from_array_view((shape, values))?.into(),
+            Self::I64(shape, values) => TensorRef::from_array_view((shape, values))?.into(),
+            Self::Kept(Kept(value)) => value.into(),
+        })
+    }
+
+    fn n_not_finite(&self) -> usize {
+        match self {
+            Self::F32(_, values) => values.iter().filter(|value| !value.is_finite()).count(),
+            Self::I64(..) | Self::Kept(_) => 0,
+        }
+    }
+}
+
+/// An output that is kept for a later run, where ONNX Runtime put it.
+#[derive(Debug)]
+pub struct Kept(DynValue);
+
+/// What a run gave out.
+pub struct Outputs<'a> {
+    values: SessionOutputs<'a>,
+    facts: &'a [TensorFacts],
+    n_not_finite_in: usize,
+}
+
+impl Outputs<'_> {
+    /// Values of an f32 output, by its place in the manifest, slowest axis first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its shape is not that of the manifest, or when it holds NaN or infinity.
+    pub fn f32(&self, at: usize) -> Result<&[f32], ModelError> {
+        let (values, name) = (self.f32_unchecked(at)?, &self.facts[at].name);
+        if let Some((position, &found)) =
+            values.iter().enumerate().find(|(_, value)| !value.is_finite())
+        {
+            let n_not_finite_in = self.n_not_finite_in;
+            return Err(ModelError::NotFinite {
+                name: name.clone(),
+                position,
+                found,
+                n_not_finite_in,
+            });
+        }
+        Ok(values)
+    }
+
+    fn f32_unchecked(&self, at: usize) -> Result<&[f32], ModelError> {
+        let (facts, value) = (&self.facts[at], &self.values[at]);
+        let (shape, values) = value
+            .try_extract_tensor::<f32>()
+            .map_err(|error| ModelError::Run(error.to_string()))?;
+        // A dimension that the ONNX file leaves open is known only now.
+        if !facts.takes(shape) {
+            return Err(ModelError::OutputShape {
+                name: facts.name.clone(),
+                found: shape.to_vec(),
+                expected: facts.to_string(),
+            });
+        }
+        Ok(values)
+    }
+
+    /// Takes an output, by its place in the manifest, to be an input later.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it was taken already.
+    pub fn keep(&mut self, at: usize) -> Result<Kept, ModelError> {
+        let name = &self.facts[at].name;
+        let taken = self.values.remove(name).map(Kept);
+        taken.ok_or_else(|| ModelError::Run(format!("output `{name}` is gone")))
+    }
+}
+
+/// A network, loaded.
 pub struct Session {
     ort: OrtSession,
-    input: TensorFacts,
-    output: TensorFacts,
+    inputs: Vec<TensorFacts>,
+    outputs: Vec<TensorFacts>,
     provider: Provider,
     fallback_reason: Option<String>,
     metadata: BTreeMap<String, String>,
@@ -138,8 +230,8 @@ pub struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("input", &self.input)
-            .field("output", &self.output)
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
             .field("provider", &self.provider)
             .finish_non_exhaustive()
     }
@@ -194,55 +286,81 @@ impl Session {
         let ort = builder(provider, environment, options)
             .and_then(|mut builder| builder.commit_from_file(path))
             .map_err(|error| load(error.to_string()))?;
-        check_outlets(path, "input", ort.inputs(), &network.input)?;
-        check_outlets(path, "output", ort.outputs(), &network.output)?;
+        check_outlets(path, "input", ort.inputs(), &network.inputs)?;
+        check_outlets(path, "output", ort.outputs(), &network.outputs)?;
         let metadata = metadata(&ort).map_err(|error| load(error.to_string()))?;
-        let (input, output) = (network.input.clone(), network.output.clone());
-        let mut session = Self { ort, input, output, provider, fallback_reason: None, metadata };
-
-        let n_in = session.input.shape.iter().product();
-        let mut out = vec![0.0; session.output.shape.iter().product()];
-        // Not checked to be finite: zeros are no BOLD.
-        session.run_unchecked(&vec![0.0; n_in], &mut out)?;
+        let (inputs, outputs) = (network.inputs.clone(), network.outputs.clone());
+        let mut session = Self { ort, inputs, outputs, provider, fallback_reason: None, metadata };
+        session.run_on_zeros()?;
         Ok(session)
     }
 
-    /// Runs the network: `input` and `output` in the shapes of the manifest, slowest axis first.
+    /// Runs the network once on zeros, open dimensions at 1. What comes out is not looked at:
+    /// zeros are no BOLD.
+    fn run_on_zeros(&mut self) -> Result<(), ModelError> {
+        let inputs = self.inputs.clone();
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape_with(1)).collect();
+        let n_most = shapes.iter().map(|shape| shape.iter().product()).max().unwrap_or(0);
+        let (zeros, zero_ids) = (vec![0.0; n_most], vec![0; n_most]);
+        let inputs: Vec<Input<'_>> = inputs
+            .iter()
+            .zip(&shapes)
+            .map(|(input, shape)| {
+                let n = shape.iter().product();
+                match input.dtype {
+                    ElementType::I64 => Input::I64(shape, &zero_ids[..n]),
+                    ElementType::F32 | ElementType::F16 => Input::F32(shape, &zeros[..n]),
+                }
+            })
+            .collect();
+        let n_output = self.outputs.len();
+        self.run(&inputs, |outputs| {
+            (0..n_output).try_for_each(|at| outputs.f32_unchecked(at).map(drop))
+        })
+    }
+
+    /// Runs the network, its inputs in the order of the manifest; `take` reads what comes out.
     ///
     /// # Errors
     ///
-    /// Fails when the lengths are not those of the manifest, when inference fails, or when the
-    /// output holds NaN or infinity. The next run may succeed.
-    pub fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), ModelError> {
-        self.run_unchecked(input, output)?;
-        if let Some((position, &found)) =
-            output.iter().enumerate().find(|(_, value)| !value.is_finite())
-        {
-            let n_not_finite_in = input.iter().filter(|value| !value.is_finite()).count();
-            let name = self.output.name.clone();
-            return Err(ModelError::NotFinite { name, position, found, n_not_finite_in });
+    /// Fails when the shapes are not those of the manifest, when inference fails, or when
+    /// `take` does. The next run may succeed.
+    pub fn run<R>(
+        &mut self,
+        inputs: &[Input<'_>],
+        take: impl FnOnce(&mut Outputs<'_>) -> Result<R, ModelError>,
+    ) -> Result<R, ModelError> {
+        let run = |error: ort::Error| ModelError::Run(error.to_string());
+        if inputs.len() != self.inputs.len() {
+            let (found, expected) = (inputs.len(), self.inputs.len());
+            return Err(ModelError::Run(format!("{found} inputs, the network takes {expected}")));
         }
-        Ok(())
+        let values: Vec<SessionInputValue<'_>> =
+            inputs.iter().map(Input::as_ort).collect::<Result<_, _>>().map_err(run)?;
+        let values = self.ort.run(values.as_slice()).map_err(run)?;
+        let n_not_finite_in = inputs.iter().map(Input::n_not_finite).sum();
+        take(&mut Outputs { values, facts: &self.outputs, n_not_finite_in })
     }
 
-    fn run_unchecked(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), ModelError> {
-        let run = |error: ort::Error| ModelError::Run(error.to_string());
-        let tensor =
-            TensorRef::from_array_view((self.input.shape.as_slice(), input)).map_err(run)?;
-        let outputs = self.ort.run(ort::inputs![tensor]).map_err(run)?;
-        let (shape, values) = outputs[0].try_extract_tensor::<f32>().map_err(run)?;
-        // An axis that the ONNX file leaves open is known only now.
-        let is_expected = shape.len() == self.output.shape.len()
-            && shape.iter().zip(&self.output.shape).all(|(&found, &n)| found == n as i64);
-        if !is_expected || values.len() != output.len() {
-            return Err(ModelError::OutputShape {
-                name: self.output.name.clone(),
-                found: shape.to_vec(),
-                expected: self.output.shape.clone(),
-            });
-        }
-        output.copy_from_slice(values);
-        Ok(())
+    /// Runs a network with one output of a length that is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`] and [`Outputs::f32`], or when the output has another length.
+    pub fn run_into(&mut self, inputs: &[Input<'_>], output: &mut [f32]) -> Result<(), ModelError> {
+        self.run(inputs, |outputs| {
+            let values = outputs.f32(0)?;
+            if values.len() != output.len() {
+                let facts = &outputs.facts[0];
+                return Err(ModelError::OutputShape {
+                    name: facts.name.clone(),
+                    found: vec![values.len() as i64],
+                    expected: format!("{} values of {facts}", output.len()),
+                });
+            }
+            output.copy_from_slice(values);
+            Ok(())
+        })
     }
 
     /// Where the network runs.
@@ -310,35 +428,38 @@ fn cuda_in(library: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a network whose inputs or outputs are not the one tensor of the manifest.
+/// Refuses a network whose inputs or outputs are not those of the manifest, in their order.
 fn check_outlets(
     path: &Path,
     what: &'static str,
     found: &[Outlet],
-    expected: &TensorFacts,
+    expected: &[TensorFacts],
 ) -> Result<(), ModelError> {
-    let agrees = |outlet: &Outlet| {
+    let agrees = |(outlet, expected): (&Outlet, &TensorFacts)| {
+        let dtype = match expected.dtype {
+            ElementType::F32 => TensorElementType::Float32,
+            ElementType::F16 => TensorElementType::Float16,
+            ElementType::I64 => TensorElementType::Int64,
+        };
         outlet.name() == expected.name
-            && outlet.dtype().tensor_type() == Some(TensorElementType::Float32)
+            && outlet.dtype().tensor_type() == Some(dtype)
             && outlet.dtype().tensor_shape().is_some_and(|shape| {
                 shape.len() == expected.shape.len()
-                    // An axis of -1 is left open, as exporters leave the batch.
-                    && shape.iter().zip(&expected.shape).all(|(&a, &b)| a == -1 || a == b as i64)
+                    // A dimension of -1 is left open, as exporters leave the batch; one that the
+                    // manifest leaves open has to be.
+                    && shape.iter().zip(&expected.shape).all(|(&a, &b)| a == -1 || a == i64::from(b))
             })
     };
-    if let [outlet] = found
-        && agrees(outlet)
-    {
+    if found.len() == expected.len() && found.iter().zip(expected).all(agrees) {
         return Ok(());
     }
     let found: Vec<String> =
         found.iter().map(|outlet| format!("`{}` {}", outlet.name(), outlet.dtype())).collect();
-    let axes: Vec<String> = expected.shape.iter().map(usize::to_string).collect();
     Err(ModelError::Contract {
         path: path.into(),
         what,
         found: if found.is_empty() { "none".into() } else { found.join(" and ") },
-        expected: format!("`{}` Tensor<f32>({})", expected.name, axes.join(", ")),
+        expected: listed(expected),
     })
 }
 
@@ -396,10 +517,10 @@ mod tests {
         let error = Session::open(&network("wrong-shape"), &on(Device::Cpu)).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("input is `bold` Tensor<f32>(1, 1, 5)"), "{message}");
-        assert!(message.contains("manifest says `bold` Tensor<f32>(1, 1, 4)"), "{message}");
+        assert!(message.contains("manifest says `bold` f32 [1, 1, 4]"), "{message}");
 
         let mut renamed = network("linear-3x4");
-        renamed.output.name = "labels".into();
+        renamed.outputs[0].name = "labels".into();
         let message = Session::open(&renamed, &on(Device::Cpu)).unwrap_err().to_string();
         assert!(message.contains("output is `probabilities`"), "{message}");
     }
@@ -413,9 +534,14 @@ mod tests {
     #[test]
     fn an_input_of_another_length_is_an_error() {
         let mut session = Session::open(&network("linear-3x4"), &on(Device::Cpu)).unwrap();
-        assert!(matches!(session.run(&[0.0; 5], &mut [0.0; 3]), Err(ModelError::Run(_))));
-        assert!(session.run(&[0.0; 4], &mut [0.0; 2]).is_err());
-        assert!(session.run(&[0.0; 4], &mut [0.0; 3]).is_ok());
+        let mut run = |n_in: usize, n_out: usize| {
+            let zeros = vec![0.0; n_in];
+            session.run_into(&[Input::F32(&[1, 1, n_in], &zeros)], &mut vec![0.0; n_out])
+        };
+        assert!(matches!(run(5, 3), Err(ModelError::Run(_))));
+        assert!(matches!(run(4, 2), Err(ModelError::OutputShape { .. })));
+        assert!(run(4, 3).is_ok());
+        assert!(session.run_into(&[], &mut [0.0; 3]).is_err());
     }
 
     #[test]

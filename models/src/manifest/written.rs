@@ -21,7 +21,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Family, ManifestError, MaskFacts, NetworkFacts, NormaliseFacts, Role, SignalFacts, TensorFacts,
+    Family, ManifestError, MaskFacts, NormaliseFacts, SignalFacts, network::NetworkWritten,
+    neurons::NeuronsWritten,
 };
 use crate::statistics;
 
@@ -46,6 +47,7 @@ pub(super) struct Written {
     pub(super) normalise: NormaliseWritten,
     #[serde(default)]
     pub(super) network: Vec<NetworkWritten>,
+    pub(super) neurons: Option<NeuronsWritten>,
     #[serde(default)]
     pub(super) provenance: toml::Table,
 }
@@ -149,58 +151,10 @@ impl NormaliseWritten {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NetworkWritten {
-    role: Role,
-    file: FileName,
-    sha256: Hex64,
-    input: TensorFacts,
-    output: TensorFacts,
-    #[serde(default)]
-    classes: Vec<String>,
-}
-
-impl NetworkWritten {
-    pub(super) fn check(
-        self,
-        dir: &Path,
-        value: &impl Fn(&str, String) -> ManifestError,
-    ) -> Result<NetworkFacts, ManifestError> {
-        for (key, tensor) in [("network.input", &self.input), ("network.output", &self.output)] {
-            let n = tensor.shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis));
-            if !n.is_some_and(|n| (1..=MAX_VOLUME_VOXELS).contains(&n)) {
-                let found = &tensor.shape;
-                let reason =
-                    format!("has shape {found:?}, expected 1 to {MAX_VOLUME_VOXELS} values");
-                return Err(value(key, reason));
-            }
-        }
-        let mut sorted: Vec<&String> = self.classes.iter().collect();
-        sorted.sort();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(value("network.classes", format!("{:?} comes twice", pair[0])));
-        }
-        if let Some(name) = sorted.iter().find(|name| name.trim().is_empty()) {
-            return Err(value("network.classes", format!("{name:?} is no name")));
-        }
-        let path = dir.join(self.file.0);
-        verify(&path, &self.sha256)?;
-        Ok(NetworkFacts {
-            role: self.role,
-            path,
-            sha256: self.sha256.0,
-            input: self.input,
-            output: self.output,
-            classes: self.classes,
-        })
-    }
-}
-
 /// 64 hexadecimal digits in lower case.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Hex64(String);
+pub(super) struct Hex64(pub(super) String);
 
 impl TryFrom<String> for Hex64 {
     type Error = String;
@@ -217,7 +171,7 @@ impl TryFrom<String> for Hex64 {
 /// A file in the model's folder, or below: a manifest from elsewhere must not read other files.
 #[derive(Deserialize)]
 #[serde(try_from = "PathBuf")]
-struct FileName(PathBuf);
+pub(super) struct FileName(pub(super) PathBuf);
 
 impl TryFrom<PathBuf> for FileName {
     type Error = String;
@@ -233,7 +187,7 @@ impl TryFrom<PathBuf> for FileName {
 }
 
 /// Compares the SHA-256 of a file, without holding the file in memory.
-fn verify(path: &Path, expected: &Hex64) -> Result<(), ManifestError> {
+pub(super) fn verify(path: &Path, expected: &Hex64) -> Result<(), ManifestError> {
     let io = |source| ManifestError::Io { path: path.into(), source };
     let mut file = File::open(path).map_err(io)?;
     let mut hasher = Sha256::new();

@@ -65,7 +65,7 @@ def write_manifest(folder, matrix, affine, tr_s, classes, n_voxel=None):
     (folder / "manifest.toml").write_text(
         f"""\
 # Written by ../make.py.
-format = 1
+format = 2
 family = "linear"
 name = "{folder.name}"
 subject = "01"
@@ -91,8 +91,8 @@ mode = "none"
 role = "decoder"
 file = "decoder.onnx"
 sha256 = "{sha256}"
-input = {{ name = "bold", shape = [1, 1, {n_voxel}] }}
-output = {{ name = "probabilities", shape = [1, {len(classes)}] }}
+inputs = [{{ name = "bold", shape = [1, 1, {n_voxel}] }}]
+outputs = [{{ name = "probabilities", shape = [1, {len(classes)}] }}]
 classes = [{names}]
 
 [provenance]
