@@ -1,0 +1,56 @@
+"""n-way top-k: whether a classifier sees in a reconstruction what is in the truth.
+
+The truth's classes are the three that the classifier finds most likely in the true picture.
+Against n - 1 classes drawn from all others, the prediction is a hit when at least one of the
+three ranks among the top k. Published figures draw; the expectation over all draws is a
+hypergeometric probability and needs none.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+TRUE_CLASSES = 3
+
+
+def true_classes(logits: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The three most likely classes of each row, `[..., n_class]` → `[..., 3]`."""
+    return np.argsort(logits, axis=-1, kind="stable")[..., -TRUE_CLASSES:]
+
+
+def exact(
+    predicted: NDArray[np.floating], true: NDArray[np.int64], n_way: int, top_k: int
+) -> float:
+    """Expected share of hits: P(at most k - 1 of n - 1 draws are above the best true class).
+
+    `predicted` `[n_class]` are scores, `true` the positions of the true classes.
+    """
+    pool = np.delete(predicted, true)
+    above = int((pool > predicted[true].max()).sum())
+    return float(hypergeom.cdf(top_k - 1, len(pool), above, n_way - 1))
+
+
+def sampled(
+    predicted: NDArray[np.floating],
+    true: NDArray[np.int64],
+    picks: NDArray[np.int64],
+    top_k: int,
+) -> NDArray[np.int64]:
+    """Hits, 0 or 1, of explicit draws: `picks` `[n_trial, n_way - 1]` → `[n_trial]`."""
+    # Ties are won by the draws, as a stable sort with the true class in front has them.
+    ahead = (predicted[picks] >= predicted[true].max()).sum(axis=1)
+    return (ahead < top_k).astype(np.int64)
+
+
+def draw_picks(
+    n_class: int, true: NDArray[np.int64], n_way: int, n_trial: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draws of n - 1 classes without the true ones, `[n_trial, n_way - 1]`."""
+    pool = np.delete(np.arange(n_class), true)
+    order = rng.random((n_trial, len(pool))).argsort(axis=1)
+    return pool[order[:, : n_way - 1]]
+
+
+def standard_deviation(accuracy: float, n_trial: int) -> float:
+    """Of an accuracy over `n_trial` draws: √(a (1 - a) / trials)."""
+    return float(np.sqrt(accuracy * (1 - accuracy) / n_trial))

@@ -1,0 +1,63 @@
+"""Identification: whether a decoded embedding is closer to its own picture than to others.
+
+Cosine similarity of flattened tokens. Forward looks for the picture that belongs to a decoded
+embedding, backward for the embedding that belongs to a picture, over the whole test set or
+over a pool of the right one and others drawn at random, in expectation over all draws.
+Embeddings that tie share a place: a decoder that always says the same is at chance.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+BLOCK = 64
+
+Rows = Callable[[int, int], NDArray[np.floating]]
+"""`rows(first, last)` gives items `[last - first, ...]`; large sets are never whole in memory."""
+
+
+def similarity(
+    found: Rows, n_found: int, true: Rows, n_true: int, block: int = BLOCK
+) -> NDArray[np.float32]:
+    """Cosine similarity of each found item with each true one, `[n_found, n_true]`."""
+    result = np.empty((n_found, n_true), dtype=np.float32)
+    for row in range(0, n_found, block):
+        rows = slice(row, min(row + block, n_found))
+        left = _unit(found(rows.start, rows.stop))
+        for column in range(0, n_true, block):
+            columns = slice(column, min(column + block, n_true))
+            result[rows, columns] = left @ _unit(true(columns.start, columns.stop)).T
+    return result
+
+
+def hits(
+    similarity: NDArray[np.floating], right: NDArray[np.int64], top_k: int, pool: int
+) -> NDArray[np.float64]:
+    """Probability that column `right[i]` is among the top k of row i.
+
+    Args:
+        similarity: `[n, n_column]`.
+        right: `[n]`, which column is the right one.
+        top_k: How many places count.
+        pool: Columns that stand for choice, the right one among them; at most `n_column`.
+
+    Returns:
+        `[n]`, in expectation over pools and over the order of ties.
+
+    """
+    n_column = similarity.shape[1]
+    own = similarity[np.arange(len(right)), right][:, None]
+    better = (similarity > own).sum(axis=1)
+    ties = (similarity == own).sum(axis=1) - 1
+    result = np.empty(len(right))
+    for row, (n_better, n_tie) in enumerate(zip(better, ties, strict=True)):
+        ahead = n_better + np.arange(n_tie + 1)
+        result[row] = hypergeom.cdf(top_k - 1, n_column - 1, ahead, pool - 1).mean()
+    return result
+
+
+def _unit(items: NDArray[np.floating]) -> NDArray[np.float32]:
+    flat = items.reshape(len(items), -1).astype(np.float32)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
