@@ -43,7 +43,7 @@ def test_a_decoder_finds_classes_that_are_there(
     assert manifest["subject"] == "07"
     network = manifest["network"][0]
     assert network["classes"] == sorted(CLASSES)
-    assert network["input"] == {"name": "bold", "shape": [1, 2, 12]}
+    assert network["inputs"] == [{"name": "bold", "shape": [1, 2, 12]}]
     assert network["sha256"] == sha256((model / network["file"]).read_bytes())
     assert set(manifest["signal"]) == {
         "repetition_time_s",
@@ -88,7 +88,7 @@ def test_two_classes_are_decoded_like_any_other_number(make_run: MakeRun, tmp_pa
         assert train(data, model, "--method", method) == 0
         manifest = manifest_of(model)
         assert manifest["provenance"]["cv_per_tr"] > 0.8
-        assert manifest["network"][0]["output"]["shape"] == [1, 2]
+        assert manifest["network"][0]["outputs"] == [{"name": "probabilities", "shape": [1, 2]}]
 
 
 def test_labels_without_signal_are_decoded_at_chance(make_run: MakeRun, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ Everything is written beside the target and renamed into place last. A folder th
 model would be found by the daemon in front of a participant.
 """
 
+import contextlib
 import datetime
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import tomli_w
 
 from corticast_training.errors import TrainingError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.toml"
 
 
@@ -36,10 +37,12 @@ def refuse_existing(folder: Path, force: bool) -> None:
         raise TrainingError(f"{folder}: --force replaces a model, but no {MANIFEST} is in it")
 
 
-def write_model(
-    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, force: bool
-) -> None:
-    """Writes `manifest.toml` and `files` (name → content) as `folder`."""
+@contextlib.contextmanager
+def new_model(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A folder aside to fill; it becomes `folder` when the block ends, and goes when it fails.
+
+    For models that do not fit into memory: their files are written where they will stay.
+    """
     refuse_existing(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -47,19 +50,43 @@ def write_model(
         # mkdtemp is for secrets; a model is for whoever runs the daemon.
         written = aside / "new"
         written.mkdir()
-        for name, content in files.items():
-            (written / name).write_bytes(content)
-        (written / MANIFEST).write_text(tomli_w.dumps(dict(manifest)), encoding="utf-8")
+        yield written
         if folder.exists():
             folder.rename(aside / "old")
-        written.rename(folder)
+        try:
+            written.rename(folder)
+        except OSError:
+            if (aside / "old").exists():
+                (aside / "old").rename(folder)
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes `manifest.toml`, last of all, into a folder of `new_model`."""
+    (folder / MANIFEST).write_text(tomli_w.dumps(dict(manifest)), encoding="utf-8")
+
+
+def write_model(
+    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, force: bool
+) -> None:
+    """Writes `manifest.toml` and `files` (name → content) as `folder`."""
+    with new_model(folder, force=force) as written:
+        for name, content in files.items():
+            (written / name).write_bytes(content)
+        write_manifest(written, manifest)
 
 
 def sha256(content: bytes) -> str:
     """Lower-case hexadecimal SHA-256, as in the manifest."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def date() -> str:

@@ -9,7 +9,7 @@ from corticast_training import __version__
 from corticast_training.data.prepared import PreparedData, read_prepared
 from corticast_training.errors import TrainingError
 from corticast_training.evaluate.decoding import Accuracy, accuracy, table
-from corticast_training.export import (
+from corticast_training.export.linear import (
     INPUT,
     OUTPUT,
     check_in_runtime,
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
                 "role": "decoder",
                 "file": NETWORK,
                 "sha256": sha256(network),
-                "input": {"name": INPUT, "shape": [1, *shape]},
-                "output": {"name": OUTPUT, "shape": [1, len(labelled.classes)]},
+                "inputs": [{"name": INPUT, "shape": [1, *shape]}],
+                "outputs": [{"name": OUTPUT, "shape": [1, len(labelled.classes)]}],
                 "classes": labelled.classes,
             }
         ],

@@ -1,0 +1,1 @@
+"""Trained models as ONNX files, each checked in ONNX Runtime before it is handed out."""
