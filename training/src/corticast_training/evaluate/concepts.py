@@ -1,4 +1,4 @@
-"""Concepts: whether the most probable class is true, and which classes are found at all.
+"""Concepts: whether the most probable class is true, and which classes are found at all."""
 
 from dataclasses import dataclass
 
