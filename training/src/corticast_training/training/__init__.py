@@ -1,0 +1,1 @@
+"""The engine that trains both stages: data, batches, steps, checkpoints, logs."""
