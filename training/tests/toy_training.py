@@ -20,7 +20,7 @@ from corticast_training.errors import TrainingError
 from corticast_training.loss.contrastive import bimixco
 from corticast_training.loss.mixco import Mix
 from corticast_training.training.batches import Batch, Batches
-from corticast_training.training.devices import connect
+from corticast_training.training.devices import connected
 from corticast_training.training.draws import generator
 from corticast_training.training.loop import Loop, Reached
 from corticast_training.training.state import write_tensors
@@ -133,22 +133,23 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.15)
     parser.add_argument("--every", type=int, default=3)
     parser.add_argument("--kill-after", type=int)
+    parser.add_argument("--max-steps", type=int)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    fabric = connect(
+    with connected(
         devices=args.devices,
         nodes=None,
         strategy=args.strategy,
         precision="32-true",
         accelerator="cpu",
-    )
-    schedule = plan(accumulate=args.accumulate, checkpoint_every_steps=args.every)
-    task = ToyTask(schedule, fabric.world_size * args.accumulate, args.dropout)
-    training = loop(args.out, task, fabric=fabric, resume=args.resume)
-    if args.kill_after is not None:
-        kill_after(training, args.kill_after)
-    training.run()
+    ) as fabric:
+        schedule = plan(accumulate=args.accumulate, checkpoint_every_steps=args.every)
+        task = ToyTask(schedule, fabric.world_size * args.accumulate, args.dropout)
+        training = loop(args.out, task, fabric=fabric, resume=args.resume)
+        if args.kill_after is not None:
+            kill_after(training, args.kill_after)
+        training.run(args.max_steps)
 
 
 def kill_after(training: Loop, steps: int) -> None:

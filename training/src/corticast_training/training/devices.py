@@ -12,6 +12,8 @@ average gradients over devices, so a loss is multiplied by their number before `
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,9 +29,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SHARD_FROM = 1_000_000
 
 
-def connect(
+@contextmanager
+def connected(
     *, devices: int | None, nodes: int | None, strategy: str, precision: str, accelerator: str
-) -> Fabric:
+) -> Iterator[Fabric]:
     """Starts or joins the processes. Without `devices`, as many as the launcher says, else one."""
     if precision not in PRECISIONS:
         raise TrainingError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
@@ -50,7 +53,7 @@ def connect(
             _shard, data_parallel_size=devices * nodes, tensor_parallel_size=1
         )
     elif devices * nodes > 1:
-        chosen = DDPStrategy(broadcast_buffers=False)
+        chosen = DDPStrategy(forward_sync_buffers=False)
     # On a machine with Slurm, that a training outside of it is one.
     warnings.filterwarnings("ignore", message=".*srun.*")
     fabric = Fabric(
@@ -61,7 +64,11 @@ def connect(
         precision=precision,
     )
     fabric.launch()
-    return fabric
+    yield fabric
+    # Not where something went wrong: the others may be waiting in the middle of a step.
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _launched() -> tuple[int, int]:
@@ -91,8 +98,9 @@ def gather(fabric: Fabric, local: Tensor) -> Tensor:
     local = local.detach()
     if fabric.world_size == 1:
         return local
-    gathered: Tensor = fabric.all_gather(local.contiguous())
-    return gathered.flatten(0, 1)
+    whole = local.new_empty(fabric.world_size * len(local), *local.shape[1:])
+    torch.distributed.all_gather_into_tensor(whole, local.contiguous())
+    return whole
 
 
 def sum_over_devices(fabric: Fabric, values: Tensor) -> Tensor:
