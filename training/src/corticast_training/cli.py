@@ -15,6 +15,7 @@ from types import ModuleType
 from corticast_training.errors import TrainingError
 
 COMMANDS = {
+    "synth": "write a synthetic movie-watching data set with known truth",
     "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
     "export-animatediff": "export pretrained video networks from local folders",
     "tiny-video": "train tiny video networks of the same interfaces and export them",

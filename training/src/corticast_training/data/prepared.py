@@ -12,6 +12,7 @@ same way. A model trained on runs that disagree would match none of them online.
 
 import hashlib
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ class PreparedData:
         return n_volume, n_voxel
 
 
-def read_prepared(folder: Path) -> PreparedData:
-    """Reads every run below `folder`, sorted by name.
+def read_prepared(folder: Path, wanted: Callable[[str], bool] | None = None) -> PreparedData:
+    """Reads every run below `folder` whose folder's name is `wanted`, sorted by name.
 
     Raises `TrainingError` when there is none, when one is damaged, or when they disagree.
     """
@@ -70,6 +71,11 @@ def read_prepared(folder: Path) -> PreparedData:
     folders = sorted(path.parent for path in folder.glob("*/prepared.toml"))
     if not folders:
         raise TrainingError(f"{folder}: no run in it, expected <run>/prepared.toml")
+    if wanted is not None:
+        found, folders = folders, [path for path in folders if wanted(path.name)]
+        if not folders:
+            names = ", ".join(path.name for path in found)
+            raise TrainingError(f"{folder}: none of its runs is wanted here, found {names}")
 
     first, digest = _read_settings(folders[0]), hashlib.sha256()
     statistics = _statistics(folders[0], first)

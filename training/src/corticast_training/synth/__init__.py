@@ -1,0 +1,1 @@
+"""A synthetic movie-watching data set with known truth."""
