@@ -165,6 +165,6 @@ class Norm(nn.Module):
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding of the first channels of `[..., n, D]`, in pairs (0, 1), (2, 3), ..."""
     turned, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-    even, odd = turned.unflatten(-1, (-1, 2)).unbind(dim=-1)
+    even, odd = torch.unflatten(turned, -1, (-1, 2)).unbind(dim=-1)
     swapped = torch.stack((-odd, even), dim=-1).flatten(-2)
     return torch.cat((turned * cos + swapped * sin, rest), dim=-1)

@@ -91,14 +91,14 @@ class Regions(nn.Module):
     def _decode(self, answered: Tensor, batch: int) -> Tensor:
         """`[B, F·N, T]` to feature maps `[B·F, c, m, m]`."""
         grid = self.sizes.grid
-        maps = answered.transpose(1, 2).unflatten(2, (self.sizes.n_frame, grid, grid))
+        maps = torch.unflatten(answered.transpose(1, 2), 2, (self.sizes.n_frame, grid, grid))
         maps = self.maps_projector(maps.transpose(1, 2).flatten(0, 1))
         attending = self.sizes.n_frame * (batch if self.text_keys == "batch" else 1)
         decoded: Tensor = self.video_decoder(self.norm(self.dropout(maps)), attending)
         return decoded
 
     def _per_frame(self, maps: Tensor) -> Tensor:
-        return maps.unflatten(0, (-1, self.sizes.n_frame))
+        return torch.unflatten(maps, 0, (-1, self.sizes.n_frame))
 
 
 def maps_projector(text_dim: int, widths: tuple[int, ...]) -> nn.Sequential:

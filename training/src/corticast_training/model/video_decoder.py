@@ -7,7 +7,8 @@ two: `w · space + (1 - w) · time`, and starts at 1. Names are those of the pub
 
 import math
 
-from torch import Tensor, nn, ones
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 EPS = 1e-6
@@ -47,7 +48,7 @@ class MidBlock(nn.Module):
         self.resnets = nn.ModuleList(ResidualBlock(channels, channels, groups) for _ in range(2))
         self.attentions = nn.ModuleList([SelfAttention(channels, groups)])
         self.temp_attentions = nn.ModuleList([SelfAttention(channels, groups)])
-        self.weights = nn.ParameterList([nn.Parameter(ones(1))])
+        self.weights = nn.ParameterList([nn.Parameter(torch.ones(1))])
 
     def forward(self, maps: Tensor, n_frame: int) -> Tensor:
         """`[M, c, h, w]` to `[M, c, h, w]`."""
@@ -67,7 +68,7 @@ class UpBlock(nn.Module):
         )
         self.attentions = nn.ModuleList(SelfAttention(channels, groups) for _ in range(2))
         self.temp_attentions = nn.ModuleList(SelfAttention(channels, groups) for _ in range(2))
-        self.weights = nn.ParameterList(nn.Parameter(ones(1)) for _ in range(2))
+        self.weights = nn.ParameterList(nn.Parameter(torch.ones(1)) for _ in range(2))
         self.upsamplers = nn.ModuleList([Upsample(channels)] if upsample else [])
 
     def forward(self, maps: Tensor, n_frame: int) -> Tensor:
@@ -148,7 +149,7 @@ def attend(
     temporal = in_time(clips.flatten(0, 1)).unflatten(0, (-1, height * width))
     temporal = temporal.permute(0, 3, 2, 1).flatten(0, 1)
     mixed: Tensor = weight * spatial + (1 - weight) * temporal
-    return mixed.unflatten(2, (height, width))
+    return torch.unflatten(mixed, 2, (height, width))
 
 
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
