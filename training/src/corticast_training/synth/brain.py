@@ -88,7 +88,7 @@ def make_brain(matrix: tuple[int, int, int], noise: float, seed: tuple[int, ...]
         field[here, 3] = first + rng.integers(0, count, int(here.sum()))
     field[(area == 0) | (area == 4)] = 0
 
-    peak = 4.3 + rng.uniform(-0.25, 0.25) + rng.normal(0, 0.2, n_voxel)
+    peak = 4.1 + rng.uniform(-0.1, 0.1) + rng.normal(0, 0.35, n_voxel)
     return Brain(
         mask=mask,
         affine=affine,

@@ -27,6 +27,8 @@ N_TURN = len(KINDS) + 1
 """Kinds of key objects, and none."""
 TRAVEL = 0.42
 """How far an object moves in a clip, canvas widths."""
+CAMERA_TILT = 0.08
+"""How far the camera looks up or down, canvas widths."""
 GROWTH = 1.8
 """How much it grows when it comes closer."""
 
@@ -67,9 +69,9 @@ def draw_clip(
     x, y = grid(px)
     time = np.linspace(0, 1, n_frame, dtype=np.float32)[:, None, None]
     canvas = np.zeros((n_frame, px, px, 3), np.float32)
-    scene.draw(canvas, x, y, time, rng)
-    brightness, tint = rng.uniform(0.88, 1.08), rng.uniform(0.95, 1.05, 3)
-    canvas *= (brightness * tint).astype(np.float32)
+    tilt = float(rng.uniform(-CAMERA_TILT, CAMERA_TILT))
+    scene.draw(canvas, x, y - np.float32(tilt), time, rng)
+    _light(canvas, x, y, rng)
 
     mask = np.zeros((n_frame, px, px), np.uint8)
     colour = direction = None
@@ -82,10 +84,12 @@ def draw_clip(
             else ("left", "right", "up", "down")
         )
         direction = ways[rng.integers(len(ways))]
-        mask, share = _draw_object(canvas, kind, scene, colour, direction, time, rng)
+        horizon = scene.horizon + tilt
+        mask, share = _draw_object(canvas, kind, scene, horizon, colour, direction, time, rng)
         size = "small " if share < 0.33 else "large " if share > 0.67 else ""
         article = "an" if not size and colour[0] in "aeiou" else "a"
-        caption = f"{article} {size}{colour} {kind.name} {kind.verb} {DIRECTIONS[direction]} {scene.place}"
+        moves = f"{kind.verb} {DIRECTIONS[direction]} {scene.place}"
+        caption = f"{article} {size}{colour} {kind.name} {moves}"
     found = set(scene.classes) | set(kind.classes if kind else ())
     return Drawn(
         frames=(np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8),
@@ -100,10 +104,20 @@ def draw_clip(
     )
 
 
+def _light(canvas: Array, x: Array, y: Array, rng: np.random.Generator) -> None:
+    """The light of the day: how bright, how warm, and from which side."""
+    bright, warm = rng.uniform(0.78, 1.1), rng.uniform(-0.13, 0.13)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
+    side = np.float32(np.cos(angle)) * (x - 0.5) + np.float32(np.sin(angle)) * (y - 0.5)
+    tint = np.array([1 + warm, 1, 1 - warm]) * bright
+    canvas *= (1 + np.float32(strength) * side)[..., None] * tint.astype(np.float32)
+
+
 def _draw_object(
     canvas: Array,
     kind: Kind,
     scene: Scene,
+    horizon: float,
     colour: str,
     direction: str,
     time: Array,
@@ -116,7 +130,7 @@ def _draw_object(
     middle = time - np.float32(0.5)
     cx = np.full_like(time, rng.uniform(0.28, 0.72))
     lowest = 0.95 - size
-    top = max(scene.horizon - 0.55 * size, size + 0.02) if kind.grounded else 0.16 + 0.3 * size
+    top = max(horizon - 0.55 * size, size + 0.02) if kind.grounded else 0.16 + 0.3 * size
     bottom = lowest if kind.grounded else min(0.62, lowest)
     cy = np.full_like(time, rng.uniform(top, max(bottom, top + 0.01)))
     scale = np.full_like(time, size)

@@ -1,7 +1,7 @@
 """The haemodynamic response: a double gamma, integrated over a clip.
 
 The shape is that of Glover 1999 (NeuroImage 9:416), a gamma-shaped rise minus a later, smaller
-one. It is narrower than the canonical response (full width at half maximum about 3.7 s instead
+one. It is narrower than the canonical response (full width at half maximum about 2.8 s instead
 of 5.2 s), because here every clip is a new scene: with the canonical width the responses of three
 neighbours would be one, and nothing could be decoded from a single volume.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
-RISE_SCALE_S = 0.5
+RISE_SCALE_S = 0.35
 UNDERSHOOT_SCALE_S = 1.0
 UNDERSHOOT_DELAY_S = 6.5
 """Peak of the undershoot after that of the rise."""
