@@ -110,8 +110,10 @@ def keep(
 def load_assembled(work: Path, source: str, precision: str) -> nn.Module:
     """What `keep` stored."""
     dtype = torch.float16 if precision == "fp16" else torch.float32
+    # The exporter gives fused attention with a mask the wrong type in fp16.
+    options = {"attn_implementation": "eager"} if source == "text_encoder" else {}
     network: nn.Module = CLASSES[source].from_pretrained(
-        str(work / source), local_files_only=True, torch_dtype=dtype
+        str(work / source), local_files_only=True, torch_dtype=dtype, **options
     )
     return network.to(dtype).eval()
 

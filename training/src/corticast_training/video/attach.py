@@ -23,7 +23,7 @@ from corticast_training.video.weights import Stored
 Array = NDArray[Any]
 
 _FOLDABLE = {
-    "Add", "Cast", "Concat", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
+    "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
     "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
 _FOLD_LIMIT = 4096
@@ -52,16 +52,15 @@ def attach(
     for node in graph.node:
         if any(attribute.HasField("g") for attribute in node.attribute):
             raise TrainingError(f"{node.name}: a {node.op_type} in the graph, expected none")
-    declared = {
-        value.name: value.type.tensor_type.elem_type
-        for value in graph.input
-        if value.name not in true_inputs
-    }
-    kept = [value for value in graph.input if value.name in true_inputs]
-    _replace(graph.input, kept)
+    parameters = [value for value in graph.input if value.name not in true_inputs]
+    declared = {value.name: value.type.tensor_type.elem_type for value in parameters}
     _drop_identities(graph)
     _read_transposed(graph, {name for name in declared if _stored(sources, name)[1].transposed})
-    constants = _fold(graph)
+    for value in parameters:
+        dims = _stored(sources, value.name)[1].shape
+        value.CopyFrom(helper.make_tensor_value_info(value.name, declared[value.name], dims))
+    constants = _fold(model)
+    _replace(graph.input, [value for value in graph.input if value.name in true_inputs])
 
     used = {name for node in graph.node for name in node.input}
     casts: list[NodeProto] = []
@@ -156,31 +155,71 @@ def _read_transposed(graph: GraphProto, transposed: set[str]) -> None:
     _replace(graph.node, kept)
 
 
-def _fold(graph: GraphProto) -> dict[str, Array]:
-    """Computes what depends on constants only. Equal constants get one name."""
+def _fold(model: onnx.ModelProto) -> dict[str, Array]:
+    """Computes what depends on constants and fixed shapes only.
+
+    A folded constant lets shape inference get further, so both repeat until nothing changes.
+    """
+    graph = model.graph
+    constants: dict[str, Array] = {}
+    n_node = len(graph.node) + 1
+    while len(graph.node) < n_node:
+        n_node = len(graph.node)
+        constants |= _fold_once(graph, constants, _fixed_shapes(model, constants))
+    return constants
+
+
+def _fixed_shapes(
+    model: onnx.ModelProto, constants: Mapping[str, Array]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes that are the same whatever runs, as far as inference gets."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    whole.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
+    inferred = onnx.shape_inference.infer_shapes(whole, data_prop=True).graph
+    found = {}
+    for value in (*inferred.value_info, *inferred.input):
+        tensor = value.type.tensor_type
+        dims = tensor.shape.dim
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            found[value.name] = tuple(dim.dim_value for dim in dims)
+    return found
+
+
+def _fold_once(
+    graph: GraphProto, constants: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """One pass in the order of the nodes. Equal constants get one name."""
     outputs = {value.name for value in graph.output}
-    known: dict[str, Array] = {}
-    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    known = dict(constants)
+    first = {_content(value): name for name, value in known.items()}
     same: dict[str, str] = {}
     kept = []
     for node in graph.node:
         for k, name in enumerate(node.input):
             node.input[k] = same.get(name, name)
-        value = None if node.output[0] in outputs else _value(node, known)
+        value = None if node.output[0] in outputs else _value(node, known, shapes)
         if value is None:
             kept.append(node)
             continue
-        key = (value.dtype.str, value.shape, value.tobytes())
-        name = first.setdefault(key, node.output[0])
+        name = first.setdefault(_content(value), node.output[0])
         same[node.output[0]] = name
         known[name] = value
     _replace(graph.node, kept)
     return known
 
 
-def _value(node: NodeProto, known: Mapping[str, Array]) -> Array | None:
+def _content(value: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return value.dtype.str, value.shape, value.tobytes()
+
+
+def _value(
+    node: NodeProto, known: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> Array | None:
     if node.op_type == "Constant":
         return numpy_helper.to_array(node.attribute[0].t)
+    if node.op_type == "Shape" and node.input[0] in shapes and not node.attribute:
+        return np.array(shapes[node.input[0]], dtype=np.int64)
     if node.op_type not in _FOLDABLE or any(name and name not in known for name in node.input):
         return None
     if not node.input:

@@ -1,0 +1,102 @@
+"""Tiny networks of the real ones' topology: 4 levels, motion modules, SparseCtrl, 12 + 1 residuals.
+
+The VAE is the one that made the decoder's targets, so that decoder and video stage mean the same
+by a latent.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models import SparseControlNetModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from corticast_training.targets.tiny import TinyVae
+from corticast_training.video.config import MAX_FRAMES, TEXT_TOKENS
+
+CHANNELS = (16, 32, 32, 32)
+GROUPS, HEADS, TEXT_DIM = 8, 4, 32
+
+
+class TinyVaeParts(nn.Module):
+    """`TinyVae` with the parts that a diffusers VAE has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vae = TinyVae()
+        self.quant_conv, self.post_quant_conv = nn.Identity(), nn.Identity()
+
+    def encoder(self, image: Tensor) -> Tensor:
+        """Mean and log-variance, one after the other along channels."""
+        return torch.cat(self.vae.encode(image), 1)
+
+    def decoder(self, latent: Tensor) -> Tensor:
+        """Images in -1..1."""
+        return self.vae.decode(latent)
+
+
+@dataclass(frozen=True)
+class TinyNetworks:
+    """One of each; the text encoder stays as it was drawn."""
+
+    unet: nn.Module
+    controlnet: nn.Module
+    vae: TinyVaeParts
+    text_encoder: nn.Module
+
+
+def tiny_networks(seed: int) -> TinyNetworks:
+    """Freshly drawn networks, the same for the same seed."""
+    torch.manual_seed(seed)
+    shared = {
+        "block_out_channels": CHANNELS,
+        "layers_per_block": 2,
+        "cross_attention_dim": TEXT_DIM,
+        "norm_num_groups": GROUPS,
+        "attention_head_dim": HEADS,
+    }
+    base = UNet2DConditionModel(
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        **shared,
+    )
+    motion = MotionAdapter(
+        block_out_channels=CHANNELS,
+        motion_layers_per_block=2,
+        motion_num_attention_heads=HEADS,
+        motion_norm_num_groups=GROUPS,
+        motion_max_seq_length=MAX_FRAMES,
+        use_motion_mid_block=False,
+    )
+    controlnet = SparseControlNetModel(
+        in_channels=4,
+        conditioning_channels=4,
+        down_block_types=("CrossAttnDownBlockMotion",) * 3 + ("DownBlockMotion",),
+        motion_num_attention_heads=HEADS,
+        motion_max_seq_length=MAX_FRAMES,
+        concat_conditioning_mask=True,
+        use_simplified_condition_embedding=True,
+        **shared,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=TEXT_DIM,
+            intermediate_size=4 * TEXT_DIM,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=TEXT_TOKENS,
+            bos_token_id=49406,
+            eos_token_id=49407,
+        )
+    )
+    with torch.no_grad():  # the library's 0.02 would leave all words alike after two layers
+        text_encoder.get_input_embeddings().weight.mul_(25.0)
+    return TinyNetworks(
+        unet=UNetMotionModel.from_unet2d(base, motion),
+        controlnet=controlnet,
+        vae=TinyVaeParts(),
+        text_encoder=text_encoder.eval(),
+    )
