@@ -16,6 +16,9 @@ from corticast_training.errors import TrainingError
 
 COMMANDS = {
     "synth": "write a synthetic movie-watching data set with known truth",
+    "evaluate": "score decoded results: a table, JSON and an HTML report",
+    "baseline": "decode with a simpler method, for evaluate to compare with",
+    "targets": "make what the networks learn to decode, from frames and captions",
     "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
     "export-animatediff": "export pretrained video networks from local folders",
     "tiny-video": "train tiny video networks of the same interfaces and export them",

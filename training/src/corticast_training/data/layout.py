@@ -72,6 +72,10 @@ class Layout:
         """Frames and key-object masks."""
         return self.folder / "clips" / f"{split}.safetensors"
 
+    def key_masks(self, split: str) -> Path:
+        """Key-object masks that `labels key-object` made."""
+        return self.folder / "clips" / f"{split}.key_masks.safetensors"
+
     def subject(self, subject: str) -> Path:
         """Folder of a subject."""
         return self.folder / f"sub-{subject}"

@@ -99,13 +99,16 @@ class Movie:
 
     def key_masks(self, split: str) -> NDArray[np.uint8] | None:
         """The key object's pixels are 1, `[n_clip, F, h, w]`; None where nobody made masks."""
-        found = self._tensors(split).get("key_masks")
+        path = self.layout.key_masks(_split(split))
+        if not path.exists():
+            path = self.layout.tensors(split)
+        found = map_tensors(path).get("key_masks")
         if found is None:
             return None
         expected = self.frames(split).shape[:4]
         if found.dtype != np.uint8 or found.shape != expected:
             raise TrainingError(
-                f"{self.layout.tensors(split)}: key_masks are {found.dtype} {list(found.shape)}, "
+                f"{path}: key_masks are {found.dtype} {list(found.shape)}, "
                 f"expected uint8 {list(expected)}"
             )
         return found

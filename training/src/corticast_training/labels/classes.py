@@ -1,0 +1,62 @@
+"""The 51 classes of the concept head, in index order.
+
+Order and spelling are part of every trained model: index k of a model's probabilities is
+`CLASSES[k]`, in published weights too.
+"""
+
+CLASSES = (
+    "animal",
+    "human",
+    "vehicle",
+    "building",
+    "clothing",
+    "weapon",
+    "plant",
+    "appliance",
+    "tool",
+    "container",
+    "body part",
+    "furniture",
+    "device",
+    "fabric",
+    "fruit",
+    "vegetable",
+    "insect",
+    "landscape feature",
+    "water body",
+    "organism",
+    "fish",
+    "reptile",
+    "mammal",
+    "accessory",
+    "sports equipment",
+    "food",
+    "drink",
+    "light source",
+    "weather phenomenon",
+    "jewelry",
+    "musical instrument",
+    "structure",
+    "flying vehicle",
+    "toy",
+    "kitchen item",
+    "writing tool",
+    "gardening tool",
+    "scientific equipment",
+    "furniture accessory",
+    "roadway",
+    "weaponry accessory",
+    "sports field",
+    "money",
+    "timekeeping device",
+    "decoration",
+    "art",
+    "stationery",
+    "kitchen appliance",
+    "rock/mineral",
+    "soil/substrate",
+    "climate/atmosphere component",
+)
+
+INDEX = {name: index for index, name in enumerate(CLASSES)}
+"""Index of each class."""

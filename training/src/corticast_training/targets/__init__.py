@@ -1,0 +1,1 @@
+"""Targets: what the networks learn to decode, made from frames and captions."""

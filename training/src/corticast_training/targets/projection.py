@@ -1,0 +1,55 @@
+"""The fixed [C, T] matrix that takes a mean image token to a text embedding."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from corticast_training.errors import TrainingError
+
+NAMES = ("clipproj.proj", "proj")
+"""The published file's name of it, and ours."""
+
+
+def read_projection(path: Path) -> tuple[NDArray[np.float32], str]:
+    """Reads `coco_tokens_avg_proj.pth`, or a safetensors file with `proj`, and its name."""
+    if not path.is_file():
+        raise TrainingError(f"{path}: missing, expected the projection's file (.pth, .safetensors)")
+    try:
+        tensors: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise TrainingError(f"{path}: not a file of tensors: {error}") from error
+    except Exception as error:  # pickle raises what its content asks for
+        raise TrainingError(f"{path}: not a file of plain tensors: {error}") from error
+    found = [tensors[name] for name in NAMES if isinstance(tensors, dict) and name in tensors]
+    if not found or not isinstance(found[0], torch.Tensor) or found[0].ndim != 2:
+        names = sorted(tensors) if isinstance(tensors, dict) else type(tensors).__name__
+        raise TrainingError(f"{path}: holds {names}, expected a matrix {' or '.join(NAMES)}")
+    matrix = found[0].float().numpy()
+    if not np.isfinite(matrix).all():
+        raise TrainingError(f"{path}: the projection holds NaN or Inf, expected finite numbers")
+    return matrix, path.name
+
+
+def fit_projection(
+    mean_tokens: NDArray[np.float32], text_embed: NDArray[np.float32], ridge: float = 0.1
+) -> NDArray[np.float32]:
+    """Least squares from mean tokens `[n, C]` to caption embeddings `[n, T]`: `[C, T]`.
+
+    What the published matrix is for COCO's pictures and captions, made of a data set's own
+    training clips. `ridge` is in units of the mean variance of a channel; no intercept, since
+    the matrix is all that the model has.
+    """
+    x, y = mean_tokens.astype(np.float64), text_embed.astype(np.float64)
+    gram = x.T @ x
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    fitted: NDArray[np.float32] = np.linalg.solve(gram, x.T @ y).astype(np.float32)
+    return fitted
