@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import reference
 import torch
-from corticast_training.config import STOP_ID, Config
-from corticast_training.model.captioner import Captioner
-from corticast_training.model.decoupler import Decoupler
-from corticast_training.model.published import load_published
 from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
+
+import reference
+from corticast_training.config import STOP_ID, Config
+from corticast_training.model.captioner import Captioner
+from corticast_training.model.decoupler import Decoupler
+from corticast_training.model.published import load_published
 
 SECTION = reference.section("gpt2")
 TINY = Config.load("tiny").sizes
@@ -93,7 +94,7 @@ def test_steps_with_their_past_are_the_whole_forward(random: Captioner) -> None:
         whole = random(text, ids)
         embeds = torch.cat((random.embed_prefix(text), random.embed_ids(ids)), dim=1)
         past = random.no_past(embeds)
-        for position, parts in enumerate(embeds[:, :7].split(1, dim=1)):
+        for position, parts in enumerate(torch.split(embeds[:, :7], 1, dim=1)):
             logits, past = random.step(parts, past)
             torch.testing.assert_close(logits, whole[:, position], rtol=1e-4, atol=1e-4)
         # Several at once continue a past as well.
@@ -140,7 +141,8 @@ def test_ids_above_the_stop_id_are_never_chosen_and_the_stop_id_ends() -> None:
 def test_gpt2_of_transformers_loads_and_gives_its_logits(tmp_path: Path) -> None:
     torch.manual_seed(1)
     config = GPT2Config(n_positions=128, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2)
-    theirs = GPT2LMHeadModel(config).eval()
+    theirs = GPT2LMHeadModel(config)
+    theirs.train(False)
     # As openai-community/gpt2 stores them: no prefix, and with the tables of causal attention.
     weights = {name: tensor.clone() for name, tensor in theirs.transformer.state_dict().items()}
     weights["h.0.attn.bias"] = torch.ones(1, 1, 128, 128).tril()

@@ -5,16 +5,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import reference
 import torch
+from onnx import numpy_helper
+from torch import Tensor
+
+import reference
 from corticast_training.config import Config, Sizes
 from corticast_training.errors import TrainingError
 from corticast_training.model.diffusion import CosineSchedule
 from corticast_training.model.positions import relative_buckets
 from corticast_training.model.prior import Prior
 from corticast_training.model.published import load_published
-from onnx import numpy_helper
-from torch import Tensor
 
 SECTION = reference.section("prior")
 CASES: list[dict[str, Any]] = SECTION.get("cases", [SECTION])

@@ -61,13 +61,13 @@ class Regions(nn.Module):
         Frames `[B, F, N, C]`, states of the text's tokens `[B, L, T]`, of which the first
         `length`, i64 `[B]`, are real (all of them without it).
         """
-        maps = self._decode(self._ask(frames, states, length, residual=False), len(frames))
+        maps = self._decode(self._ask(frames, states, length, residual=False))
         return self._per_frame(self.seg_head(maps))
 
     def reconstruct(self, frames: Tensor, text: Tensor) -> Tensor:
         """VAE latents `[B, F, 4, l, l]` from frames `[B, F, N, C]` and text `[B, T]`."""
         residual = self.text_keys == "tokens"
-        maps = self._decode(self._ask(frames, text[:, None], None, residual), len(frames))
+        maps = self._decode(self._ask(frames, text[:, None], None, residual))
         latents = self.recon_head(maps)
         return self._per_frame(functional.interpolate(latents, size=(self.sizes.latent,) * 2))
 
@@ -88,12 +88,12 @@ class Regions(nn.Module):
         answered: Tensor = self.out_dropout(self.out(attended))
         return answered
 
-    def _decode(self, answered: Tensor, batch: int) -> Tensor:
+    def _decode(self, answered: Tensor) -> Tensor:
         """`[B, F·N, T]` to feature maps `[B·F, c, m, m]`."""
         grid = self.sizes.grid
         maps = torch.unflatten(answered.transpose(1, 2), 2, (self.sizes.n_frame, grid, grid))
         maps = self.maps_projector(maps.transpose(1, 2).flatten(0, 1))
-        attending = self.sizes.n_frame * (batch if self.text_keys == "batch" else 1)
+        attending = self.sizes.n_frame * (len(answered) if self.text_keys == "batch" else 1)
         decoded: Tensor = self.video_decoder(self.norm(self.dropout(maps)), attending)
         return decoded
 
