@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_training import ToyTask, loop, plan
 
 from corticast_training.errors import TrainingError
 from corticast_training.training.state import last_checkpoint, load_state
+from toy_training import ToyTask, loop, plan
 
 TOY = Path(__file__).parent / "toy_training.py"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}

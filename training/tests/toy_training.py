@@ -22,7 +22,8 @@ from corticast_training.loss.mixco import Mix
 from corticast_training.training.batches import Batch, Batches
 from corticast_training.training.devices import connected
 from corticast_training.training.draws import generator
-from corticast_training.training.loop import Loop, Reached
+from corticast_training.training.loop import Loop
+from corticast_training.training.reached import Reached
 from corticast_training.training.state import write_tensors
 from corticast_training.training.task import Task, Term
 

@@ -143,6 +143,8 @@ class Stage2(Schedule):
     """The public code leaves dropout of the frozen backbone on."""
     segmentation_loss: str = "bce"
     """`bce` as in the supplement, `dice` as in the public code."""
+    ask_by_class: float = 0.5
+    """How often masks are asked for by the key object's class, as live, instead of its name."""
     text_keys: str = "tokens"
     """`tokens` of the same clip; `batch` as in the public code, where results depend on it."""
     progressive: bool = True

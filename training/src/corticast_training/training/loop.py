@@ -8,7 +8,6 @@ part by part with gradient (gradient caching). Parts change what is held in memo
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,9 +20,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 from corticast_training.errors import TrainingError
 from corticast_training.progress import Bar
 from corticast_training.training.batches import Batch
-from corticast_training.training.devices import agree, gather, sum_over_devices
+from corticast_training.training.devices import gather, sum_over_devices
 from corticast_training.training.draws import seed_torch
+from corticast_training.training.folder import on_first
 from corticast_training.training.log import Log
+from corticast_training.training.reached import Reached
 from corticast_training.training.state import last_checkpoint, load_state, save_state
 from corticast_training.training.task import Task, Term
 from corticast_training.training.weights import (
@@ -38,20 +39,6 @@ WARM_UP_EPOCHS = 2
 FINAL_DIVISOR = 1000
 # Up, down, and one more to be distinct.
 FEWEST_STEPS = 3
-
-
-@dataclass
-class Reached:
-    """Where a training stands."""
-
-    step: int = 0
-    """Optimiser steps done."""
-    best: list[float] | None = None
-    best_epoch: int = -1
-    best_metrics: dict[str, float] = field(default_factory=dict)
-    waited: int = 0
-    """Epochs since the best one."""
-    finished: bool = False
 
 
 WriteBest = Callable[[dict[str, Tensor], Reached], None]
@@ -278,7 +265,7 @@ class Loop:
         self.reached.best, self.reached.best_epoch = score, epoch
         self.reached.best_metrics, self.reached.waited = metrics, 0
         tensors = model_tensors(self.task.network)
-        self._on_first(lambda: self.write_best(tensors, self.reached))
+        on_first(self.fabric, lambda: self.write_best(tensors, self.reached))
 
     def _checkpoint(self) -> None:
         kept = last_checkpoint(self.out)
@@ -293,16 +280,7 @@ class Loop:
             "reached": vars(self.reached),
             "scaler": self.fabric.strategy.precision.state_dict(),
         }
-        self._on_first(lambda: save_state(self.out, self.reached.step, tensors, scalars))
-
-    def _on_first(self, write: Callable[[], None]) -> None:
-        failure = None
-        if self.fabric.is_global_zero:
-            try:
-                write()
-            except (TrainingError, OSError) as error:
-                failure = str(error)
-        agree(self.fabric, failure)
+        on_first(self.fabric, lambda: save_state(self.out, self.reached.step, tensors, scalars))
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

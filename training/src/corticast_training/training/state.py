@@ -30,7 +30,9 @@ TENSORS, SCALARS = "last.safetensors", "state.json"
 NAME = re.compile(r"checkpoint-(\d{8,})")
 
 
-def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], scalars: dict[str, Any]) -> None:
+def save_state(
+    out: Path, step: int, tensors: Mapping[str, Tensor], scalars: dict[str, Any]
+) -> None:
     """Writes the checkpoint of `step` and removes older ones."""
     target = out / f"checkpoint-{step:08d}"
     aside = Path(tempfile.mkdtemp(prefix=".checkpoint.", dir=out))

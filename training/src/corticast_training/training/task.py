@@ -49,7 +49,7 @@ class Task(ABC):
     def losses(
         self, batch: Batch, rows: Tensor, outputs: dict[str, Tensor], everyone: dict[str, Tensor]
     ) -> dict[str, Term]:
-        """All losses of samples `rows`; `everyone` has the shared outputs of the batch `[B, ...]`."""
+        """All losses of samples `rows`; `everyone` has shared outputs `[B, ...]`."""
 
     @abstractmethod
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -1,0 +1,117 @@
+"""Options that both stages have."""
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from corticast_training.config import Config
+from corticast_training.errors import TrainingError
+from corticast_training.training.checkpoint import CONFIG
+from corticast_training.training.devices import PRECISIONS, STRATEGIES
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Data, output and devices."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="the movie data set"
+    )
+    parser.add_argument(
+        "--prepared",
+        action="append",
+        required=True,
+        metavar="SUBJECT=DIR",
+        help="what `corticast prepare` wrote of a subject, such as 01=prepared/sub-01; repeatable",
+    )
+    parser.add_argument(
+        "--targets", type=Path, required=True, metavar="DIR", help="of `corticast-train targets`"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new model")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one value of the config, such as brain.epochs=5; repeatable",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on exactly from the last checkpoint in --out, if there is one",
+    )
+    parser.add_argument(
+        "--max-steps", type=int, metavar="N", help="stop after step N, to go on with --resume"
+    )
+    devices = parser.add_argument_group("devices")
+    devices.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    devices.add_argument(
+        "--devices", type=int, metavar="N", help="of this machine (default: as torchrun says, or 1)"
+    )
+    devices.add_argument("--nodes", type=int, metavar="N", help="machines (default: as torchrun)")
+    devices.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="ddp",
+        help="ddp: every device has all weights; fsdp: they are shared out (default: ddp)",
+    )
+    devices.add_argument(
+        "--precision", choices=PRECISIONS, help="instead of that of the config, on CUDA bf16-mixed"
+    )
+
+
+def overrides(settings: list[str]) -> dict[str, Any]:
+    """`section.key=value`, the value as in TOML; what is no TOML is text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise TrainingError(f"--set {setting}: expected SECTION.KEY=VALUE")
+        try:
+            found[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = text
+    return found
+
+
+def prepared_folders(given: list[str]) -> dict[str, Path]:
+    """Subject → folder, in the order given."""
+    found: dict[str, Path] = {}
+    for item in given:
+        subject, equals, folder = item.partition("=")
+        subject = subject.removeprefix("sub-")
+        if not equals or not subject or not folder:
+            raise TrainingError(f"--prepared {item}: expected SUBJECT=DIR, such as 01=prepared/01")
+        if subject in found:
+            raise TrainingError(f"--prepared: subject {subject} is given twice, expected once")
+        found[subject] = Path(folder)
+    return found
+
+
+def brain_config(args: argparse.Namespace) -> Config:
+    """The config of stage 1: of --preset, or of the folder that it goes on in."""
+    changed = overrides(args.set)
+    if args.precision is not None:
+        changed["brain.precision"] = args.precision
+    kept = args.out / CONFIG
+    if args.preset is None and not (args.resume and kept.is_file()):
+        raise TrainingError("--preset is missing, expected tiny, small, paper or a config file")
+    return Config.load(args.preset or str(kept), changed)
+
+
+def decoupler_config(args: argparse.Namespace, config: Config) -> Config:
+    """The config of stage 2: of the brain model, or of the folder that it goes on in."""
+    changed = overrides(args.set)
+    if args.precision is not None:
+        changed["decoupler.precision"] = args.precision
+    kept = args.out / CONFIG
+    tables = config.tables()
+    if args.resume and kept.is_file():
+        tables["decoupler"] = Config.load(str(kept)).tables()["decoupler"]
+    for name, value in changed.items():
+        section, _, key = name.partition(".")
+        if section != "decoupler" or not key:
+            raise TrainingError(
+                f"--set {name}: expected decoupler.KEY: the rest is the brain model's"
+            )
+        tables["decoupler"][key] = value
+    return Config.from_tables(tables, "--set")
