@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corticast_training.data.events import read_events
 from corticast_training.data.layout import SPLITS, Layout, RunName
 from corticast_training.data.prepared import PreparedData, PreparedRun, read_prepared
 from corticast_training.data.tensor_file import map_tensors
@@ -213,7 +214,7 @@ def join_run(
     without a window within half a TR of its onset is left out; a window serves one clip, the
     nearest.
     """
-    names, onsets = _read_events(run.folder / "events.tsv")
+    names, onsets = read_events(run.folder / "events.tsv")
     unknown = [name for name in names if name not in position]
     if unknown:
         raise TrainingError(
@@ -306,27 +307,3 @@ def _read_clips(path: Path, expected: int) -> list[Clip]:
     if len({clip.clip for clip in clips}) != len(clips):
         raise TrainingError(f"{path}: a clip's name occurs twice")
     return clips
-
-
-def _read_events(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Names `[n]` and onsets `[n]` in s of the rows that show a clip."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    header = lines[0].split("\t") if lines else []
-    for column in ("onset", "clip"):
-        if column not in header:
-            raise TrainingError(f"{path}: no column {column!r}, found {', '.join(header)}")
-    onset_at, clip_at = header.index("onset"), header.index("clip")
-    names, onsets = [], []
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.split("\t")
-        if not line.strip() or len(cells) <= clip_at or cells[clip_at] in ("n/a", ""):
-            continue
-        try:
-            onset = float(cells[onset_at])
-        except (ValueError, IndexError):
-            onset = float("nan")
-        if not np.isfinite(onset):
-            raise TrainingError(f"{path}, line {number}: onset is not a number of seconds")
-        names.append(cells[clip_at])
-        onsets.append(onset)
-    return names, np.array(onsets, dtype=np.float64)

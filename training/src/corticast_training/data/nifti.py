@@ -1,12 +1,57 @@
-"""Writing NIfTI: int16 with a scale, the same bytes each time, aside and then renamed."""
+"""NIfTI images: read with their shape checked, written aside and then renamed.
 
+The same values give the same bytes: nibabel's gzip writes no time.
+"""
+
+import zlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from corticast_training.errors import TrainingError
+
 INT16_MAX = 32000
+
+
+def open_image(path: Path) -> nibabel.Nifti1Image:
+    """Opens an image; its voxels are read later."""
+    if not path.is_file():
+        raise TrainingError(f"{path}: missing")
+    try:
+        image = nibabel.load(path)
+    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise TrainingError(f"{path}: not a NIfTI image: {error}") from error
+    if not isinstance(image, nibabel.Nifti1Image):
+        raise TrainingError(f"{path}: is {type(image).__name__}, expected a NIfTI image")
+    return image
+
+
+def read_map(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """One volume `[X, Y, Z]` and its affine."""
+    image = open_image(path)
+    if len(image.shape) != 3:
+        raise TrainingError(f"{path}: shape is {list(image.shape)}, expected one volume [X, Y, Z]")
+    return _values(image, path), np.asarray(image.affine, np.float64)
+
+
+def read_volumes(path: Path) -> NDArray[np.float32]:
+    """All volumes of a run, `[X, Y, Z, n_volume]`."""
+    image = open_image(path)
+    if len(image.shape) != 4:
+        raise TrainingError(
+            f"{path}: shape is {list(image.shape)}, expected volumes [X, Y, Z, n_volume]"
+        )
+    return _values(image, path)
+
+
+def _values(image: nibabel.Nifti1Image, path: Path) -> NDArray[np.float32]:
+    try:
+        return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"), np.float32)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise TrainingError(f"{path}: damaged or cut short: {error}") from error
 
 
 def write_bold(

@@ -1,0 +1,218 @@
+"""`corticast-train voxels`: inter-repetition selection of voxels, a mask the daemon reads."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from corticast_training.data.movie import Movie, read_movie
+from corticast_training.data.nifti import write_map
+from corticast_training.data.reliability import (
+    CORRECTIONS,
+    MIN_SEGMENTS,
+    Reliability,
+    most_reliable,
+    reliability,
+    segment_z,
+    significant,
+)
+from corticast_training.data.repeats import brain_of, runs_of, time_courses
+from corticast_training.data.voxel_report import draw_slices, write_table
+from corticast_training.errors import TrainingError
+from corticast_training.progress import progress
+
+FEW = 10
+"""Fewer voxels than this are no model's input."""
+EPILOG = """\
+example:
+  corticast-train voxels --data synth --subject 01
+
+Only the training runs are looked at. With few segments the t-test has little power; then
+--correction fdr, --one-sided or --top N are ways out, and the model should say which was used.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the command."""
+    parser.add_argument("--data", type=Path, required=True, metavar="DATA")
+    parser.add_argument("--subject", required=True, metavar="LABEL", help="e.g. 01")
+    parser.add_argument("--alpha", type=float, default=0.05, help="P that counts (default: 0.05)")
+    parser.add_argument(
+        "--detrend",
+        type=int,
+        default=2,
+        metavar="ORDER",
+        help="order of the polynomial removed from each segment (default: 2)",
+    )
+    parser.add_argument("--correction", choices=CORRECTIONS, default="bonferroni")
+    parser.add_argument(
+        "--one-sided", action="store_true", help="test for r > 0 instead of r different from 0"
+    )
+    parser.add_argument(
+        "--min-r", type=float, default=0.0, metavar="R", help="smallest mean r (default: above 0)"
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="the N most reliable voxels, whatever their P"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the mask (default: DATA/sub-LABEL/mask.nii.gz)"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="folder of statistics and picture (default: beside the mask)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Selects and writes. Raises `TrainingError` with what is to be put right."""
+    _check(args)
+    movie = read_movie(args.data)
+    inside, affine = brain_of(movie, args.subject)
+    segments = runs_of(movie, args.subject, "train")
+    if len(segments) < MIN_SEGMENTS:
+        raise TrainingError(
+            f"{args.data}: {len(segments)} training segments, expected at least {MIN_SEGMENTS}"
+        )
+    z = np.stack(
+        [
+            segment_z(time_courses(movie, runs, inside), args.detrend)
+            for runs in progress(segments, len(segments), "segments")
+        ]
+    )
+    found = reliability(z, correction=args.correction, one_sided=args.one_sided)
+    if args.top is not None:
+        selected = most_reliable(found, args.top)
+    else:
+        selected = significant(found, args.alpha, args.min_r)
+    _report_counts(found, selected, args, len(segments[0]))
+    truth = _against_truth(movie, args.subject, inside, selected)
+    if selected.sum() < FEW and args.top is None:
+        raise TrainingError(_too_few(found, selected, args))
+
+    out = args.out or movie.layout.mask(args.subject)
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise TrainingError(f"{out}: expected a name that ends in .nii.gz")
+    folder = args.report or out.parent
+    for needed in (out.parent, folder):
+        needed.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(inside.shape, np.uint8)
+    mask[inside] = selected
+    stem = out.name.removesuffix(".gz").removesuffix(".nii")
+    write_table(folder / f"{stem}.tsv", inside, found, selected)
+    (folder / f"{stem}.json").write_text(
+        json.dumps(_summary(found, selected, args, len(segments[0]), truth), indent=2) + "\n",
+        encoding="utf-8",
+    )
+    title = f"sub-{args.subject}: {int(selected.sum())} of {int(found.tested.sum())} voxels"
+    draw_slices(folder / f"{stem}.png", inside, found, selected, title)
+    write_map(out, mask, affine)
+    print(f"wrote {out}, and {stem}.json, {stem}.tsv, {stem}.png in {folder}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0 < args.alpha < 1:
+        raise TrainingError(f"--alpha is {args.alpha}, expected a probability between 0 and 1")
+    if args.detrend < 0:
+        raise TrainingError(f"--detrend is {args.detrend}, expected 0 or more")
+    if args.top is not None and args.top < 1:
+        raise TrainingError(f"--top is {args.top}, expected 1 or more")
+    if not 0 <= args.min_r < 1:
+        raise TrainingError(f"--min-r is {args.min_r}, expected 0 or more, below 1")
+
+
+def _rule(args: argparse.Namespace) -> str:
+    if args.top is not None:
+        return f"the {args.top} most reliable"
+    sides = "one-sided" if args.one_sided else "two-sided"
+    how = "not corrected" if args.correction == "none" else f"{args.correction}-corrected"
+    more = f", r > {args.min_r:g}" if args.min_r else ""
+    return f"P < {args.alpha:g}, {how}, {sides}{more}"
+
+
+def _report_counts(
+    found: Reliability, selected: NDArray[np.bool_], args: argparse.Namespace, n_repeat: int
+) -> None:
+    n_tested = int(found.tested.sum())
+    left_out = len(found.p) - n_tested
+    print(f"{len(found.z)} segments, {n_repeat} repeats, {n_tested} voxels tested")
+    if left_out:
+        print(f"left out: {left_out} voxels that are constant or NaN in some run")
+    print(f"{int(selected.sum())} voxels survive ({_rule(args)})")
+    if selected.any():
+        low, middle, high = np.quantile(found.r[selected], (0.1, 0.5, 0.9))
+        print(
+            f"inter-repetition r of these: median {middle:.2f}, 10 to 90 %: {low:.2f} to {high:.2f}"
+        )
+
+
+def _too_few(found: Reliability, selected: NDArray[np.bool_], args: argparse.Namespace) -> str:
+    text = (
+        f"{int(selected.sum())} voxels survive {_rule(args)}, expected at least {FEW}: "
+        f"the smallest uncorrected P of {int(found.tested.sum())} voxels is "
+        f"{found.smallest_p():.2g}"
+    )
+    if len(found.z) < 10:
+        text += f"; with {len(found.z)} segments the test has little power"
+    return text + ". Nothing was written. Try --one-sided, --correction fdr, or --top N"
+
+
+def _against_truth(
+    movie: Movie, subject: str, inside: NDArray[np.bool_], selected: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    path = movie.layout.truth(subject)
+    if not path.is_file():
+        return None
+    area = load_file(path).get("area")
+    if area is None or area.shape != inside.shape:
+        return None
+    informative = area[inside] > 0
+    hit, wrong = int((selected & informative).sum()), int((selected & ~informative).sum())
+    n_true, n_false = int(informative.sum()), int((~informative).sum())
+    print(
+        f"truth is known: {hit} of {n_true} informative voxels found "
+        f"({100 * hit / max(n_true, 1):.0f} %), {wrong} of {n_false} others taken by mistake"
+    )
+    return {
+        "informative": n_true,
+        "found": hit,
+        "sensitivity": hit / max(n_true, 1),
+        "false_positives": wrong,
+        "not_informative": n_false,
+    }
+
+
+def _summary(
+    found: Reliability,
+    selected: NDArray[np.bool_],
+    args: argparse.Namespace,
+    n_repeat: int,
+    truth: dict[str, Any] | None,
+) -> dict[str, Any]:
+    r = np.where(found.tested, found.r, np.nan)
+    return {
+        "subject": args.subject,
+        "rule": _rule(args),
+        "alpha": args.alpha,
+        "correction": args.correction,
+        "one_sided": args.one_sided,
+        "min_r": args.min_r,
+        "top": args.top,
+        "detrend": args.detrend,
+        "n_segment": len(found.z),
+        "n_repeat": n_repeat,
+        "n_brain": len(found.p),
+        "n_tested": int(found.tested.sum()),
+        "n_selected": int(selected.sum()),
+        "median_r_selected": float(np.median(r[selected])) if selected.any() else None,
+        "mean_r_of_segments": [
+            float(np.tanh(np.nanmean(one[selected]))) if selected.any() else None for one in found.z
+        ],
+        "truth": truth,
+    }
