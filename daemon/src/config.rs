@@ -11,6 +11,7 @@
 //! Paths in the file are relative to the file; paths in the environment and in flags are
 //! relative to the working directory.
 
+pub mod decoder;
 pub mod model;
 pub mod normalise;
 pub mod recording;
@@ -24,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use self::{
-    model::ModelConfig, normalise::NormaliseConfig, recording::RecordingConfig,
-    session::SessionConfig, signal::SignalConfig, wire::WireConfig,
+    decoder::DecoderConfig, model::ModelConfig, normalise::NormaliseConfig,
+    recording::RecordingConfig, session::SessionConfig, signal::SignalConfig, wire::WireConfig,
 };
 
 /// Prefix of environment variables that are configuration.
@@ -56,6 +57,8 @@ pub struct Config {
     pub normalise: NormaliseConfig,
     /// `[model]`
     pub model: ModelConfig,
+    /// `[decoder]`
+    pub decoder: DecoderConfig,
     /// `[recording]`
     pub recording: RecordingConfig,
 }

@@ -21,11 +21,17 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 }
 
 /// Bytes that the rest of the session needs: this run and `n_more_runs` like it, of
-/// `expected_volumes` each where the scanner does not say how many.
+/// `expected_volumes` each where the scanner does not say how many, with `result_bytes` beside
+/// each volume.
 #[must_use]
-pub fn needed_bytes(header: &RunHeader, expected_volumes: u32, n_more_runs: u32) -> f64 {
+pub fn needed_bytes(
+    header: &RunHeader,
+    expected_volumes: u32,
+    n_more_runs: u32,
+    result_bytes: usize,
+) -> f64 {
     let n_volumes = f64::from(header.n_volumes.unwrap_or(expected_volumes));
-    let volume_bytes = header.space.n_voxel() as f64 * BYTES_PER_VOXEL;
+    let volume_bytes = header.space.n_voxel() as f64 * BYTES_PER_VOXEL + result_bytes as f64;
     volume_bytes * OVERHEAD * n_volumes * f64::from(1 + n_more_runs) + RESERVE_BYTES
 }
 

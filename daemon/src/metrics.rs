@@ -18,8 +18,22 @@ const STAGE_BUCKETS_S: [f64; 13] =
     [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.02, 0.1, 0.5, 2.0];
 
 /// Names of the stages that are timed.
-pub const STAGES: [&str; 6] =
-    ["ingest", "spatial_mask", "gap_fill", "normalise", "hemodynamic_shift", "decoder"];
+pub const STAGES: [&str; 13] = [
+    "ingest",
+    "spatial_mask",
+    "gap_fill",
+    "normalise",
+    "hemodynamic_shift",
+    "decoder",
+    // Parts of the decoder, of a `neurons` model.
+    "brain",
+    "prior",
+    "motion",
+    "concepts",
+    "objects",
+    "reconstruction",
+    "caption",
+];
 
 /// Handles of everything that is counted.
 #[derive(Clone)]

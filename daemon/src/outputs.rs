@@ -6,3 +6,4 @@
 
 pub mod json_lines;
 pub mod queue;
+pub mod tensors;

@@ -16,7 +16,10 @@ use corticast_bold::{
     volume::ShiftInterpolation,
 };
 use corticast_models::{
-    decoder::Decoder, error::ModelError, manifest::Manifest, session::SessionOptions,
+    decoder::{Decoder, Networks},
+    error::ModelError,
+    manifest::Manifest,
+    session::SessionOptions,
 };
 
 use crate::{
@@ -34,6 +37,8 @@ const DEFAULT_HRF_DELAY_S: f64 = 4.0;
 const DEFAULT_WARM_UP_VOLUMES: u32 = 6;
 /// Baseline when neither configuration nor model say one.
 const DEFAULT_BASELINE_VOLUMES: u32 = 10;
+/// Half of what is kept for a slow subscriber; the published model's take 4 MB.
+const MAX_CONDITIONS_BYTES: usize = 16 << 20;
 
 /// Why a session cannot be run as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,15 @@ pub enum PlanError {
         found: String,
         /// What the model asks for.
         expected: String,
+    },
+    /// One result would be more than anybody can be sent.
+    #[error(
+        "the conditions of one result of this model take {found} bytes, at most \
+         {MAX_CONDITIONS_BYTES} can be published"
+    )]
+    Conditions {
+        /// What they take.
+        found: usize,
     },
     /// The normalisation cannot be.
     #[error(transparent)]
@@ -90,6 +104,10 @@ impl Plan {
         let mask_path = config.signal.mask.as_deref().ok_or(PlanError::NoMask)?;
         let mask = mask::read(mask_path)?;
         let decoder = config.model.dir.as_deref().map(|dir| open(dir, &config)).transpose()?;
+        let found = decoder.as_ref().map_or(0, conditions_bytes);
+        if found > MAX_CONDITIONS_BYTES {
+            return Err(PlanError::Conditions { found });
+        }
         let signal = agree(&config, &mask, decoder.as_ref().map(Decoder::manifest))?;
         Ok(Self { config, mask, signal, decoder })
     }
@@ -147,11 +165,29 @@ impl Plan {
             ("baseline_volumes".to_owned(), integer(normalise.baseline_volumes as usize)),
             ("frozen_mean".to_owned(), word(normalise.frozen_mean)),
         ]);
-        toml::Table::from_iter([
+        let mut effective = toml::Table::from_iter([
             ("mask".to_owned(), Value::Table(mask)),
             ("signal".to_owned(), Value::Table(signal_table)),
             ("normalise".to_owned(), Value::Table(normalise_table)),
-        ])
+        ]);
+        if let Some(Networks::Neurons(neurons)) = self.decoder.as_ref().map(Decoder::networks) {
+            let config = &self.config.decoder;
+            let heads = neurons.heads().into_iter().map(|head| text(head.name())).collect();
+            let decoder = toml::Table::from_iter([
+                ("prior".to_owned(), word(config.prior)),
+                ("prior_steps".to_owned(), integer(neurons.prior_steps())),
+                ("seed".to_owned(), Value::Integer(config.seed.into())),
+                ("heads".to_owned(), Value::Array(heads)),
+            ]);
+            effective.insert("decoder".to_owned(), Value::Table(decoder));
+        }
+        effective
+    }
+
+    /// The most bytes that the conditions of one result take; 0 where the model gives none.
+    #[must_use]
+    pub fn conditions_bytes(&self) -> usize {
+        self.decoder.as_ref().map_or(0, conditions_bytes)
     }
 }
 
@@ -162,7 +198,14 @@ fn word(setting: impl serde::Serialize) -> toml::Value {
 
 fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
     let options = SessionOptions { device: config.model.device, ..SessionOptions::default() };
-    Decoder::open(dir, &options)
+    Decoder::open(dir, &config.decoder.options(), &options)
+}
+
+fn conditions_bytes(decoder: &Decoder) -> usize {
+    match decoder.networks() {
+        Networks::Linear(_) => 0,
+        Networks::Neurons(neurons) => neurons.sizes().max_bytes(),
+    }
 }
 
 fn admit(

@@ -7,11 +7,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use corticast_bold::{
     run::RunHeader,
     time::TrIndex,
     volume::{MadeFrom, ShiftInterpolation},
 };
+use corticast_models::readout::Concepts;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 /// Class names with their probabilities, in the model's order.
@@ -19,16 +21,28 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 pub struct Probabilities {
     /// Names, shared by all results of a model.
     pub names: Arc<[String]>,
-    /// One for each name; they sum to 1.
+    /// One for each name, 0 to 1.
     pub values: Vec<f32>,
+    /// Whether exactly one class is there, so that they sum to 1. Otherwise each may be there or
+    /// not, whatever the others are.
+    pub is_exclusive: bool,
 }
 
 impl Probabilities {
-    /// The same for every class: what a participant sees while the feedback is blanked.
+    /// What says nothing of any class: what a participant sees while the feedback is blanked.
+    /// The same for every class where one of them is there, else one half for each.
     #[must_use]
-    pub fn neutral(names: Arc<[String]>) -> Self {
-        let each = 1.0 / names.len().max(1) as f32;
-        Self { values: vec![each; names.len()], names }
+    pub fn neutral(&self) -> Self {
+        let n_class = self.names.len();
+        let each = if self.is_exclusive { 1.0 / n_class.max(1) as f32 } else { 0.5 };
+        let (names, is_exclusive) = (Arc::clone(&self.names), self.is_exclusive);
+        Self { names, values: vec![each; n_class], is_exclusive }
+    }
+
+    /// No class at all: the head that finds them is switched off, or gave nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { names: Arc::new([]), values: Vec::new(), is_exclusive: false }
     }
 
     /// The most probable class.
@@ -37,6 +51,12 @@ impl Probabilities {
         let pairs = self.names.iter().zip(&self.values);
         let best = pairs.max_by(|a, b| a.1.total_cmp(b.1))?;
         Some((best.0, *best.1))
+    }
+}
+
+impl From<Concepts> for Probabilities {
+    fn from(Concepts { names, probabilities, is_exclusive }: Concepts) -> Self {
+        Self { names, values: probabilities, is_exclusive }
     }
 }
 
@@ -67,8 +87,14 @@ pub struct DecodedResult {
     pub stages_ns: BTreeMap<&'static str, u64>,
     /// When the result was handed to the outputs.
     pub published_ns: u64,
-    /// Probability of each class.
+    /// Probability of each class; empty where they are not decoded.
     pub concepts: Probabilities,
+    /// What is seen, in words, where that is decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
+    /// Heads of the model that gave nothing this time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_heads: Vec<&'static str>,
     /// The worst of the volumes it rests on.
     pub made_from: MadeFrom,
     /// How the volumes were brought to the stimulus' time.
@@ -78,6 +104,27 @@ pub struct DecodedResult {
     pub dvars: Option<f64>,
     /// The participant saw neutral feedback instead.
     pub blanked: bool,
+}
+
+/// What a generator of pictures is given of one result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConditionsReport {
+    /// Name of the run.
+    pub run: Arc<str>,
+    /// Newest volume it rests on.
+    pub index: TrIndex,
+    /// When the stimulus was shown, seconds since the start of volume index 0.
+    pub stimulus_time_s: f64,
+    /// When that volume was received.
+    pub received_ns: u64,
+    /// When this was handed to the outputs.
+    pub published_ns: u64,
+    /// The participant saw neutral feedback instead.
+    pub blanked: bool,
+    /// A safetensors file; see [`crate::outputs::tensors`]. Empty while feedback is blanked, in
+    /// what leaves the daemon.
+    #[serde(skip)]
+    pub tensors: Bytes,
 }
 
 /// What is known about one volume.
@@ -194,6 +241,8 @@ pub struct StatusReport {
 pub enum Product {
     /// A result.
     Result(DecodedResult),
+    /// What a generator is given of it, from a model that gives it.
+    Conditions(ConditionsReport),
     /// A volume.
     Volume(VolumeReport),
     /// A run started, changed state, or ended.
@@ -208,15 +257,43 @@ impl Product {
     pub fn topic(&self) -> &'static str {
         match self {
             Self::Result(_) => "concepts",
+            Self::Conditions(_) => "conditions",
             Self::Volume(_) => "volume",
             Self::Run(_) => "run",
             Self::Status(_) => "status",
         }
     }
 
-    /// As one line of JSON, without the line's end.
+    /// As it is in a recording.
+    #[must_use]
+    pub fn to_recorded(&self) -> Bytes {
+        match self {
+            Self::Conditions(report) => report.tensors.clone(),
+            _ => self.to_json().into(),
+        }
+    }
+
+    /// As one line of JSON, without the line's end and without tensors.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("products hold only plain values")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neutral_says_nothing_of_any_class() {
+        let names: Arc<[String]> = ["a", "b", "c", "d"].map(str::to_owned).into();
+        let decoded = |is_exclusive| Probabilities {
+            names: Arc::clone(&names),
+            values: vec![0.7, 0.1, 0.1, 0.1],
+            is_exclusive,
+        };
+        assert_eq!(decoded(true).neutral().values, [0.25; 4]);
+        assert_eq!(decoded(false).neutral().values, [0.5; 4]);
+        assert_eq!(Probabilities::none().neutral(), Probabilities::none());
     }
 }

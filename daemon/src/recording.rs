@@ -10,6 +10,7 @@
 //! | `wire` | `corticast-frames` | the frames of one message from an adapter, verbatim |
 //! | `command` | json | what the operator asked |
 //! | `concepts`, `volume`, `run`, `status` | json | products, as published |
+//! | `conditions` | safetensors | what a generator is given, one file for each result |
 //!
 //! `corticast-frames`: number of frames (u8), then for each its length (u32 LE) and its bytes.
 //! A file that was cut (kill -9, power) is readable up to its last whole chunk.
@@ -34,11 +35,12 @@ pub const WIRE: &str = "wire";
 /// Topic of commands.
 pub const COMMAND: &str = "command";
 /// Topics and their encodings.
-pub const TOPICS: [(&str, &str); 7] = [
+pub const TOPICS: [(&str, &str); 8] = [
     (SESSION, "json"),
     (WIRE, "corticast-frames"),
     (COMMAND, "json"),
     ("concepts", "json"),
+    ("conditions", "safetensors"),
     ("volume", "json"),
     ("run", "json"),
     ("status", "json"),

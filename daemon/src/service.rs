@@ -56,6 +56,8 @@ use crate::{
 
 /// Products that wait for the PUB socket or the results file.
 const OUTPUT_QUEUE: usize = 4096;
+/// Conditions that wait for the PUB socket; they are large, and old ones are of no use.
+const CONDITIONS_QUEUE: usize = 8;
 /// Commands that wait for the receive task.
 const COMMAND_QUEUE: usize = 16;
 
@@ -91,20 +93,29 @@ pub struct ServiceOptions {
 #[derive(Clone)]
 struct Fanout {
     publish: Arc<Feeder<Product>>,
+    /// As `publish`, for what is large.
+    publish_conditions: Arc<Feeder<Product>>,
     results: Option<Arc<Feeder<Product>>>,
     watch: Option<Arc<Feeder<Product>>>,
     recorder: Option<Recorder>,
+    records_conditions: bool,
 }
 
 impl Fanout {
     fn deliver(&self, product: Product) {
         // Subscribers come first: what else is done with it may take a core from them.
-        self.publish.push(product.clone());
-        if let Some(watch) = &self.watch {
+        let is_large = matches!(product, Product::Conditions(_));
+        let publish = if is_large { &self.publish_conditions } else { &self.publish };
+        publish.push(product.clone());
+        if let Some(watch) = &self.watch
+            && !is_large
+        {
             watch.push(product.clone());
         }
-        if let Some(recorder) = &self.recorder {
-            recorder.note(product.topic(), monotonic_ns(), product.to_json());
+        if let Some(recorder) = &self.recorder
+            && (self.records_conditions || !is_large)
+        {
+            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
         }
         if let Product::Status(status) = &product {
             match status.level {
@@ -185,7 +196,12 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     let board = Board::new(description.clone());
     let is_ready = Arc::new(AtomicBool::new(false));
     let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
-    let publishing = tokio::spawn(broadcast::publish(publisher, published, board.clone()));
+    let (publish_conditions, conditions) =
+        drop_oldest(CONDITIONS_QUEUE, metrics.output_dropped("publish_conditions"));
+    let publisher = Arc::new(publisher);
+    let publishing = [published, conditions].map(|products| {
+        tokio::spawn(broadcast::publish(Arc::clone(&publisher), products, board.clone()))
+    });
     let (results, writing) = match &config.recording.results {
         Some(path) => {
             let file = JsonLines::create(path)?;
@@ -197,9 +213,11 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     };
     let mut fanout = Fanout {
         publish: Arc::new(publish),
+        publish_conditions: Arc::new(publish_conditions),
         results,
         watch: options.watch.take().map(Arc::new),
         recorder: None,
+        records_conditions: config.recording.conditions,
     };
     let (answers, answering) = Answers::start(Arc::clone(&adapters));
     let recording: Option<RecorderThread> = match file {
@@ -259,7 +277,9 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     drop(inbox);
     let n_lost = tokio::task::spawn_blocking(move || signal.join()).await?;
     let n_lost = n_lost.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
-    publishing.await?;
+    for publishing in publishing {
+        publishing.await?;
+    }
     if let Some(writing) = writing {
         tokio::task::spawn_blocking(move || writing.join()).await?.ok();
     }
@@ -277,6 +297,8 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
 /// A run may start if it fits the plan and the rest of the session fits the disk.
 fn with_disk_check(plan: &Plan) -> Admission {
     let fits = plan.admission();
+    let conditions_bytes =
+        if plan.config.recording.conditions { plan.conditions_bytes() } else { 0 };
     let recording = plan.config.recording.clone();
     let session = plan.config.session.clone();
     let started = std::sync::atomic::AtomicU32::new(0);
@@ -284,7 +306,7 @@ fn with_disk_check(plan: &Plan) -> Admission {
         fits(header)?;
         let n_started = started.load(std::sync::atomic::Ordering::Relaxed);
         let n_more = session.expected_runs.saturating_sub(n_started + 1);
-        let needed = disk::needed_bytes(header, session.expected_volumes, n_more);
+        let needed = disk::needed_bytes(header, session.expected_volumes, n_more, conditions_bytes);
         if let Some(file) = &recording.file
             && let Some(shortage) = disk::shortage(file, needed)
         {

@@ -7,13 +7,18 @@
 use std::sync::Arc;
 
 use corticast_bold::{time::TrIndex, volume::Window};
+use corticast_models::readout::HeadFailure;
 use corticast_wire::message::{MessageError, VolumeMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ingest::{EndedBy, Event, Ingest, Run, RunNumber},
     metrics::Metrics,
-    product::{DecodedResult, Product, RunReport, RunState, StatusReport, VolumeReport},
+    outputs::tensors::to_safetensors,
+    product::{
+        ConditionsReport, DecodedResult, Probabilities, Product, RunReport, RunState, StatusReport,
+        VolumeReport,
+    },
     resequence::Resequence,
     signal_path::{SignalPath, SignalPathError, Step},
 };
@@ -267,8 +272,9 @@ impl Session {
         if let (Some(tap), Some(open)) = (&mut self.tap, &self.run) {
             tap(&open.run.name, window);
         }
-        let concepts = match self.path.decode(window) {
-            Ok(Some(concepts)) => concepts,
+        let mut stages_ns = step.stages_ns.clone();
+        let readouts = match self.path.decode(window, &mut stages_ns) {
+            Ok(Some(readouts)) => readouts,
             Ok(None) => return,
             Err(error) => {
                 let reason = format!("{}: {error}", window.tr);
@@ -280,8 +286,10 @@ impl Session {
                 return;
             }
         };
+        for HeadFailure { head, error } in &readouts.failures {
+            self.warn(format!("{}: the head `{head}` gave nothing: {error}", window.tr), out);
+        }
         let Some(open) = &mut self.run else { return };
-        let mut stages_ns = step.stages_ns.clone();
         let published_ns = (self.clock)();
         stages_ns.insert("decoder", published_ns);
         let first = open.report.n_results == 0;
@@ -296,12 +304,27 @@ impl Session {
             received_ns,
             stages_ns,
             published_ns,
-            concepts,
+            concepts: readouts.concepts.map_or_else(Probabilities::none, Probabilities::from),
+            caption: readouts.caption,
+            failed_heads: readouts.failures.iter().map(|failure| failure.head.name()).collect(),
             made_from: window.made_from,
             shift: window.interpolation,
             dvars: step.dvars,
             blanked: self.blanked,
         }));
+        if let Some(conditions) = &readouts.conditions {
+            let (run, stimulus_time_s) = (Arc::clone(&open.run.name), window.stimulus_time_s);
+            let tensors = to_safetensors(conditions, &run, window.tr.0, stimulus_time_s);
+            out(Product::Conditions(ConditionsReport {
+                run,
+                index: window.tr,
+                stimulus_time_s,
+                received_ns,
+                published_ns: (self.clock)(),
+                blanked: self.blanked,
+                tensors,
+            }));
+        }
         if first {
             open.report.state = RunState::Feedback;
             self.report_run(out);

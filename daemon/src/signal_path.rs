@@ -3,7 +3,7 @@
 //! Read [`SignalPath::step`] top to bottom and you have read what happens to a volume before a
 //! model sees it. `corticast run`, `corticast replay` and `corticast prepare` all call it.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use corticast_bold::{
     gap_fill::{GapFill, MissingVolumes, OutOfOrder},
@@ -16,11 +16,12 @@ use corticast_bold::{
     volume::{MaskedVolume, ShiftInterpolation, Volume, Window},
 };
 use corticast_models::{
-    decoder::{Decoder, Readout},
+    decoder::Decoder,
     error::ModelError,
+    readout::{Readouts, Watch},
 };
 
-use crate::{metrics::Metrics, product::Probabilities};
+use crate::metrics::Metrics;
 
 /// How volumes are prepared, agreed between session, mask and model.
 #[derive(Clone, Debug)]
@@ -77,7 +78,6 @@ pub struct SignalPath {
     normalise: Normalise,
     hemodynamic_shift: Option<HemodynamicShift>,
     decoder: Option<Decoder>,
-    names: Arc<[String]>,
     metrics: Metrics,
     clock: fn() -> u64,
 }
@@ -97,8 +97,6 @@ impl SignalPath {
         clock: fn() -> u64,
     ) -> Result<Self, InvalidNormalise> {
         let normalise = Normalise::new(options.normalise.clone(), spatial_mask.n_voxel())?;
-        let names = decoder.iter().flat_map(|d| d.manifest().networks.iter());
-        let names = names.flat_map(|network| network.classes.iter().cloned()).collect();
         Ok(Self {
             dvars: Dvars::new(options.quality_baseline_volumes),
             gap_fill: GapFill::new(options.missing, options.max_fill_volumes),
@@ -106,7 +104,6 @@ impl SignalPath {
             hemodynamic_shift: None,
             spatial_mask,
             decoder,
-            names,
             metrics,
             clock,
             options,
@@ -185,27 +182,52 @@ impl SignalPath {
         Ok(step)
     }
 
-    /// What the model reads out of a window. `None` without a model.
+    /// What the model reads out of a window, and when each of its parts was done. `None` without
+    /// a model.
     ///
     /// # Errors
     ///
     /// Fails when this window has to be dropped; the next one can still succeed.
-    pub fn decode(&mut self, window: &Window) -> Result<Option<Probabilities>, SignalPathError> {
+    pub fn decode(
+        &mut self,
+        window: &Window,
+        stages_ns: &mut BTreeMap<&'static str, u64>,
+    ) -> Result<Option<Readouts>, SignalPathError> {
         let Some(decoder) = &mut self.decoder else {
             return Ok(None);
         };
-        let started_ns = (self.clock)();
-        let readouts = decoder.decode(window);
-        let took_s = (self.clock)().saturating_sub(started_ns) as f64 / 1e9;
-        self.metrics.stage_took("decoder", took_s);
-        let readouts = readouts.inspect_err(|_| self.metrics.stage_failed("decoder"))?;
-        Ok(readouts
-            .into_iter()
-            .map(|Readout::Concepts(concepts)| Probabilities {
-                names: Arc::clone(&self.names),
-                values: concepts.probabilities,
-            })
-            .next())
+        let (metrics, clock) = (&self.metrics, self.clock);
+        let started_ns = clock();
+        let mut parts = Parts { metrics, clock, last_ns: started_ns, stages_ns };
+        let readouts = decoder.decode(window, &mut parts);
+        let took_s = clock().saturating_sub(started_ns) as f64 / 1e9;
+        metrics.stage_took("decoder", took_s);
+        let readouts = readouts.inspect_err(|_| metrics.stage_failed("decoder"))?;
+        for failure in &readouts.failures {
+            metrics.stage_failed(failure.head.name());
+        }
+        Ok(Some(readouts))
+    }
+}
+
+/// Times the parts of a model.
+struct Parts<'a> {
+    metrics: &'a Metrics,
+    clock: fn() -> u64,
+    last_ns: u64,
+    stages_ns: &'a mut BTreeMap<&'static str, u64>,
+}
+
+impl Watch for Parts<'_> {
+    fn done(&mut self, part: &'static str) {
+        // The whole of a model that is one part is timed anyway.
+        if part == "decoder" {
+            return;
+        }
+        let now_ns = (self.clock)();
+        self.metrics.stage_took(part, now_ns.saturating_sub(self.last_ns) as f64 / 1e9);
+        self.last_ns = now_ns;
+        self.stages_ns.insert(part, now_ns);
     }
 }
 

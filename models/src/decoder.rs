@@ -6,45 +6,52 @@ use corticast_bold::volume::Window;
 
 use crate::{
     error::ModelError,
-    linear::{Concepts, LinearDecoder},
-    manifest::{Family, Manifest},
-    session::{Provider, SessionOptions},
+    linear::LinearDecoder,
+    manifest::{Family, Manifest, Role},
+    neurons::{Neurons, NeuronsOptions},
+    readout::{Readouts, Watch},
+    session::{Provider, Session, SessionOptions},
 };
 
-/// One thing that was read out of a window.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Readout {
-    /// Probability of each class.
-    Concepts(Concepts),
-}
+/// Parts of a model that are timed: of a linear one `decoder`, of a `neurons` one the others.
+pub const PARTS: [&str; 8] =
+    ["decoder", "brain", "prior", "motion", "concepts", "objects", "reconstruction", "caption"];
 
 /// A model, ready to decode. It may move to the signal thread, and stays there.
 #[derive(Debug)]
 pub struct Decoder {
     manifest: Manifest,
-    networks: LinearDecoder,
+    networks: Networks,
+}
+
+/// The networks of each family.
+#[derive(Debug)]
+pub enum Networks {
+    /// See [`crate::linear`].
+    Linear(LinearDecoder),
+    /// See [`crate::neurons`].
+    Neurons(Box<Neurons>),
 }
 
 impl Decoder {
     /// Opens the model in `dir`: reads its manifest, checks its files, loads its networks and
-    /// runs each once. What comes back is ready for its first window.
+    /// runs each once. What comes back is ready for its first window. `neurons` says how a model
+    /// of that family is run.
     ///
     /// # Errors
     ///
     /// Fails when the manifest, a file or ONNX Runtime is missing, damaged, or does not fit;
     /// says what was found and expected. See [`ModelError`].
-    pub fn open(dir: &Path, options: &SessionOptions) -> Result<Self, ModelError> {
+    pub fn open(
+        dir: &Path,
+        neurons: &NeuronsOptions,
+        options: &SessionOptions,
+    ) -> Result<Self, ModelError> {
         let manifest = Manifest::read(dir)?;
         let networks = match manifest.family {
-            Family::Linear => LinearDecoder::open(&manifest, options)?,
+            Family::Linear => Networks::Linear(LinearDecoder::open(&manifest, options)?),
             Family::Neurons => {
-                return Err(ModelError::Family {
-                    path: manifest.path(),
-                    family: "neurons",
-                    key: "family",
-                    found: "neurons".into(),
-                    expected: "a daemon that decodes it".into(),
-                });
+                Networks::Neurons(Box::new(Neurons::open(&manifest, neurons, options)?))
             }
         };
         Ok(Self { manifest, networks })
@@ -56,26 +63,54 @@ impl Decoder {
         &self.manifest
     }
 
-    /// Where the networks run.
+    /// The networks.
+    #[must_use]
+    pub fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// Every network that is loaded, with its role.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<(Role, &Session)> {
+        match &self.networks {
+            Networks::Linear(linear) => vec![(Role::Decoder, linear.session())],
+            Networks::Neurons(neurons) => neurons.sessions(),
+        }
+    }
+
+    /// Where the networks run: on the GPU only if all do.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        self.networks.session().provider()
+        let on_cpu = |(_, session): &(Role, &Session)| session.provider() == Provider::Cpu;
+        if self.sessions().iter().any(on_cpu) { Provider::Cpu } else { Provider::Cuda }
     }
 
-    /// Why the networks run on the CPU although `auto` would rather have had CUDA.
+    /// Why a network runs on the CPU although `auto` would rather have had CUDA.
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
-        self.networks.session().fallback_reason()
+        self.sessions().into_iter().find_map(|(_, session)| session.fallback_reason())
     }
 
-    /// Decodes one window into everything the model reads out of it.
+    /// Decodes one window into everything the model reads out of it. `watch` is told of each
+    /// part that is done.
     ///
     /// # Errors
     ///
     /// Fails when the window has another shape than the model takes, when inference fails, or
     /// when its result cannot be. The next window may succeed.
-    pub fn decode(&mut self, window: &Window) -> Result<Vec<Readout>, ModelError> {
-        Ok(vec![Readout::Concepts(self.networks.decode(window)?)])
+    pub fn decode(
+        &mut self,
+        window: &Window,
+        watch: &mut dyn Watch,
+    ) -> Result<Readouts, ModelError> {
+        match &mut self.networks {
+            Networks::Linear(linear) => {
+                let concepts = linear.decode(window)?;
+                watch.done("decoder");
+                Ok(Readouts { concepts: Some(concepts), ..Readouts::default() })
+            }
+            Networks::Neurons(neurons) => neurons.decode(window, watch),
+        }
     }
 }
 
@@ -84,22 +119,27 @@ mod tests {
     use super::*;
     use crate::fixtures::{model, window};
 
+    fn open(dir: &Path) -> Result<Decoder, ModelError> {
+        Decoder::open(dir, &NeuronsOptions::default(), &SessionOptions::default())
+    }
+
     #[test]
     fn a_model_opened_here_decodes_on_the_signal_thread() {
-        let mut decoder = Decoder::open(&model("linear-3x4"), &SessionOptions::default()).unwrap();
+        let mut decoder = open(&model("linear-3x4")).unwrap();
         assert_eq!(decoder.manifest().subject, "01");
-        let readouts = std::thread::spawn(move || decoder.decode(&window(&[1.0, 0.0, 0.0, 0.0])))
-            .join()
-            .unwrap()
-            .unwrap();
-        let Readout::Concepts(concepts) = &readouts[0];
+        let readouts =
+            std::thread::spawn(move || decoder.decode(&window(&[1.0, 0.0, 0.0, 0.0]), &mut ()))
+                .join()
+                .unwrap()
+                .unwrap();
+        let concepts = readouts.concepts.unwrap();
         assert!((concepts.probabilities[0] - 0.5).abs() < 1e-6);
     }
 
     #[test]
     fn a_folder_without_a_model_is_named() {
         let empty = tempfile::tempdir().unwrap();
-        let error = Decoder::open(empty.path(), &SessionOptions::default()).unwrap_err();
+        let error = open(empty.path()).unwrap_err();
         assert!(!error.costs_one_window());
         assert!(error.to_string().contains("manifest.toml"), "{error}");
     }

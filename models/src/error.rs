@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{manifest::ManifestError, runtime::RuntimeError};
+use crate::{decoupler::Head, manifest::ManifestError, runtime::RuntimeError};
 
 /// Why a model cannot be opened or run. [`ModelError::costs_one_window`] tells the two apart.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,32 @@ pub enum ModelError {
         found: String,
         /// What the family asks for.
         expected: String,
+    },
+    /// More steps than the prior knows, or none.
+    #[error(
+        "`prior_steps` is {found}, expected 1 to the {trained} that the prior was trained with"
+    )]
+    PriorSteps {
+        /// What was asked for.
+        found: usize,
+        /// Steps it was trained with.
+        trained: usize,
+    },
+    /// A head is asked for that the model does not have.
+    #[error("the head `{head}` is asked for, the model has {}", names(available))]
+    NoHead {
+        /// Which.
+        head: Head,
+        /// Those that it has.
+        available: Vec<Head>,
+    },
+    /// A head rests on another one, which is switched off or gave nothing.
+    #[error("the head `{head}` takes what `{needs}` finds, and that is not there")]
+    HeadNeeds {
+        /// Which.
+        head: Head,
+        /// What it rests on.
+        needs: Head,
     },
     /// `device = "cuda"` and there is no CUDA.
     #[error(
@@ -93,6 +119,17 @@ pub enum ModelError {
         /// How many values of the input were already not finite.
         n_not_finite_in: usize,
     },
+    /// What should be a probability is not.
+    #[error("the probability of {name:?} is 0 to 1, found {found}")]
+    NotAProbability {
+        /// Of which class.
+        name: String,
+        /// What it is.
+        found: f32,
+    },
+    /// Whoever looked on ended it.
+    #[error("decoding was cancelled")]
+    Cancelled,
     /// What should be probabilities is not.
     #[error("probabilities are 0 to 1 and sum to 1, found a sum of {sum} and a lowest of {lowest}")]
     NotProbabilities {
@@ -114,12 +151,22 @@ impl ModelError {
             | Self::Load { .. }
             | Self::Contract { .. }
             | Self::Family { .. }
+            | Self::PriorSteps { .. }
+            | Self::NoHead { .. }
             | Self::NoCuda { .. } => false,
             Self::Window { .. }
             | Self::Run(_)
             | Self::OutputShape { .. }
             | Self::NotFinite { .. }
+            | Self::HeadNeeds { .. }
+            | Self::NotAProbability { .. }
+            | Self::Cancelled
             | Self::NotProbabilities { .. } => true,
         }
     }
+}
+
+fn names(heads: &[Head]) -> String {
+    let names: Vec<&str> = heads.iter().map(|head| head.name()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }

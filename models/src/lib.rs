@@ -7,10 +7,16 @@
 //!
 //! Only [`session`] names the `ort` crate.
 
+pub mod brain_model;
+pub mod conditions;
 pub mod decoder;
+pub mod decoupler;
 pub mod error;
 pub mod linear;
 pub mod manifest;
+pub mod neurons;
+pub mod prior;
+pub mod readout;
 pub mod runtime;
 pub mod session;
 pub mod statistics;

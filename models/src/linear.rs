@@ -11,27 +11,12 @@ use corticast_bold::volume::Window;
 use crate::{
     error::ModelError,
     manifest::{Dim, Manifest, Role, TensorFacts, listed},
+    readout::Concepts,
     session::{Input, Session, SessionOptions},
 };
 
 /// How far probabilities may sum from 1; f32 softmax errs far less.
 const SUM_TOLERANCE: f32 = 1e-3;
-
-/// Probability of each class, given one window.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Concepts {
-    /// Names of the classes. The same allocation for every window of a model.
-    pub names: Arc<[String]>,
-    /// Probability of each, in the order of `names`: 0 to 1, sum 1.
-    pub probabilities: Vec<f32>,
-}
-
-impl Concepts {
-    /// Name and probability of each class, in the model's order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
-        self.names.iter().map(String::as_str).zip(self.probabilities.iter().copied())
-    }
-}
 
 /// A linear decoder. See the module docs.
 #[derive(Debug)]
@@ -105,7 +90,7 @@ impl LinearDecoder {
         if (sum - 1.0).abs() > SUM_TOLERANCE || lowest < 0.0 {
             return Err(ModelError::NotProbabilities { sum, lowest });
         }
-        Ok(Concepts { names: Arc::clone(&self.names), probabilities })
+        Ok(Concepts { names: Arc::clone(&self.names), probabilities, is_exclusive: true })
     }
 
     /// The network.

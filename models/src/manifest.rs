@@ -108,9 +108,17 @@ pub enum ManifestError {
         /// The hash in the manifest.
         expected: String,
     },
-    /// The frozen statistics cannot be used.
+    /// A file of tensors beside the networks cannot be used.
     #[error("{path}: {reason}")]
-    Statistics {
+    Tensors {
+        /// Which file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// The vocabulary cannot be used.
+    #[error("{path}: the vocabulary cannot be used: {reason}")]
+    Vocabulary {
         /// Which file.
         path: PathBuf,
         /// What was found and what was expected.

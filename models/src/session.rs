@@ -168,13 +168,21 @@ pub struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Values of an f32 output, by its place in the manifest, slowest axis first.
+    /// The `n` values of an f32 output, by its place in the manifest, slowest axis first.
     ///
     /// # Errors
     ///
-    /// Fails when its shape is not that of the manifest, or when it holds NaN or infinity.
-    pub fn f32(&self, at: usize) -> Result<&[f32], ModelError> {
+    /// Fails when its shape is not that of the manifest, when it has another number of values,
+    /// or when it holds NaN or infinity.
+    pub fn f32(&self, at: usize, n: usize) -> Result<&[f32], ModelError> {
         let (values, name) = (self.f32_unchecked(at)?, &self.facts[at].name);
+        if values.len() != n {
+            return Err(ModelError::OutputShape {
+                name: name.clone(),
+                found: vec![values.len() as i64],
+                expected: format!("{n} values of {}", self.facts[at]),
+            });
+        }
         if let Some((position, &found)) =
             values.iter().enumerate().find(|(_, value)| !value.is_finite())
         {
@@ -349,15 +357,7 @@ impl Session {
     /// As [`Session::run`] and [`Outputs::f32`], or when the output has another length.
     pub fn run_into(&mut self, inputs: &[Input<'_>], output: &mut [f32]) -> Result<(), ModelError> {
         self.run(inputs, |outputs| {
-            let values = outputs.f32(0)?;
-            if values.len() != output.len() {
-                let facts = &outputs.facts[0];
-                return Err(ModelError::OutputShape {
-                    name: facts.name.clone(),
-                    found: vec![values.len() as i64],
-                    expected: format!("{} values of {facts}", output.len()),
-                });
-            }
+            let values = outputs.f32(0, output.len())?;
             output.copy_from_slice(values);
             Ok(())
         })

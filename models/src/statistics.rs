@@ -22,7 +22,7 @@ const MAX_HEADER_BYTES: u64 = 64 * 1024;
 /// Fails when the file is not safetensors or lacks a tensor, or when one has another dtype
 /// or length, or a value that cannot be.
 pub fn read(path: &Path, n_voxel: usize) -> Result<Statistics, ManifestError> {
-    let refuse = |reason: String| ManifestError::Statistics { path: path.into(), reason };
+    let refuse = |reason: String| ManifestError::Tensors { path: path.into(), reason };
     let io = |source| ManifestError::Io { path: path.into(), source };
 
     let found = std::fs::metadata(path).map_err(io)?.len();

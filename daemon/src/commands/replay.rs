@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     ingest::Recorded,
     metrics::Metrics,
-    outputs::json_lines::JsonLines,
+    outputs::{json_lines::JsonLines, tensors::ConditionsFolder},
     plan::Plan,
     product::Product,
     record::{Recorder, RecordingFile},
@@ -37,6 +37,9 @@ pub struct ReplayArgs {
     /// Write results as JSON lines [default: standard output]
     #[arg(long, value_name = "OUT.jsonl")]
     results: Option<PathBuf>,
+    /// Write what a generator is given into this new folder: RUN/000012.safetensors and so on
+    #[arg(long, value_name = "DIR")]
+    conditions: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -75,6 +78,12 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     if let Some((recorder, _)) = &recorder {
         recorder.note(SESSION, monotonic_ns(), description.to_string());
     }
+    anyhow::ensure!(
+        args.conditions.is_none() || plan.conditions_bytes() > 0,
+        "--conditions: only a `neurons` model gives conditions, and there is none"
+    );
+    let conditions = args.conditions.as_deref().map(ConditionsFolder::create).transpose()?;
+    let records_conditions = plan.config.recording.conditions;
     let path = plan.into_path(metrics.clone(), monotonic_ns)?;
     let decodes = path.decodes();
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
@@ -106,10 +115,17 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
                 };
                 failed = failed.take().or(written.err());
             }
+            Product::Conditions(_) => {
+                let written = conditions.iter().try_for_each(|folder| folder.deliver(&product));
+                failed = failed.take().or(written.err().map(anyhow::Error::from));
+            }
             _ => {}
         }
-        if let Some((recorder, _)) = &recorder {
-            recorder.note(product.topic(), monotonic_ns(), product.to_json());
+        let is_recorded = records_conditions || !matches!(product, Product::Conditions(_));
+        if let Some((recorder, _)) = &recorder
+            && is_recorded
+        {
+            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
         }
     };
     for source in &sources {

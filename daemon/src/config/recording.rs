@@ -15,6 +15,8 @@ pub struct RecordingConfig {
     /// JSON lines of results. Left out: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<PathBuf>,
+    /// Whether the conditions of each result are recorded; a replay makes them anew.
+    pub conditions: bool,
     /// `flush` survives the death of the daemon, `fsync` a power cut.
     pub durability: Durability,
     /// What happens when the disk is too small for the session.
@@ -37,6 +39,7 @@ impl Default for RecordingConfig {
         Self {
             file: None,
             results: None,
+            conditions: true,
             durability: Durability::Flush,
             disk_check: DiskCheck::Refuse,
         }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     outputs::{json_lines::JsonLines, queue::Drain},
-    product::{Probabilities, Product},
+    product::Product,
 };
 
 /// The last header of every topic, and what is known of the session.
@@ -61,7 +61,7 @@ struct Published<'a> {
 }
 
 /// Publishes until the feeder is gone.
-pub async fn publish(publisher: Publisher, products: Drain<Product>, board: Board) {
+pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board: Board) {
     let mut sequences: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(product) = products.next().await {
         let topic = product.topic();
@@ -71,7 +71,12 @@ pub async fn publish(publisher: Publisher, products: Drain<Product>, board: Boar
             matches!(product, Product::Run(_)).then(|| board.description.get("clocks")).flatten();
         let published = Published { product: &product, sequence: *sequence, clocks };
         let header = encode(&published, Encoding::MessagePack);
-        let frames = vec![Bytes::from_static(topic.as_bytes()), header];
+        let mut frames = vec![Bytes::from_static(topic.as_bytes()), header];
+        if let Product::Conditions(conditions) = &product
+            && !conditions.blanked
+        {
+            frames.push(conditions.tensors.clone());
+        }
         if let Err(error) = publisher.send(frames).await {
             tracing::warn!(%error, topic, "not published");
         }
@@ -86,8 +91,14 @@ pub async fn publish(publisher: Publisher, products: Drain<Product>, board: Boar
 fn as_shown(product: Product) -> Product {
     match product {
         Product::Result(mut result) if result.blanked => {
-            result.concepts = Probabilities::neutral(Arc::clone(&result.concepts.names));
+            result.concepts = result.concepts.neutral();
+            // The key stays: whoever shows captions shows an empty one.
+            result.caption = result.caption.map(|_| String::new());
             Product::Result(result)
+        }
+        Product::Conditions(mut conditions) if conditions.blanked => {
+            conditions.tensors = Bytes::new();
+            Product::Conditions(conditions)
         }
         other => other,
     }
@@ -120,4 +131,51 @@ pub fn write_results(
         }
     })?;
     Ok(thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use corticast_bold::{
+        time::TrIndex,
+        volume::{MadeFrom, ShiftInterpolation},
+    };
+
+    use super::*;
+    use crate::product::{ConditionsReport, DecodedResult, Probabilities};
+
+    #[test]
+    fn while_feedback_is_blanked_nothing_decoded_leaves_the_daemon() {
+        let run: Arc<str> = "sub-01".into();
+        let names: Arc<[String]> = Arc::new(["cat".to_owned()]);
+        let result = Product::Result(DecodedResult {
+            run: Arc::clone(&run),
+            index: TrIndex(3),
+            stimulus_time_s: 1.0,
+            acquisition_time_s: 5.0,
+            received_ns: 0,
+            stages_ns: BTreeMap::new(),
+            published_ns: 0,
+            concepts: Probabilities { names, values: vec![0.9], is_exclusive: false },
+            caption: Some("a cat".to_owned()),
+            failed_heads: Vec::new(),
+            made_from: MadeFrom::Measured,
+            shift: ShiftInterpolation::Nearest,
+            dvars: None,
+            blanked: true,
+        });
+        let Product::Result(shown) = as_shown(result) else { panic!("a result") };
+        assert_eq!(shown.concepts.values, [0.5]);
+        assert_eq!(shown.caption.as_deref(), Some(""));
+        let conditions = Product::Conditions(ConditionsReport {
+            run,
+            index: TrIndex(3),
+            stimulus_time_s: 1.0,
+            received_ns: 0,
+            published_ns: 0,
+            blanked: true,
+            tensors: Bytes::from_static(b"pictures"),
+        });
+        let Product::Conditions(shown) = as_shown(conditions) else { panic!("conditions") };
+        assert!(shown.tensors.is_empty());
+    }
 }

@@ -4,7 +4,11 @@
 //! which leaves both as they were; results that had been recorded keep their bytes, and those
 //! that the death of the daemon cut off are given out now.
 
-use std::{collections::HashMap, path::Path, sync::PoisonError};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::PoisonError,
+};
 
 use bytes::Bytes;
 use corticast_wire::message::FromAdapter;
@@ -13,11 +17,15 @@ use serde_json::Value;
 use crate::{
     clock::monotonic_ns,
     ingest::{Event, Ingest, Recorded},
-    product::{DecodedResult, Product},
+    product::{ConditionsReport, DecodedResult, Product},
     record::RecordingFile,
     recording::{Entry, Recording, SESSION},
     session::{Happening, Session},
 };
+
+/// Conditions that are kept to be given out with their results: as many as a death can cut off,
+/// and no more, because they are large.
+const KEPT_CONDITIONS: usize = 8;
 
 /// What a restart found.
 pub struct Restored {
@@ -64,6 +72,7 @@ pub fn restore(
     recorded: &Recorded,
 ) -> anyhow::Result<Restored> {
     let mut made: Vec<DecodedResult> = Vec::new();
+    let mut newest: VecDeque<ConditionsReport> = VecDeque::with_capacity(KEPT_CONDITIONS);
     let mut lines: HashMap<Key, Bytes> = HashMap::new();
     let mut n_volume = 0_u32;
     // Before the file is touched: a recording of something else is left as it is.
@@ -79,10 +88,13 @@ pub fn restore(
         {
             lines.insert(key, entry.data.clone());
         }
-        let mut out = |product: Product| {
-            if let Product::Result(result) = product {
-                made.push(result);
+        let mut out = |product: Product| match product {
+            Product::Result(result) => made.push(result),
+            Product::Conditions(conditions) => {
+                newest.truncate(KEPT_CONDITIONS - 1);
+                newest.push_front(conditions);
             }
+            _ => {}
         };
         let received_ns = monotonic_ns();
         if let Some(command) = entry.command() {
@@ -108,7 +120,16 @@ pub fn restore(
     for result in made {
         match lines.remove(&key_of(&result)) {
             Some(line) => results.lines.push(line),
-            None => results.unpublished.push(Product::Result(result)),
+            None => {
+                let same = |conditions: &&ConditionsReport| {
+                    conditions.run == result.run
+                        && conditions.index == result.index
+                        && conditions.stimulus_time_s.to_bits() == result.stimulus_time_s.to_bits()
+                };
+                let conditions = newest.iter().find(same).cloned().map(Product::Conditions);
+                results.unpublished.push(Product::Result(result));
+                results.unpublished.extend(conditions);
+            }
         }
     }
     if n_volume > 0 {
@@ -136,7 +157,7 @@ fn difference(entry: &Entry, now: &Value) -> Option<String> {
     if networks(&then) != networks(now) {
         return Some("with another model".to_owned());
     }
-    let differing = ["mask", "signal", "normalise"].into_iter().find(|section| {
+    let differing = ["mask", "signal", "normalise", "decoder"].into_iter().find(|section| {
         then.pointer(&format!("/effective/{section}"))
             != now.pointer(&format!("/effective/{section}"))
     });

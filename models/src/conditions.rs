@@ -1,0 +1,56 @@
+//! Conditions: what a generator of pictures is given of one window.
+
+/// What a generator is given. What a head that failed or is switched off would have given is
+/// not there. Everything is finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditions {
+    /// Sizes of everything here.
+    pub sizes: Sizes,
+    /// The brain's image tokens. Shape `[n_token, channels]`.
+    pub brain_tokens: Vec<f32>,
+    /// The prior's sample. Shape `[n_token, channels]`.
+    pub tokens: Vec<f32>,
+    /// Text embedding, not normalised. Shape `[text_dim]`.
+    pub text_embed: Vec<f32>,
+    /// Probability of each class. Shape `[n_class]`.
+    pub probabilities: Option<Vec<f32>>,
+    /// Where the most probable class is: 1 there, else 0. Shape `[n_frame, mask, mask]`.
+    pub mask: Option<Vec<u8>>,
+    /// A blurry clip, scaled by 0.18215. Shape `[n_frame, 4, latent, latent]`.
+    pub latents: Option<Vec<f32>>,
+    /// Tokens of the caption, with the stop token if that came.
+    pub caption_ids: Option<Vec<i64>>,
+}
+
+/// Sizes of the conditions of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Frames of a clip.
+    pub n_frame: usize,
+    /// Image tokens.
+    pub n_token: usize,
+    /// Channels of an image token.
+    pub channels: usize,
+    /// Length of a text embedding.
+    pub text_dim: usize,
+    /// Edge of a latent picture.
+    pub latent: usize,
+    /// Edge of a mask.
+    pub mask: usize,
+    /// Classes.
+    pub n_class: usize,
+    /// Longest caption, in tokens.
+    pub caption_tokens: usize,
+}
+
+impl Sizes {
+    /// The most bytes that conditions of a window hold.
+    #[must_use]
+    pub fn max_bytes(&self) -> usize {
+        let f32s = 2 * self.n_token * self.channels
+            + self.text_dim
+            + self.n_class
+            + self.n_frame * 4 * self.latent * self.latent;
+        4 * f32s + self.n_frame * self.mask * self.mask + 8 * self.caption_tokens
+    }
+}

@@ -1,0 +1,51 @@
+//! The decoupler: what is read out of the prior's tokens, each thing by a head of its own.
+//!
+//! [`motion::Motion`] spreads the tokens over the frames of a clip; the heads read those. A head
+//! that fails costs its own readout, and that of a head that rests on it, not the window.
+
+pub mod caption;
+pub mod concepts;
+pub mod motion;
+pub mod objects;
+pub mod reconstruction;
+pub mod vocabulary;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A head, by the name it has in the configuration, in metrics and in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// Probability of each class.
+    Concepts,
+    /// Where the most probable class is.
+    Objects,
+    /// A blurry clip, as latents.
+    Reconstruction,
+    /// What is seen, in words.
+    Caption,
+}
+
+impl Head {
+    /// Every head, in the order in which they are run.
+    pub const ALL: [Self; 4] = [Self::Concepts, Self::Objects, Self::Reconstruction, Self::Caption];
+
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Concepts => "concepts",
+            Self::Objects => "objects",
+            Self::Reconstruction => "reconstruction",
+            Self::Caption => "caption",
+        }
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,153 @@
+//! The diffusion prior: from the brain's tokens to image tokens as a picture would have them.
+//!
+//! The network guesses the tokens without noise; a sampler turns guesses into a sample, step by
+//! step ([`schedule`]), from noise that is a function of seed and volume ([`noise`]). Each step
+//! is a call of its own, so whoever drives a sampling can drop it between two steps.
+
+pub mod noise;
+pub mod schedule;
+
+use crate::{
+    error::ModelError,
+    manifest::{NetworkFacts, NeuronsFacts, PriorSchedule},
+    prior::schedule::{Cosine, Sampler, Step},
+    session::{Input, Session, SessionOptions},
+};
+
+/// A prior. See the module docs.
+#[derive(Debug)]
+pub struct Prior {
+    session: Session,
+    plan: Vec<Step>,
+    /// Tokens and channels.
+    shape: [usize; 3],
+    x0: Vec<f32>,
+    z: Vec<f32>,
+}
+
+/// A sample on its way.
+#[derive(Clone, Debug)]
+pub struct Sampling {
+    /// Shape `[n_token, channels]`.
+    x: Vec<f32>,
+    n_done: usize,
+}
+
+impl Prior {
+    /// Opens a prior.
+    ///
+    /// # Errors
+    ///
+    /// Fails when more steps are asked for than it was trained with, or as [`Session::open`].
+    pub fn open(
+        network: &NetworkFacts,
+        facts: &NeuronsFacts,
+        sampler: Sampler,
+        options: &SessionOptions,
+    ) -> Result<Self, ModelError> {
+        let trained = facts.prior_steps;
+        if let Sampler::Ddim { steps } = sampler
+            && !(1..=trained).contains(&steps)
+        {
+            return Err(ModelError::PriorSteps { found: steps, trained });
+        }
+        let plan = match facts.prior_schedule {
+            PriorSchedule::Cosine => Cosine::new(trained).plan(sampler),
+        };
+        let n_value = facts.n_token * facts.channels;
+        Ok(Self {
+            session: Session::open(network, options)?,
+            plan,
+            shape: [1, facts.n_token, facts.channels],
+            x0: vec![0.0; n_value],
+            z: vec![0.0; n_value],
+        })
+    }
+
+    /// The steps of one sample.
+    #[must_use]
+    pub fn plan(&self) -> &[Step] {
+        &self.plan
+    }
+
+    /// A sample before its first step; `noise` fills it.
+    #[must_use]
+    pub fn start(&self, noise: impl FnOnce(&mut [f32])) -> Sampling {
+        let mut x = vec![0.0; self.x0.len()];
+        noise(&mut x);
+        Sampling { x, n_done: 0 }
+    }
+
+    /// Takes one step, towards tokens that fit `brain`, shape `[n_token, channels]`. `noise`
+    /// is asked to fill a block of the sample's size where the step takes noise. Whether there
+    /// is another step to take; after the last this changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when inference does or gives what is not finite. The sample is of no use then.
+    pub fn step(
+        &mut self,
+        sampling: &mut Sampling,
+        brain: &[f32],
+        noise: impl FnOnce(&mut [f32]),
+    ) -> Result<bool, ModelError> {
+        let Some(step) = self.plan.get(sampling.n_done) else {
+            return Ok(false);
+        };
+        let step = *step;
+        self.guess(&sampling.x, step.timestep, brain)?;
+        for (x, x0) in sampling.x.iter_mut().zip(&self.x0) {
+            *x = step.of_x0 * x0 + step.of_x * *x;
+        }
+        if step.noise_sd > 0.0 {
+            noise(&mut self.z);
+            for (x, z) in sampling.x.iter_mut().zip(&self.z) {
+                *x += step.noise_sd * z;
+            }
+        }
+        sampling.n_done += 1;
+        Ok(sampling.n_done < self.plan.len())
+    }
+
+    /// What the network guesses the tokens `x` of a timestep to be without their noise. All
+    /// shapes `[n_token, channels]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when inference does or gives what is not finite.
+    pub fn guess(
+        &mut self,
+        x: &[f32],
+        timestep: usize,
+        brain: &[f32],
+    ) -> Result<&[f32], ModelError> {
+        let timestep = [timestep as i64];
+        let inputs = [
+            Input::F32(&self.shape, x),
+            Input::I64(&[1], &timestep),
+            Input::F32(&self.shape, brain),
+        ];
+        self.session.run_into(&inputs, &mut self.x0)?;
+        Ok(&self.x0)
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Sampling {
+    /// The tokens as they are. Shape `[n_token, channels]`.
+    #[must_use]
+    pub fn tokens(&self) -> &[f32] {
+        &self.x
+    }
+
+    /// The tokens, after the last step.
+    #[must_use]
+    pub fn into_tokens(self) -> Vec<f32> {
+        self.x
+    }
+}

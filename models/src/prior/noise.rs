@@ -1,0 +1,128 @@
+//! The noise that a prior starts from and is given: a fixed function of seed and volume.
+//!
+//! A session that is replayed, taken up after a restart, or computed on another machine has to
+//! draw the same numbers, whatever was drawn before. So noise is not drawn from a state but
+//! looked up: ChaCha with 8 rounds (Bernstein 2008), keyed with the session's seed, its stream
+//! number the index of the window's newest volume, read from the stream's start.
+//!
+//! - Key: the seed as 8 bytes, little-endian, then 24 zero bytes. Stream (nonce): the index.
+//! - Each 64 bits `w` of the stream give two numbers by Box and Muller (1958): with
+//!   `u = (⌊w / 2³²⌋ + 1) / 2³²` and `v = ⌊(w mod 2³²) / 2⁸⌋ / 2²⁴`, in f32,
+//!   `√(-2 ln u) · cos 2πv` and `√(-2 ln u) · sin 2πv`.
+//! - First the tokens to start from, then the noise of each step that takes any, in the order
+//!   of the steps; a block of an odd length leaves the second number of its last pair unused.
+//!
+//! Logarithm, sine and cosine are those of `libm`, which are the same on every machine; those of
+//! the system are not. The generator is not there for secrets.
+
+use std::f32::consts::TAU;
+
+use corticast_bold::time::TrIndex;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+
+/// The noise of one window. See the module docs.
+#[derive(Clone, Debug)]
+pub struct Noise(ChaCha8Rng);
+
+impl Noise {
+    /// The noise of the window whose newest volume has this index.
+    #[must_use]
+    pub fn new(seed: u64, tr: TrIndex) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut stream = ChaCha8Rng::from_seed(key);
+        stream.set_stream(u64::from(tr.0));
+        Self(stream)
+    }
+
+    /// Fills a block with normally distributed numbers, mean 0, variance 1.
+    pub fn fill(&mut self, block: &mut [f32]) {
+        for pair in block.chunks_mut(2) {
+            let (a, b) = self.pair();
+            pair[0] = a;
+            if let Some(second) = pair.get_mut(1) {
+                *second = b;
+            }
+        }
+    }
+
+    fn pair(&mut self) -> (f32, f32) {
+        let word = self.0.next_u64();
+        let (high, low) = ((word >> 32) as u32, word as u32);
+        // In (0, 1], so that the logarithm is finite, and in [0, 1).
+        let u = ((f64::from(high) + 1.0) / 4_294_967_296.0) as f32;
+        let v = (low >> 8) as f32 / 16_777_216.0;
+        let radius = (-2.0 * libm::logf(u)).sqrt();
+        let (sin, cos) = libm::sincosf(TAU * v);
+        (radius * cos, radius * sin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(seed: u64, tr: u32, n: usize) -> Vec<f32> {
+        let mut block = vec![0.0; n];
+        Noise::new(seed, TrIndex(tr)).fill(&mut block);
+        block
+    }
+
+    /// The key stream of a key and a nonce of zeros with 8 rounds, test vector 1 of
+    /// draft-strombergson-chacha-test-vectors-01.
+    #[test]
+    fn the_stream_is_that_of_the_published_test_vector() {
+        let Noise(mut stream) = Noise::new(0, TrIndex(0));
+        let mut bytes = [0; 16];
+        stream.fill_bytes(&mut bytes);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "3e00ef2f895f40d67f5bb8e81f09a5a1");
+    }
+
+    /// From the words of the test vector: 0xd6405f892fef003e and 0xa1a5091fe8b85b7f.
+    #[test]
+    fn the_numbers_are_those_worked_out_from_the_stream() {
+        let expected = |high: f64, low: f64| {
+            let (u, v) = ((high + 1.0) / 2_f64.powi(32), (low / 256.0).floor() / 2_f64.powi(24));
+            let radius = (-2.0 * u.ln()).sqrt();
+            let angle = std::f64::consts::TAU * v;
+            [radius * angle.cos(), radius * angle.sin()]
+        };
+        let first = expected(f64::from(0xd640_5f89_u32), f64::from(0x2fef_003e_u32));
+        let second = expected(f64::from(0xa1a5_091f_u32), f64::from(0xe8b8_5b7f_u32));
+        for (found, expected) in drawn(0, 0, 4).into_iter().zip([first, second].concat()) {
+            assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    /// Guards what recordings rest on: these bits may never change.
+    #[test]
+    fn the_bits_are_pinned() {
+        let bits: Vec<u32> = drawn(7, 42, 4).iter().map(|value| value.to_bits()).collect();
+        assert_eq!(bits, [1_060_638_945, 3_197_454_430, 3_195_824_116, 1_058_362_784]);
+    }
+
+    #[test]
+    fn seed_and_volume_each_give_other_noise_and_the_same_ones_the_same() {
+        assert_eq!(drawn(1, 2, 9), drawn(1, 2, 9));
+        assert_ne!(drawn(1, 2, 9), drawn(2, 2, 9));
+        assert_ne!(drawn(1, 2, 9), drawn(1, 3, 9));
+    }
+
+    /// 100,000 draws: mean within 5 standard errors of 0, variance within 5 of 1, and as many
+    /// beyond ±2 as the normal distribution has (4.550 %), within 5.
+    #[test]
+    fn the_numbers_are_normally_distributed() {
+        let values = drawn(3, 0, 100_000);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n;
+        let beyond = values.iter().filter(|v| v.abs() > 2.0).count() as f64 / n;
+        assert!(mean.abs() < 5.0 / n.sqrt(), "{mean}");
+        assert!((variance - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{variance}");
+        assert!((beyond - 0.0455).abs() < 5.0 * (0.0455 * 0.9545 / n).sqrt(), "{beyond}");
+    }
+}
