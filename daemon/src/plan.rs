@@ -174,7 +174,10 @@ impl Plan {
             let config = &self.config.decoder;
             let heads = neurons.heads().into_iter().map(|head| text(head.name())).collect();
             let decoder = toml::Table::from_iter([
-                ("prior".to_owned(), word(config.prior)),
+                (
+                    "prior".to_owned(),
+                    text(if config.prior_steps.is_some() { "ddim" } else { "ddpm" }),
+                ),
                 ("prior_steps".to_owned(), integer(neurons.prior_steps())),
                 ("seed".to_owned(), Value::Integer(config.seed.into())),
                 ("heads".to_owned(), Value::Array(heads)),

@@ -54,7 +54,17 @@ impl Decoder {
                 Networks::Neurons(Box::new(Neurons::open(&manifest, neurons, options)?))
             }
         };
-        Ok(Self { manifest, networks })
+        let decoder = Self { manifest, networks };
+        if let Some(reason) = decoder.fallback_reason() {
+            let surprises = |(_, session): &(Role, &Session)| session.expected_cuda();
+            // Whoever installed CUDA's libraries expects them to be used.
+            if decoder.sessions().iter().any(surprises) {
+                tracing::warn!(reason, "CUDA cannot be used, running on the CPU");
+            } else {
+                tracing::info!(reason, "running on the CPU");
+            }
+        }
+        Ok(decoder)
     }
 
     /// What the model was trained on, and what it takes and gives.

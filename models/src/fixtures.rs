@@ -16,12 +16,20 @@ pub fn model(name: &str) -> PathBuf {
 
 /// A copy of `linear-3x4` with `from` replaced by `to` in its manifest.
 pub fn edited(from: &str, to: &str) -> TempDir {
+    edited_of("linear-3x4", from, to)
+}
+
+/// A copy of a model with `from` replaced by `to` in its manifest, once.
+pub fn edited_of(name: &str, from: &str, to: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let original = model("linear-3x4");
-    std::fs::copy(original.join("decoder.onnx"), folder.path().join("decoder.onnx")).unwrap();
-    let text = std::fs::read_to_string(original.join("manifest.toml")).unwrap();
+    for entry in std::fs::read_dir(model(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("manifest.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from:?} is not in the manifest");
-    std::fs::write(folder.path().join("manifest.toml"), text.replacen(from, to, 1)).unwrap();
+    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
     folder
 }
 

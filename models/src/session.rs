@@ -12,7 +12,7 @@
 //!
 //! Left to itself ONNX Runtime falls back from CUDA to the CPU without a word. Here CUDA is
 //! registered so that failure is an error, the network is run once on it, and the fallback of
-//! `device = "auto"` is ours: it is logged and its reason is kept.
+//! `device = "auto"` is ours: its reason is kept, and whoever opens a model says it.
 
 use std::{
     collections::BTreeMap,
@@ -232,6 +232,7 @@ pub struct Session {
     outputs: Vec<TensorFacts>,
     provider: Provider,
     fallback_reason: Option<String>,
+    expected_cuda: bool,
     metadata: BTreeMap<String, String>,
 }
 
@@ -273,12 +274,7 @@ impl Session {
             return Err(ModelError::NoCuda { path: network.path.clone(), reason });
         }
         let mut session = Self::open_on(Provider::Cpu, &environment, network, options)?;
-        // Whoever installed CUDA's libraries expects them to be used.
-        if built_with_cuda.is_ok() {
-            tracing::warn!(reason, "CUDA cannot be used, running on the CPU");
-        } else {
-            tracing::info!(reason, "running on the CPU");
-        }
+        session.expected_cuda = built_with_cuda.is_ok();
         session.fallback_reason = Some(reason);
         Ok(session)
     }
@@ -298,7 +294,15 @@ impl Session {
         check_outlets(path, "output", ort.outputs(), &network.outputs)?;
         let metadata = metadata(&ort).map_err(|error| load(error.to_string()))?;
         let (inputs, outputs) = (network.inputs.clone(), network.outputs.clone());
-        let mut session = Self { ort, inputs, outputs, provider, fallback_reason: None, metadata };
+        let mut session = Self {
+            ort,
+            inputs,
+            outputs,
+            provider,
+            fallback_reason: None,
+            expected_cuda: false,
+            metadata,
+        };
         session.run_on_zeros()?;
         Ok(session)
     }
@@ -373,6 +377,12 @@ impl Session {
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
+    }
+
+    /// Whether the network runs on the CPU although CUDA's libraries were installed.
+    #[must_use]
+    pub fn expected_cuda(&self) -> bool {
+        self.expected_cuda
     }
 
     /// `metadata_props` of the ONNX file.

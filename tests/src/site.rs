@@ -128,6 +128,27 @@ impl Site {
         self.write_manifest(&manifest);
     }
 
+    /// Puts another model of `tests/data/models` in place of the site's, trained on the site's
+    /// mask with the site's timing and normalisation.
+    pub fn use_model(&self, name: &str) {
+        let shipped = crate::repository("tests/data/models").join(name);
+        for entry in fs::read_dir(&shipped).expect("a model") {
+            let entry = entry.expect("a file");
+            if entry.file_name() != "manifest.toml" {
+                let to = self.path("model").join(entry.file_name());
+                fs::copy(entry.path(), to).expect("a copy");
+            }
+        }
+        let text = fs::read_to_string(shipped.join("manifest.toml")).expect("the manifest");
+        let mut theirs: toml::Table = text.parse().expect("a manifest");
+        self.edit_manifest(|manifest| {
+            for key in ["mask", "signal", "normalise"] {
+                theirs.insert(key.to_owned(), manifest[key].clone());
+            }
+            *manifest = theirs;
+        });
+    }
+
     fn write_manifest(&self, manifest: &toml::Table) {
         fs::write(self.path("model/manifest.toml"), manifest.to_string()).expect("a manifest");
     }

@@ -166,12 +166,18 @@ impl Watch {
     /// The next message, as topic and header, if it comes within `limit`.
     #[must_use]
     pub fn next(&self, limit: Duration) -> Option<(String, Value)> {
+        self.next_with_payload(limit).map(|(topic, header, _)| (topic, header))
+    }
+
+    /// As [`Watch::next`], with the payload if there is one.
+    #[must_use]
+    pub fn next_with_payload(&self, limit: Duration) -> Option<(String, Value, Option<Bytes>)> {
         let received =
             self.runtime.block_on(async { timeout(limit, self.subscriber.recv()).await });
         let frames = received.ok()?.expect("a message");
         let topic = String::from_utf8_lossy(&frames[0]).into_owned();
         let header = decode("message", &frames[1], Encoding::MessagePack).expect("MessagePack");
-        Some((topic, header))
+        Some((topic, header, frames.get(2).cloned()))
     }
 
     /// Waits for the first message that fits.

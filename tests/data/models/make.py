@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 
 import blake3
+import neurons
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -57,22 +58,19 @@ def write_network(path, nodes, initializers, in_shape, out_shape):
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def write_manifest(folder, matrix, affine, tr_s, classes, n_voxel=None):
-    n_voxel = n_voxel or int(np.prod(matrix))
+def manifest_head(folder, family, matrix, affine, tr_s):
+    """A manifest up to its first network, for a mask of all voxels."""
     rows = ",\n    ".join(str([float(value) for value in row]) for row in affine)
-    sha256 = hashlib.sha256((folder / "decoder.onnx").read_bytes()).hexdigest()
-    names = ", ".join(f'"{name}"' for name in classes)
-    (folder / "manifest.toml").write_text(
-        f"""\
+    return f"""\
 # Written by ../make.py.
 format = 2
-family = "linear"
+family = "{family}"
 name = "{folder.name}"
 subject = "01"
 
 [mask]
 hash = "{full_mask_hash(matrix, affine)}"
-n_voxel = {n_voxel}
+n_voxel = {int(np.prod(matrix))}
 matrix = {list(matrix)}
 affine = [
     {rows},
@@ -86,7 +84,16 @@ window_volumes = 1
 
 [normalise]
 mode = "none"
+"""
 
+
+def write_manifest(folder, matrix, affine, tr_s, classes):
+    n_voxel = int(np.prod(matrix))
+    sha256 = hashlib.sha256((folder / "decoder.onnx").read_bytes()).hexdigest()
+    names = ", ".join(f'"{name}"' for name in classes)
+    (folder / "manifest.toml").write_text(
+        manifest_head(folder, "linear", matrix, affine, tr_s)
+        + f"""
 [[network]]
 role = "decoder"
 file = "decoder.onnx"
@@ -150,6 +157,10 @@ def main():
         )
         # `wrong-shape`: the manifest says 4 voxels, the network takes 5.
         write_manifest(folder, small, small_affine, 2.0, animals)
+
+    for name in ["neurons-tiny", "neurons-nan"]:
+        head = manifest_head(HERE / name, "neurons", small, small_affine, 2.0)
+        neurons.write(HERE / name, head, nan=name == "neurons-nan")
 
     noop("noop-64x64x32", (64, 64, 32), diagonal((3, 3, 3), (-96, -96, -48)), 0.1)
     # The affine of ../dicom/skyra.dcm.gz, as a NIfTI header holds it.
