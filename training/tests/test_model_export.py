@@ -42,9 +42,9 @@ def prior() -> Graph:
     return Graph(network := Prior(TINY), network.forward)
 
 
-def head(name: str) -> Callable[[], Graph]:
+def head(name: str, text_keys: str = "tokens") -> Callable[[], Graph]:
     def make() -> Graph:
-        network = Decoupler(TINY)
+        network = Decoupler(TINY, text_keys=text_keys)
         functions: Mapping[str, Callable[..., Any]] = {
             "motion": network.motion,
             "concepts": lambda frames: network.concepts(frames).sigmoid(),
@@ -79,6 +79,11 @@ CASES = {
         [{0}, {0, 1}],
     ),
     "reconstruct": (head("reconstruct"), lambda n: [frames(n), torch.randn(n, T)], [{0}, {0}]),
+    "reconstruct of the batch": (
+        head("reconstruct", "batch"),
+        lambda n: [frames(n), torch.randn(n, T)],
+        [{0}, {0}],
+    ),
     "prefix": (head("prefix"), lambda n: [torch.randn(n, T)], [{0}]),
     "embed": (head("embed"), lambda n: [torch.randint(0, 49407, (n, 2 * n - 1))], [{0, 1}]),
     "step": (

@@ -287,3 +287,9 @@ def test_other_frames_and_sizes_work() -> None:
     with torch.no_grad():
         assert made.objects(frames, torch.randn(2, 3, sizes.text_dim)).shape == (2, 4, 1, 6, 6)
         assert made.reconstruct(frames, torch.randn(2, sizes.text_dim)).shape == (2, 4, 4, 6, 6)
+
+
+@pytest.mark.parametrize(("key", "value"), [("channels", 33), ("prior_dim_head", 15)])
+def test_sizes_that_a_network_cannot_have_are_refused(key: str, value: int) -> None:
+    with pytest.raises(TrainingError, match=f"{key} is {value}, expected an even number"):
+        Config.load("tiny", {f"sizes.{key}": value})

@@ -83,6 +83,16 @@ class Sizes:
         """Raises `TrainingError` where two sizes do not fit."""
         if self.grid**2 != self.n_token:
             raise TrainingError(f"sizes.n_token is {self.n_token}, expected a square number")
+        if self.channels < 4 or self.channels % 2:
+            raise TrainingError(
+                f"sizes.channels is {self.channels}, expected an even number, 4 or more: "
+                "the prior's times are sines and cosines"
+            )
+        if self.prior_dim_head < 2 or self.prior_dim_head % 2:
+            raise TrainingError(
+                f"sizes.prior_dim_head is {self.prior_dim_head}, expected an even number, "
+                "2 or more: the prior rotates pairs of channels"
+            )
         if self.caption_embd % self.caption_heads:
             raise TrainingError(
                 f"sizes.caption_embd is {self.caption_embd}, expected a multiple of "

@@ -8,10 +8,11 @@ the states of a text; what it finds goes through 1x1 convolutions and the video 
 - `tokens`: those of the clip's own text. For segmentation the token states of the key object's
   name. For reconstruction the clip's text embedding, which as a single key is the same for
   every token: the query is added, or a frame would have no spatial signal.
-- `batch`: those of all clips of the batch, and the video decoder's temporal attention also runs
-  over all frames of the batch. This is what the public code does and what its weights were
-  trained with. **A clip's masks and latents then depend on the clips beside it**, and with a
-  batch of one they carry no spatial signal at all. For loading published weights only.
+- `batch`: those of all clips of the batch, given as one pooled vector of each, and the video
+  decoder's temporal attention also runs over all frames of the batch. This is what the public
+  code does and what its weights were trained with. **A clip's masks and latents then depend on
+  the clips beside it**, and with a batch of one they carry no spatial signal at all. For loading
+  published weights only.
 """
 
 import torch
@@ -93,7 +94,7 @@ class Regions(nn.Module):
         grid = self.sizes.grid
         maps = torch.unflatten(answered.transpose(1, 2), 2, (self.sizes.n_frame, grid, grid))
         maps = self.maps_projector(maps.transpose(1, 2).flatten(0, 1))
-        attending = self.sizes.n_frame * (len(answered) if self.text_keys == "batch" else 1)
+        attending = self.sizes.n_frame * (answered.shape[0] if self.text_keys == "batch" else 1)
         decoded: Tensor = self.video_decoder(self.norm(self.dropout(maps)), attending)
         return decoded
 
