@@ -401,7 +401,7 @@ mod tests {
         let path = folder.path().join("w.bin");
         std::fs::write(&path, b"").unwrap();
         let manifest = Manifest::read(folder.path()).unwrap();
-        assert_eq!(manifest.networks[0].external, [path.clone()]);
+        assert_eq!(manifest.networks[0].external, std::slice::from_ref(&path));
         std::fs::write(&path, b"changed").unwrap();
         assert!(matches!(Manifest::read(folder.path()), Err(ManifestError::Hash { .. })));
     }

@@ -164,7 +164,8 @@ pub struct Kept(DynValue);
 pub struct Outputs<'a> {
     values: SessionOutputs<'a>,
     facts: &'a [TensorFacts],
-    n_not_finite_in: usize,
+    /// What they were made of, for the message when they cannot be.
+    inputs: &'a [Input<'a>],
 }
 
 impl Outputs<'_> {
@@ -186,7 +187,7 @@ impl Outputs<'_> {
         if let Some((position, &found)) =
             values.iter().enumerate().find(|(_, value)| !value.is_finite())
         {
-            let n_not_finite_in = self.n_not_finite_in;
+            let n_not_finite_in = self.inputs.iter().map(Input::n_not_finite).sum();
             return Err(ModelError::NotFinite {
                 name: name.clone(),
                 position,
@@ -350,8 +351,7 @@ impl Session {
         let values: Vec<SessionInputValue<'_>> =
             inputs.iter().map(Input::as_ort).collect::<Result<_, _>>().map_err(run)?;
         let values = self.ort.run(values.as_slice()).map_err(run)?;
-        let n_not_finite_in = inputs.iter().map(Input::n_not_finite).sum();
-        take(&mut Outputs { values, facts: &self.outputs, n_not_finite_in })
+        take(&mut Outputs { values, facts: &self.outputs, inputs })
     }
 
     /// Runs a network with one output of a length that is known.

@@ -3,6 +3,8 @@
 //!
 //! `CORTICAST_REFERENCE` names another folder than `tests/data/reference`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -35,6 +35,8 @@ const SPEED: f64 = 4.0;
 const SHOWN_QUEUE: usize = 1024;
 /// Width of a probability bar, in characters.
 const BAR: usize = 24;
+/// Classes that are shown of a model that has many: the most probable ones.
+const SHOWN_CLASSES: usize = 8;
 
 /// Runs a simulated session with the shipped model.
 #[derive(Debug, clap::Args)]
@@ -63,6 +65,7 @@ struct Tally {
     n_result: u32,
     n_in_block: u32,
     n_right: u32,
+    n_class: usize,
     latencies_ms: Vec<f64>,
 }
 
@@ -179,6 +182,7 @@ async fn show(
         let text = {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.n_result += 1;
+            tally.n_class = result.concepts.names.len();
             if let Some(shown) = shown {
                 tally.n_in_block += 1;
                 tally.n_right += u32::from(best.as_deref() == Some(shown));
@@ -209,7 +213,12 @@ fn table(result: &DecodedResult, shown: Option<&str>, tally: &Tally) -> String {
         shown.unwrap_or("(rest)")
     );
     let best = result.concepts.best().map(|(name, _)| name);
-    for (name, &value) in result.concepts.names.iter().zip(&result.concepts.values) {
+    let mut classes: Vec<_> = result.concepts.names.iter().zip(&result.concepts.values).collect();
+    if classes.len() > SHOWN_CLASSES {
+        classes.sort_by(|a, b| b.1.total_cmp(a.1));
+        classes.truncate(SHOWN_CLASSES);
+    }
+    for (name, &value) in classes {
         let filled = (f64::from(value) * BAR as f64).round() as usize;
         let mark = if best == Some(name.as_str()) { "◀" } else { " " };
         text += &format!(
@@ -217,6 +226,9 @@ fn table(result: &DecodedResult, shown: Option<&str>, tally: &Tally) -> String {
             "█".repeat(filled),
             "·".repeat(BAR.saturating_sub(filled)),
         );
+    }
+    if let Some(caption) = &result.caption {
+        text += &format!("\x1b[2K  “{caption}”\n");
     }
     text + &format!(
         "\x1b[2K  latency {:.2} ms, right in {} of {} volumes of a block\n",
@@ -229,8 +241,9 @@ fn table(result: &DecodedResult, shown: Option<&str>, tally: &Tally) -> String {
 /// One result as one line, for logs.
 fn line(result: &DecodedResult, shown: Option<&str>) -> String {
     let (best, value) = result.concepts.best().unwrap_or(("", 0.0));
+    let caption = result.caption.as_ref().map(|text| format!("  “{text}”")).unwrap_or_default();
     format!(
-        "volume {:>4}  stimulus at {:>6.1} s  shown {:<8} decoded {best:<8} {value:.2}\n",
+        "volume {:>4}  stimulus at {:>6.1} s  shown {:<8} decoded {best:<8} {value:.2}{caption}\n",
         result.index.0,
         result.stimulus_time_s,
         shown.unwrap_or("(rest)"),
@@ -243,9 +256,9 @@ fn summary(tally: &Tally, config: &Path, recording: &Path, results: &Path) {
     let median = latencies.get(latencies.len() / 2).copied().unwrap_or(0.0);
     println!();
     println!(
-        "{} results; {} of {} volumes inside blocks decoded right (chance 1 in 4); \
+        "{} results; {} of {} volumes inside blocks decoded right (chance 1 in {}); \
          median latency {median:.2} ms",
-        tally.n_result, tally.n_right, tally.n_in_block
+        tally.n_result, tally.n_right, tally.n_in_block, tally.n_class
     );
     println!("  recording  {}", recording.display());
     println!("  results    {}", results.display());

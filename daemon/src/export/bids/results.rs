@@ -1,7 +1,7 @@
 //! Recorded results of one run as a table, with a sidecar that says what its columns are.
 //!
-//! The columns are those of a results line that do not depend on the machine's clock, then one
-//! for each class. Numbers are written as they were recorded.
+//! The columns are those of a results line that do not depend on the machine's clock, then the
+//! caption where there are captions, then one for each class. Numbers are written as they were recorded.
 
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,22 @@ const COLUMNS: [(&str, &str); 5] = [
     ("blanked", "Whether the participant saw neutral feedback instead."),
 ];
 
+/// The key of captions, and what they are.
+const CAPTION: (&str, &str) = ("caption", "What was seen, in words, as decoded.");
+
 /// The results of one run, while they are written.
 pub struct Table {
     /// The run's name in results.
     pub run: String,
     path: PathBuf,
-    open: Option<(JsonLines, Vec<String>)>,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: JsonLines,
+    /// Keys of a result that are columns here.
+    columns: Vec<(&'static str, &'static str)>,
+    classes: Vec<String>,
 }
 
 impl Table {
@@ -38,30 +48,32 @@ impl Table {
             return Ok(());
         };
         let concepts = result.get("concepts").and_then(Value::as_object);
-        let (file, classes) = match &mut self.open {
+        let Open { file, columns, classes } = match &mut self.open {
             Some(open) => open,
             None => {
                 let classes: Vec<String> =
                     concepts.map(|c| c.keys().cloned().collect()).unwrap_or_default();
                 let mut file = JsonLines::create(&beside(&self.path, ".part"))?;
-                let keys = COLUMNS.iter().map(|(key, _)| *key);
+                let mut columns = COLUMNS.to_vec();
+                columns.extend(result.contains_key(CAPTION.0).then_some(CAPTION));
+                let keys = columns.iter().map(|(key, _)| *key);
                 let header: Vec<&str> = keys.chain(classes.iter().map(String::as_str)).collect();
                 file.line(header.join("\t").as_bytes())?;
-                self.open.insert((file, classes))
+                self.open.insert(Open { file, columns, classes })
             }
         };
         let of_classes = classes.iter().map(|class| concepts.and_then(|c| c.get(class)));
         let cells: Vec<String> =
-            COLUMNS.iter().map(|(key, _)| result.get(*key)).chain(of_classes).map(cell).collect();
+            columns.iter().map(|(key, _)| result.get(*key)).chain(of_classes).map(cell).collect();
         Ok(file.line(cells.join("\t").as_bytes())?)
     }
 
     /// Puts table and sidecar under their names. A run without results has none.
     pub fn finish(self) -> Result<(), ExportError> {
-        let Some((mut file, classes)) = self.open else { return Ok(()) };
+        let Some(Open { mut file, columns, classes }) = self.open else { return Ok(()) };
         file.flush()?;
         std::fs::rename(beside(&self.path, ".part"), &self.path).map_err(io(&self.path))?;
-        let mut columns: Map<String, Value> = COLUMNS
+        let mut columns: Map<String, Value> = columns
             .iter()
             .map(|(key, meaning)| ((*key).to_owned(), json!({ "Description": meaning })))
             .collect();
