@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score decoded results: a table, JSON and an HTML report",
     "baseline": "decode with a simpler method, for evaluate to compare with",
     "targets": "make what the networks learn to decode, from frames and captions",
+    "cc2017": "read the public cc2017 data set into the form that training reads",
     "voxels": "choose the voxels that repeat (inter-repetition selection), as a mask",
     "brain": "stage 1: train the brain model, from BOLD to image tokens",
     "decoupler": "stage 2: train the diffusion prior and the decoupler on it",

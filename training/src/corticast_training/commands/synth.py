@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from corticast_training.synth.dataset import PRESETS, write_dataset
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the data set. Raises `TrainingError` on impossible sizes."""
     plan = PRESETS[args.preset]
-    given = {
+    given: dict[str, Any] = {
         item.name: getattr(args, item.name, None)
         for item in dataclasses.fields(plan)
         if item.name != "preset" and getattr(args, item.name, None) is not None

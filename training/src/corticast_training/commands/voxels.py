@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
         encoding="utf-8",
     )
     title = f"sub-{args.subject}: {int(selected.sum())} of {int(found.tested.sum())} voxels"
-    draw_slices(folder / f"{stem}.png", inside, found, selected, title)
+    draw_slices(folder / f"{stem}.png", inside, found, selected, affine, title)
     write_map(out, mask, affine)
     print(f"wrote {out}, and {stem}.json, {stem}.tsv, {stem}.png in {folder}")
 

@@ -5,6 +5,7 @@ The same values give the same bytes: nibabel's gzip writes no time.
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -60,22 +61,28 @@ def write_bold(
     """Writes volumes `[n_volume, X, Y, Z]` as int16 with `scl_slope`."""
     slope = max(float(np.abs(volumes).max()), 1e-6) / INT16_MAX
     stored = np.rint(np.moveaxis(volumes, 0, -1) / np.float32(slope)).astype(np.int16)
-    image = nibabel.Nifti1Image(stored, affine)
+    image = _new_image(stored, affine)
     image.header.set_slope_inter(slope, 0.0)
-    image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][4] = repetition_time_s
     _save(image, path)
 
 
 def write_map(path: Path, values: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
     """Writes one volume `[X, Y, Z]` in its own type."""
-    image = nibabel.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm")
+    image = _new_image(values, affine)
     _save(image, path)
 
 
-def _save(image: nibabel.Nifti1Image, path: Path) -> None:
+def _new_image(values: NDArray[Any], affine: NDArray[np.float64]) -> Any:
+    # nibabel's constructors carry no types.
+    make: Any = nibabel.Nifti1Image
+    image = make(values, affine)
+    image.header.set_xyzt_units("mm", "sec")
     image.header["qform_code"] = image.header["sform_code"] = 1
+    return image
+
+
+def _save(image: Any, path: Path) -> None:
     aside = path.with_name(f".part.{path.name}")
     try:
         nibabel.save(image, aside)

@@ -34,6 +34,7 @@ def draw_slices(
     inside: NDArray[np.bool_],
     found: Reliability,
     selected: NDArray[np.bool_],
+    affine: NDArray[np.float64],
     title: str,
 ) -> None:
     """Axial slices as PNG: mean r in colour, outlines of the selected voxels, front up."""
@@ -47,12 +48,21 @@ def draw_slices(
     n_row = -(-len(used) // n_column)
     limit = max(0.1, float(np.nanquantile(np.abs(found.r), 0.995)))
     figure, axes = plt.subplots(
-        n_row, n_column, figsize=(2.1 * n_column, 2.2 * n_row + 0.7), squeeze=False
+        n_row,
+        n_column,
+        figsize=(2.1 * n_column, 2.4 * n_row + 0.5),
+        squeeze=False,
+        layout="constrained",
     )
-    image = None
+    size = np.linalg.norm(affine[:3, :3], axis=0)
     for axis, number in zip(axes.ravel(), used, strict=False):
         image = axis.imshow(
-            r[:, :, number].T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit
+            r[:, :, number].T,
+            origin="lower",
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            aspect=float(size[1] / size[0]),
         )
         if chosen[:, :, number].any():
             axis.contour(chosen[:, :, number].T, levels=[0.5], colors="black", linewidths=0.9)
@@ -60,11 +70,10 @@ def draw_slices(
     for axis in axes.ravel():
         axis.axis("off")
     figure.suptitle(title, fontsize=10)
-    if image is not None:
-        figure.colorbar(image, ax=axes, shrink=0.7, label="inter-repetition r")
+    figure.colorbar(image, ax=axes, shrink=0.7, label="inter-repetition r")
     aside = path.with_name(f".part.{path.name}")
     try:
-        figure.savefig(aside, dpi=110, format="png", bbox_inches="tight")
+        figure.savefig(aside, dpi=110, format="png")
         aside.replace(path)
     finally:
         plt.close(figure)

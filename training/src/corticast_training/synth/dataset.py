@@ -1,12 +1,12 @@
 """A whole synthetic data set: clips, subjects, runs, truth, and how to prepare it."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from corticast_training.data.layout import Layout, RunName
@@ -17,6 +17,7 @@ from corticast_training.data.movie_write import (
     write_facts,
     write_sidecar,
 )
+from corticast_training.data.new_folder import new_dataset
 from corticast_training.data.nifti import write_bold, write_map
 from corticast_training.data.tensor_file import TensorWriter
 from corticast_training.errors import TrainingError
@@ -103,24 +104,11 @@ PRESETS = {
 def write_dataset(out: Path, plan: Plan, *, force: bool = False) -> None:
     """Writes the data set as folder `out`, as a whole or not at all."""
     plan.check()
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        if not force:
-            raise TrainingError(f"{out}: exists, expected a new folder (--force replaces it)")
-        if not Layout(out).facts.is_file():
-            raise TrainingError(f"{out}: --force replaces a data set, but it has no dataset.toml")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        made = aside / "new"
-        _write(Layout(made), plan, out.name)
-        if out.exists():
-            out.rename(aside / "old")
-        made.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with new_dataset(out, force=force) as layout:
+        _write(layout, plan)
 
 
-def _write(layout: Layout, plan: Plan, name: str) -> None:
+def _write(layout: Layout, plan: Plan) -> None:
     (layout.folder / "clips").mkdir(parents=True)
     (layout.folder / "truth").mkdir()
     seen: list[Seen] = []
@@ -138,7 +126,7 @@ def _write(layout: Layout, plan: Plan, name: str) -> None:
     (layout.folder / "prepare.toml").write_text(PREPARE, encoding="utf-8")
     facts = Facts(
         kind="synth",
-        name=name,
+        name=f"synth {plan.preset}, seed {plan.seed}",
         repetition_time_s=REPETITION_TIME_S,
         hrf_delay_s=HRF_DELAY_S,
         clip_s=CLIP_S,
@@ -202,7 +190,7 @@ def _make_subject(
     write_map(layout.brain_mask(subject), brain.mask, brain.affine)
     area = np.zeros(brain.mask.shape, np.int64)
     area[brain.mask > 0] = brain.area
-    truth = {
+    truth: dict[str, NDArray[Any]] = {
         "area": area,
         "receptive_field": brain.field,
         "hrf_peak_s": brain.hrf_peak_s,

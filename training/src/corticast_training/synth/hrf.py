@@ -22,8 +22,10 @@ N_LAG = 10
 def integral(until_s: NDArray[np.float64], peak_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """The response's integral from 0 to `until_s`, for a rise that peaks at `peak_s`."""
     t = np.maximum(until_s, 0.0)
-    rise = gammainc(peak_s / RISE_SCALE_S + 1, t / RISE_SCALE_S)
-    late = gammainc((peak_s + UNDERSHOOT_DELAY_S) / UNDERSHOOT_SCALE_S + 1, t / UNDERSHOOT_SCALE_S)
+    rise: NDArray[np.float64] = gammainc(peak_s / RISE_SCALE_S + 1, t / RISE_SCALE_S)
+    late: NDArray[np.float64] = gammainc(
+        (peak_s + UNDERSHOOT_DELAY_S) / UNDERSHOOT_SCALE_S + 1, t / UNDERSHOOT_SCALE_S
+    )
     return np.asarray(rise - UNDERSHOOT_AREA * late, dtype=np.float64)
 
 
@@ -35,7 +37,7 @@ def lag_weights(
     `peak_s` `[V]`. A volume stands for the middle of its TR. Returns `[V, N_LAG]`, scaled to a
     sum of squares of 1, so that independent clips of unit variance give unit variance.
     """
-    middle = (np.arange(N_LAG) + 0.5) * repetition_time_s
+    middle = np.asarray((np.arange(N_LAG) + 0.5) * repetition_time_s, np.float64)
     peak = peak_s[:, None]
     weights = integral(middle[None], peak) - integral(middle[None] - clip_s, peak)
     weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))

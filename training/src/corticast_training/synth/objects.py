@@ -140,7 +140,7 @@ def _car(u: Array, v: Array, phase: Array, colour: Rgb) -> Parts:
 
 
 def _boat(u: Array, v: Array, phase: Array, colour: Rgb) -> Parts:
-    v = v + np.float32(0.06) * np.sin(phase * 4)
+    v = np.asarray(v + np.float32(0.06) * np.sin(phase * 4), np.float32)
     return [
         (WOOD, box(u, v, 0.0, -0.2, 0.05, 0.75, 0.02)),
         (WHITE, polygon(u, v, [(0.1, -0.95), (0.78, 0.28), (0.1, 0.28)])),
@@ -170,7 +170,7 @@ def _plane(u: Array, v: Array, phase: Array, colour: Rgb) -> Parts:
 
 
 def _fish(u: Array, v: Array, phase: Array, colour: Rgb) -> Parts:
-    tail = v - np.float32(0.12) * np.sin(phase * 5)
+    tail = np.asarray(v - np.float32(0.12) * np.sin(phase * 5), np.float32)
     body = ellipse(u, v, 0.15, 0.0, 0.78, 0.46)
     return [
         (_shade(colour, 0.75), polygon(u, tail, [(-0.45, 0.0), (-1.05, 0.48), (-1.05, -0.48)])),

@@ -54,7 +54,7 @@ def _fill(canvas: Array, top: Colour, bottom: Colour, weight: Array) -> None:
 def _below(canvas: Array, y: Array, line: Array | float, top: Colour, bottom: Colour) -> None:
     """Fills what is below `line` with a gradient down to the lower edge."""
     px = canvas.shape[1]
-    shade = (y - line) / np.maximum(1 - line, 1e-3)
+    shade = np.asarray((y - line) / np.maximum(1 - line, 1e-3), np.float32)
     paint(canvas, _mix(top, bottom, shade), cover(line - y, px))
 
 

@@ -23,12 +23,12 @@ def grid(px: int) -> tuple[Array, Array]:
 
 def cover(distance: Array, px: int) -> Array:
     """Part of each pixel that is covered, 0 to 1, of a distance in canvas widths."""
-    return np.clip(0.5 - distance * px, 0.0, 1.0)
+    return np.asarray(np.clip(0.5 - distance * px, 0.0, 1.0), np.float32)
 
 
 def circle(x: Array, y: Array, cx: float, cy: float, radius: float) -> Array:
     """A disc about (`cx`, `cy`)."""
-    return np.hypot(x - cx, y - cy) - np.float32(radius)
+    return np.asarray(np.hypot(x - cx, y - cy) - np.float32(radius), np.float32)
 
 
 def ellipse(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float) -> Array:
@@ -46,7 +46,7 @@ def box(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float, corner: 
     u = np.abs(x - cx) - np.float32(rx - corner)
     v = np.abs(y - cy) - np.float32(ry - corner)
     outside = np.hypot(np.maximum(u, 0), np.maximum(v, 0))
-    return outside + np.minimum(np.maximum(u, v), 0) - np.float32(corner)
+    return np.asarray(outside + np.minimum(np.maximum(u, v), 0) - np.float32(corner), np.float32)
 
 
 def capsule(
@@ -60,7 +60,8 @@ def capsule(
     ax, ay = start
     bx, by = np.asarray(end[0] - ax, np.float32), np.asarray(end[1] - ay, np.float32)
     along = np.clip(((x - ax) * bx + (y - ay) * by) / np.maximum(bx**2 + by**2, 1e-9), 0, 1)
-    return np.hypot(x - ax - along * bx, y - ay - along * by) - np.float32(radius)
+    distance = np.hypot(x - ax - along * bx, y - ay - along * by)
+    return np.asarray(distance - np.float32(radius), np.float32)
 
 
 def polygon(x: Array, y: Array, corners: Sequence[tuple[float, float]]) -> Array:
@@ -69,12 +70,12 @@ def polygon(x: Array, y: Array, corners: Sequence[tuple[float, float]]) -> Array
     for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
         length = float(np.hypot(bx - ax, by - ay))
         sides.append(((by - ay) * (x - ax) - (bx - ax) * (y - ay)) / np.float32(length))
-    return np.maximum.reduce(sides)
+    return np.asarray(np.maximum.reduce(sides), np.float32)
 
 
 def union(*distances: Array) -> Array:
     """All shapes together."""
-    return np.minimum.reduce(np.broadcast_arrays(*distances))
+    return np.asarray(np.minimum.reduce(np.broadcast_arrays(*distances)), np.float32)
 
 
 def paint(canvas: Array, colour: Array | Sequence[float], covered: Array) -> None:
