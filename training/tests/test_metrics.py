@@ -7,7 +7,8 @@ import pytest
 from nltk.translate.bleu_score import corpus_bleu
 from pycocoevalcap.bleu.bleu import Bleu
 from safetensors.numpy import save_file
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.color import rgb2gray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import reference
 from corticast_training.errors import TrainingError
@@ -17,7 +18,13 @@ from corticast_training.evaluate.consistency import clip_pcc
 from corticast_training.evaluate.masks import iou, nearest
 from corticast_training.evaluate.pixels import psnr_db, resized, ssim_2d, ssim_neurons
 from corticast_training.evaluate.retrieval import hits, similarity
-from corticast_training.evaluate.statistics import Measured, judge, mean_of_known
+from corticast_training.evaluate.statistics import (
+    Figure,
+    Measured,
+    NotComputed,
+    judge,
+    measure,
+)
 from corticast_training.evaluate.text import bleu, bleu_counts, cider_d, tokenise
 from corticast_training.evaluate.verbs import read_vectors, verb_hits
 
@@ -43,8 +50,25 @@ def test_ssim_and_psnr_equal_the_reference(case: int) -> None:
     expected = math.inf if decibel is None else decibel
     assert psnr_db(found, true) == pytest.approx(expected, abs=within("psnr"))
     if decibel is not None:
-        skimage = peak_signal_noise_ratio(true, found, data_range=255)
+        skimage = peak_signal_noise_ratio(  # type: ignore[no-untyped-call]
+            true, found, data_range=255
+        )
         assert psnr_db(found, true) == pytest.approx(skimage, abs=1e-12)
+
+
+def test_the_column_form_is_what_scikit_image_does_with_columns_as_channels() -> None:
+    rng = np.random.default_rng(5)
+    found, true = rng.integers(0, 256, (2, 40, 17, 3), dtype=np.uint8)
+    skimage = structural_similarity(  # type: ignore[no-untyped-call]
+        rgb2gray(found),
+        rgb2gray(true),
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+    )
+    assert ssim_neurons(found, true) == pytest.approx(skimage, abs=1e-12)
 
 
 @pytest.mark.parametrize("case", METRICS["nway"], ids=lambda case: Path(case["file"]).stem)
@@ -78,9 +102,17 @@ def test_the_truth_has_the_three_most_likely_classes() -> None:
     assert n_way.exact(logits, n_way.true_classes(logits), 3, 1) == 1.0
 
 
+@pytest.mark.parametrize("n", [2, 50])
+def test_chance_of_n_way_is_what_noise_reaches(n: int) -> None:
+    rng = np.random.default_rng(2)
+    predicted, true = rng.random((5000, 400)), rng.random((5000, 400)).argsort(axis=1)[:, :3]
+    found = n_way.exact(predicted, true, n, 1)
+    assert abs(found.mean() - n_way.chance(n)) < 4 * found.std() / math.sqrt(5000)
+
+
 def test_bleu_equals_the_reference_and_pycocoevalcap() -> None:
     rows = [bleu_counts(c, r) for c, r in zip(TEXT["candidates"], TEXT["references"], strict=True)]
-    found = bleu(np.stack(rows))
+    found = bleu(np.stack(rows).sum(axis=0))
     assert found.tolist() == pytest.approx(TEXT["bleu"], abs=within("bleu"))
     coco, _ = Bleu(4).compute_score(
         dict(enumerate(TEXT["references"])),
@@ -102,7 +134,7 @@ def test_cider_d_equals_the_reference() -> None:
 
 def test_captions_are_compared_word_by_word() -> None:
     assert tokenise("A dog's Ball, rolling — fast!") == "a dog's ball rolling fast"
-    assert bleu(bleu_counts("", ["a dog"])[None]).tolist() == [0, 0, 0, 0]
+    assert bleu(bleu_counts("", ["a dog"])).tolist() == [0, 0, 0, 0]
     assert cider_d([""], [[""]]).tolist() == [0]
 
 
@@ -110,9 +142,8 @@ def test_a_decoder_that_always_says_the_same_is_at_chance() -> None:
     constant = np.ones((10, 4))
     truth = np.random.default_rng(0).standard_normal((10, 4))
     alike = similarity(lambda a, b: constant[a:b], 10, lambda a, b: truth[a:b] * 0 + 1, 10, block=3)
-    right = np.arange(10)
-    assert hits(alike, right, 1, 10) == pytest.approx(np.full(10, 0.1))
-    assert hits(alike, right, 2, 5) == pytest.approx(np.full(10, 0.4))
+    assert hits(alike, 1, 10) == pytest.approx(np.full((10, 10), 0.1))
+    assert hits(alike, 2, 5) == pytest.approx(np.full((10, 10), 0.4))
     assert top1(np.ones((2, 4)), np.eye(4, dtype=bool)[:2]).tolist() == [0.25, 0.25]
 
 
@@ -128,8 +159,8 @@ def test_retrieval_in_pools_is_the_mean_over_all_pools() -> None:
         others = [k for k in range(7) if k != row]
         pools = list(combinations(others, 3))
         expected = np.mean([all(table[row, row] > table[row, k] for k in p) for p in pools])
-        assert hits(table, np.arange(7), 1, 4)[row] == pytest.approx(expected)
-        assert hits(table, np.arange(7), 1, 7)[row] == (table[row].argmax() == row)
+        assert hits(table, 1, 4)[row, row] == pytest.approx(expected)
+        assert hits(table, 1, 7)[row, row] == (table[row].argmax() == row)
 
 
 def test_concepts_are_counted_as_in_table_b() -> None:
@@ -175,8 +206,8 @@ def test_word_vectors_are_read_in_three_forms(tmp_path: Path, form: str) -> None
     path = tmp_path / "vectors.txt"
     if form == "safetensors":
         path = tmp_path / "vectors.safetensors"
-        vectors = np.array(list(table.values()), dtype=np.float32)
-        save_file({"vectors": vectors}, path, metadata={"words": "\n".join(table)})
+        rows = np.array(list(table.values()), dtype=np.float32)
+        save_file({"vectors": rows}, path, metadata={"words": "\n".join(table)})
     else:
         lines = [f"{word} {x} {y}" for word, (x, y) in table.items()]
         path.write_text("\n".join(["3 2", *lines] if form == "word2vec" else lines) + "\n")
@@ -194,40 +225,52 @@ def test_files_without_word_vectors_are_refused(tmp_path: Path, text: str) -> No
         read_vectors(path, ["run", "sit"])
 
 
-def measured(right: float, n: int = 200, seed: int = 0) -> Measured:
+def named(right: float, n: int = 200, seed: int = 0) -> Measured:
     """Results that name their own clip with probability `right`, else any."""
     rng = np.random.default_rng(seed)
     said = np.where(rng.random(n) < right, np.arange(n), rng.integers(n, size=n))
-    return Measured(np.arange(n), lambda order: (said == order) * 1.0, mean_of_known, 50)
+    return measure(np.arange(n), lambda order: (said == order) * 1.0, n_shuffle=50, seed=seed)
+
+
+def judged(*repeats: Measured, seed: int = 0) -> Figure:
+    figure = judge(repeats, seed)
+    assert isinstance(figure, Figure)
+    return figure
 
 
 def test_a_figure_stands_beside_its_control_and_interval() -> None:
-    figure = judge([measured(0.8, seed=k) for k in range(3)])
-    assert figure is not None and figure.control is not None
+    figure = judged(*[named(0.8, seed=k) for k in range(3)])
     assert figure.interval[0] < 0.8 < figure.interval[1]
-    assert figure.control < 0.05 and figure.p_value == pytest.approx(1 / 51)
+    assert figure.control is not None and figure.control < 0.05
+    assert figure.p_value == pytest.approx(1 / 51)
     assert figure.sd is not None and figure.sd < 0.1
     assert (figure.n_clip, figure.n_repeat) == (200, 3)
 
 
 def test_results_that_know_nothing_are_at_the_level_of_their_control() -> None:
-    figure = judge([measured(0.0)])
-    assert figure is not None and figure.control_interval is not None
+    figure = judged(named(0.0))
+    assert figure.control_interval is not None
     assert figure.control_interval[0] <= figure.value <= figure.control_interval[1]
     assert figure.p_value is not None and figure.p_value > 0.05
     assert figure.sd is None
 
 
 def test_repeats_may_lack_clips() -> None:
-    part = Measured(np.array([3, 9]), lambda order: np.ones(2), mean_of_known, 5)
-    figure = judge([measured(1.0, n=20), part])
-    assert figure is not None and figure.value == 1.0 and figure.n_clip == 20
+    part = measure(np.array([3, 9]), lambda order: np.ones(2))
+    figure = judged(named(1.0, n=20), part)
+    assert figure.value == 1.0 and figure.n_clip == 20
+
+
+def test_the_control_never_holds_a_result_against_its_own_clip() -> None:
+    found = measure(np.arange(7), lambda order: (order == np.arange(7)) * 1.0)
+    assert found.rows.tolist() == [[1, 1]] * 7
+    assert sum(rows[:, 0].sum() for rows in found.shuffled) == 0
 
 
 def test_nothing_known_is_no_figure() -> None:
-    blank = Measured(np.arange(3), lambda order: np.full(3, np.nan), mean_of_known, 5)
-    assert judge([blank]) is None
+    blank = measure(np.arange(3), lambda order: np.full(3, np.nan))
+    assert isinstance(judge([blank]), NotComputed)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
-    assert judge([measured(0.5)], seed=3) == judge([measured(0.5)], seed=3)
+    assert judged(named(0.5), seed=3) == judged(named(0.5), seed=3)

@@ -28,7 +28,7 @@ def top1(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDAr
     """
     best = probabilities == probabilities.max(axis=1, keepdims=True)
     hit = (best & labels).sum(axis=1) / best.sum(axis=1)
-    return np.where(labels.any(axis=1), hit, np.nan)
+    return np.asarray(np.where(labels.any(axis=1), hit, np.nan))
 
 
 def top1_chance(labels: NDArray[np.bool_]) -> float:
@@ -49,4 +49,5 @@ def per_class(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) ->
 
 
 def _share(part: NDArray[np.integer], whole: NDArray[np.integer]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    nothing = np.full(len(part), np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=whole > 0))

@@ -20,14 +20,31 @@ def true_classes(logits: NDArray[np.floating]) -> NDArray[np.int64]:
 
 def exact(
     predicted: NDArray[np.floating], true: NDArray[np.int64], n_way: int, top_k: int
-) -> float:
+) -> NDArray[np.float64]:
     """Expected share of hits: P(at most k - 1 of n - 1 draws are above the best true class).
 
-    `predicted` `[n_class]` are scores, `true` the positions of the true classes.
+    Args:
+        predicted: Scores `[..., n_class]`.
+        true: Positions of the true classes, `[..., 3]`.
+        n_way: Classes that stand for choice, the true one among them.
+        top_k: How many places count.
+
+    Returns:
+        `[...]`.
+
     """
-    pool = np.delete(predicted, true)
-    above = int((pool > predicted[true].max()).sum())
-    return float(hypergeom.cdf(top_k - 1, len(pool), above, n_way - 1))
+    best = np.take_along_axis(predicted, true, axis=-1).max(axis=-1, keepdims=True)
+    above = (predicted > best).sum(axis=-1)
+    n_pool = predicted.shape[-1] - true.shape[-1]
+    return np.asarray(hypergeom.cdf(top_k - 1, n_pool, above, n_way - 1))
+
+
+def chance(n_way: int) -> float:
+    """Top-1 of scores that know nothing: the best of n + 2 is one of the three true classes.
+
+    This is why published 2-way figures are all above .7.
+    """
+    return TRUE_CLASSES / (n_way + TRUE_CLASSES - 1)
 
 
 def sampled(
@@ -39,7 +56,7 @@ def sampled(
     """Hits, 0 or 1, of explicit draws: `picks` `[n_trial, n_way - 1]` → `[n_trial]`."""
     # Ties are won by the draws, as a stable sort with the true class in front has them.
     ahead = (predicted[picks] >= predicted[true].max()).sum(axis=1)
-    return (ahead < top_k).astype(np.int64)
+    return np.asarray(ahead < top_k, dtype=np.int64)
 
 
 def draw_picks(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
+from scipy.stats import hypergeom, rankdata
 
 BLOCK = 64
 
@@ -32,32 +32,26 @@ def similarity(
     return result
 
 
-def hits(
-    similarity: NDArray[np.floating], right: NDArray[np.int64], top_k: int, pool: int
-) -> NDArray[np.float64]:
-    """Probability that column `right[i]` is among the top k of row i.
+def hits(similarity: NDArray[np.floating], top_k: int, pool: int) -> NDArray[np.float64]:
+    """Probability that a column is among the top k of a row, were it the right one.
 
     Args:
         similarity: `[n, n_column]`.
-        right: `[n]`, which column is the right one.
         top_k: How many places count.
         pool: Columns that stand for choice, the right one among them; at most `n_column`.
 
     Returns:
-        `[n]`, in expectation over pools and over the order of ties.
+        `[n, n_column]`, in expectation over pools and over the order of ties.
 
     """
     n_column = similarity.shape[1]
-    own = similarity[np.arange(len(right)), right][:, None]
-    better = (similarity > own).sum(axis=1)
-    ties = (similarity == own).sum(axis=1) - 1
-    result = np.empty(len(right))
-    for row, (n_better, n_tie) in enumerate(zip(better, ties, strict=True)):
-        ahead = n_better + np.arange(n_tie + 1)
-        result[row] = hypergeom.cdf(top_k - 1, n_column - 1, ahead, pool - 1).mean()
-    return result
+    better = rankdata(-similarity, method="min", axis=1).astype(np.int64) - 1
+    better_or_tied = rankdata(-similarity, method="max", axis=1).astype(np.int64)
+    by_rank = hypergeom.cdf(top_k - 1, n_column - 1, np.arange(n_column), pool - 1)
+    total = np.concatenate([[0.0], np.cumsum(by_rank)])
+    return np.asarray((total[better_or_tied] - total[better]) / (better_or_tied - better))
 
 
 def _unit(items: NDArray[np.floating]) -> NDArray[np.float32]:
     flat = items.reshape(len(items), -1).astype(np.float32)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12))

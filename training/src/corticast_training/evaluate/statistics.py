@@ -1,9 +1,9 @@
 """What a figure is worth: its spread over repeats, over clips, and beside shuffled truth.
 
-A figure is computed from one row of numbers a clip. Its interval resamples clips (percentile
-bootstrap, 95 %, all repeats of a clip together). Its control is the same figure with every
-result held against the truth of another clip: what the decoder would reach if it knew what
-such clips are like on the whole, but not which one was shown.
+A figure is computed from one row of numbers a clip, summed over clips. Its interval resamples
+clips (percentile bootstrap, 95 %, all repeats of a clip together). Its control is the same figure
+with every result held against the truth of another clip: what the decoder would reach if it knew
+what such clips are like on the whole, but not which one was shown.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,23 +14,37 @@ from numpy.typing import NDArray
 
 N_BOOTSTRAP = 1000
 INTERVAL = (2.5, 97.5)
+N_SHUFFLE = 100
 
 Order = NDArray[np.int64]
 RowsOf = Callable[[Order], NDArray[np.float64]]
-"""`rows(order)` `[n, k]` or `[n]`: result i against the truth of result `order[i]`."""
-Reduce = Callable[[NDArray[np.float64]], float]
+"""`rows(order)`: result i against the truth of result `order[i]`. Numbers to sum over clips,
+`[n, k]`, or a score to average over them, `[n]`, NaN where a clip cannot tell."""
+Reduce = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From rows summed over clips to the figure, `[..., k]` → `[...]`."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One figure on one repeat."""
+    """One figure on one repeat, as rows that can be resampled."""
 
     clip: NDArray[np.int64]
-    """Shape `[n]`, ascending: which clip each result belongs to."""
-    rows: RowsOf
+    """Shape `[n]`, ascending: which clip each row belongs to."""
+    rows: NDArray[np.float64]
+    """Shape `[n, k]`."""
+    shuffled: list[NDArray[np.float64]]
+    """The same against the truth of other clips."""
     reduce: Reduce
-    n_shuffle: int
-    """Shuffles of the control; 0 where a figure does not depend on the truth."""
+    chance: float | None
+    chance_of: str
+    """What reaches `chance`, in words."""
+
+
+@dataclass(frozen=True)
+class NotComputed:
+    """A figure that is not there, and why."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -45,81 +59,115 @@ class Figure:
     control_interval: tuple[float, float] | None
     p_value: float | None
     """Share of shuffles that are at least as good, counting the true order as one."""
+    chance: float | None
+    chance_of: str
     n_clip: int
     n_repeat: int
 
 
-def mean_of_known(rows: NDArray[np.float64]) -> float:
-    """Mean over clips without those that cannot tell (NaN)."""
-    known = rows[np.isfinite(rows)]
-    return float(known.mean()) if known.size else float("nan")
+def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A score that is averaged, as a sum and a count of clips that can tell, `[n]` → `[n, 2]`."""
+    tells = np.isfinite(values)
+    return np.stack([np.where(tells, values, 0.0), tells], axis=1)
 
 
-def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | None:
-    """Puts one figure's repeats together; none where no clip can tell."""
+def ratio(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sum over what it is a sum of, `[..., 2]`; NaN of nothing."""
+    part, whole = totals[..., 0], totals[..., 1]
+    nothing = np.full(np.shape(part), np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=whole > 0))
+
+
+def measure(
+    clip: NDArray[np.int64],
+    rows_of: RowsOf,
+    *,
+    reduce: Reduce = ratio,
+    n_shuffle: int = N_SHUFFLE,
+    seed: int = 0,
+    chance: float | None = None,
+    chance_of: str = "",
+) -> Measured:
+    """Scores the results of one repeat in their order and in `n_shuffle` others.
+
+    `n_shuffle` is 0 where a figure does not depend on the truth.
+    """
     rng = np.random.default_rng(seed)
-    true_rows = [one.rows(np.arange(len(one.clip))) for one in repeats]
-    values = [one.reduce(rows) for one, rows in zip(repeats, true_rows, strict=True)]
-    if not np.isfinite(values).any():
-        return None
-    clips = np.unique(np.concatenate([one.clip for one in repeats]))
-    draws = rng.integers(len(clips), size=(N_BOOTSTRAP, len(clips)))
-    spread = [_resampled(repeats, true_rows, clips[draw]) for draw in draws]
+    n = len(clip)
 
-    n_shuffle = min(one.n_shuffle for one in repeats)
-    shuffled: list[list[NDArray[np.float64]]] = []
-    if n_shuffle and min(len(one.clip) for one in repeats) > 1:
-        shuffled = [[one.rows(_other(one.clip, rng)) for one in repeats] for _ in range(n_shuffle)]
-    controls = [
-        mean_of_known(np.array([one.reduce(r) for one, r in zip(repeats, rows, strict=True)]))
-        for rows in shuffled
-    ]
-    value = mean_of_known(np.array(values))
-    control_spread = [
-        _resampled(repeats, shuffled[k % len(shuffled)], clips[draw])
-        for k, draw in enumerate(draws)
-        if shuffled
-    ]
+    def rows(order: Order) -> NDArray[np.float64]:
+        found = rows_of(order)
+        return known(found) if found.ndim == 1 else found
+
+    return Measured(
+        clip=clip,
+        rows=rows(np.arange(n)),
+        shuffled=[rows(_other(n, rng)) for _ in range(n_shuffle if n > 1 else 0)],
+        reduce=reduce,
+        chance=chance,
+        chance_of=chance_of,
+    )
+
+
+def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | NotComputed:
+    """Puts one figure's repeats together."""
+    rng = np.random.default_rng(seed)
+    values = np.array([one.reduce(one.rows.sum(axis=0)) for one in repeats])
+    if not np.isfinite(values).any():
+        return NotComputed("no clip of the test set can tell")
+    value = float(np.nanmean(values))
+    clips = np.unique(np.concatenate([one.clip for one in repeats]))
+    # Drawing clips with replacement is counting how often each is drawn: one matrix product.
+    even = np.full(len(clips), 1 / len(clips))
+    drawn = rng.multinomial(len(clips), even, size=N_BOOTSTRAP).astype(np.float64)
+    times = [drawn[:, np.searchsorted(clips, one.clip)] for one in repeats]
+    spread = _mean([one.reduce(n @ one.rows) for one, n in zip(repeats, times, strict=True)])
+
+    n_shuffle = min(len(one.shuffled) for one in repeats)
+    controls, control_spread = [], []
+    for k in range(n_shuffle):
+        controls.append(_mean([one.reduce(one.shuffled[k].sum(axis=0)) for one in repeats]))
+        # Every shuffle takes its share of the draws.
+        part = slice(k, None, n_shuffle)
+        resampled = [
+            one.reduce(n[part] @ one.shuffled[k]) for one, n in zip(repeats, times, strict=True)
+        ]
+        control_spread.append(_mean(resampled))
     return Figure(
         value=value,
-        sd=float(np.nanstd(values, ddof=1)) if len(values) > 1 else None,
+        sd=float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else None,
         interval=_interval(spread),
-        control=float(np.mean(controls)) if controls else None,
-        control_interval=_interval(control_spread) if controls else None,
-        p_value=float((1 + np.sum(np.array(controls) >= value)) / (1 + len(controls)))
-        if controls
+        control=float(np.mean(controls)) if n_shuffle else None,
+        control_interval=_interval(np.concatenate(control_spread)) if n_shuffle else None,
+        p_value=float((1 + np.sum(np.array(controls) >= value)) / (1 + n_shuffle))
+        if n_shuffle
         else None,
+        chance=repeats[0].chance,
+        chance_of=repeats[0].chance_of,
         n_clip=len(clips),
         n_repeat=len(repeats),
     )
 
 
-def _other(clip: NDArray[np.int64], rng: np.random.Generator) -> Order:
+def _other(n: int, rng: np.random.Generator) -> Order:
     """An order in which every result has the truth of another one."""
-    n = len(clip)
     circle = rng.permutation(n)
     order = np.empty(n, dtype=np.int64)
     order[circle] = np.roll(circle, int(rng.integers(1, n)))
     return order
 
 
-def _resampled(
-    repeats: Sequence[Measured], rows: Sequence[NDArray[np.float64]], drawn: NDArray[np.int64]
-) -> float:
-    values = []
-    for one, own in zip(repeats, rows, strict=True):
-        position = np.searchsorted(one.clip, drawn)
-        held = position < len(one.clip)
-        held[held] = one.clip[position[held]] == drawn[held]
-        if held.any():
-            values.append(one.reduce(own[position[held]]))
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Over repeats, without those that cannot tell; `[n_repeat, ...]` → `[...]`."""
+    stacked = np.array(values)
+    tells = np.isfinite(stacked)
+    total, n = np.where(tells, stacked, 0.0).sum(axis=0), tells.sum(axis=0)
+    return ratio(np.stack([total, n], axis=-1))
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    tell = values[np.isfinite(values)]
+    if not tell.size:
         return float("nan"), float("nan")
-    low, high = np.percentile(known, INTERVAL)
+    low, high = np.percentile(tell, INTERVAL)
     return float(low), float(high)

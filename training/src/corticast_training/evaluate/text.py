@@ -35,13 +35,16 @@ def bleu_counts(candidate: str, references: Sequence[str]) -> NDArray[np.float64
     )
 
 
-def bleu(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """BLEU-1..4 of a corpus, `[n, 10]` counts → `[4]` (Papineni et al. 2002, unsmoothed)."""
-    total = counts.sum(axis=0)
-    precision = (total[:N_GRAM] + _TINY) / (total[N_GRAM : 2 * N_GRAM] + _SMALL)
-    scores = np.cumprod(precision) ** (1 / np.arange(1, N_GRAM + 1))
-    ratio = (total[-2] + _TINY) / (total[-1] + _SMALL)
-    return np.asarray(scores * np.exp(min(0.0, 1 - 1 / ratio)))
+def bleu(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """BLEU-1..4 of counts summed over a corpus, `[..., 10]` → `[..., 4]`.
+
+    Papineni et al. 2002, unsmoothed.
+    """
+    matching, n_gram = totals[..., :N_GRAM], totals[..., N_GRAM : 2 * N_GRAM]
+    precision = (matching + _TINY) / (n_gram + _SMALL)
+    scores = np.cumprod(precision, axis=-1) ** (1 / np.arange(1, N_GRAM + 1))
+    length = (totals[..., -2] + _TINY) / (totals[..., -1] + _SMALL)
+    return np.asarray(scores * np.exp(np.minimum(0.0, 1 - 1 / length))[..., None])
 
 
 def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
