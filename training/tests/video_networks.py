@@ -3,24 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderTiny,
-    MotionAdapter,
-    UNet2DConditionModel,
-)
-from diffusers.models import SparseControlNetModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 CHANNELS = (8, 8, 16, 16)
 CROSS = "CrossAttn"
 TEXT_DIM, GROUPS, HEADS = 16, 4, 2
+LIBRARY: Any = diffusers  # its constructors have no types
 
 
 @torch.no_grad()
-def randomise(network: nn.Module, seed: int) -> nn.Module:
+def randomise(network: nn.Module, seed: int) -> Any:
     """Random weights everywhere, also where a library starts with zeros."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(network.named_parameters()):
@@ -32,8 +27,8 @@ def randomise(network: nn.Module, seed: int) -> nn.Module:
     return network.eval()
 
 
-def unet(**changes: Any) -> nn.Module:
-    return UNet2DConditionModel(
+def unet(**changes: Any) -> Any:
+    return LIBRARY.UNet2DConditionModel(
         **{
             "sample_size": 8,
             "block_out_channels": CHANNELS,
@@ -48,8 +43,8 @@ def unet(**changes: Any) -> nn.Module:
     )
 
 
-def motion() -> nn.Module:
-    return MotionAdapter(
+def motion() -> Any:
+    return LIBRARY.MotionAdapter(
         block_out_channels=CHANNELS,
         motion_layers_per_block=2,
         motion_num_attention_heads=HEADS,
@@ -59,8 +54,8 @@ def motion() -> nn.Module:
     )
 
 
-def controlnet(**changes: Any) -> nn.Module:
-    return SparseControlNetModel(
+def controlnet(**changes: Any) -> Any:
+    return LIBRARY.SparseControlNetModel(
         **{
             "in_channels": 4,
             "conditioning_channels": 4,
@@ -79,8 +74,8 @@ def controlnet(**changes: Any) -> nn.Module:
     )
 
 
-def vae() -> nn.Module:
-    return AutoencoderKL(
+def vae() -> Any:
+    return LIBRARY.AutoencoderKL(
         in_channels=3,
         out_channels=3,
         latent_channels=4,
@@ -93,8 +88,8 @@ def vae() -> nn.Module:
     )
 
 
-def taesd() -> nn.Module:
-    return AutoencoderTiny(
+def taesd() -> Any:
+    return LIBRARY.AutoencoderTiny(
         encoder_block_out_channels=(4, 4, 4, 4),
         decoder_block_out_channels=(4, 4, 4, 4),
         num_encoder_blocks=(1, 1, 1, 1),
@@ -102,7 +97,7 @@ def taesd() -> nn.Module:
     )
 
 
-def text_encoder(**changes: Any) -> nn.Module:
+def text_encoder(**changes: Any) -> Any:
     values = {"hidden_size": TEXT_DIM, "max_position_embeddings": 77, **changes}
     return CLIPTextModel(
         CLIPTextConfig(
@@ -128,5 +123,5 @@ def save_folders(folder: Path) -> dict[str, Path]:
         "taesd": taesd(),
     }
     for seed, (name, network) in enumerate(networks.items()):
-        randomise(network, seed).save_pretrained(folder / name)  # type: ignore[operator]
+        randomise(network, seed).save_pretrained(folder / name)
     return {name: folder / name for name in networks}

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from corticast_training.errors import TrainingError
 from corticast_training.model_folder import date
@@ -28,7 +29,7 @@ FOLDERS = ("unet", "motion", "controlnet", "vae", "text_encoder")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
-    folder = {"type": Path, "required": True, "metavar": "DIR"}
+    folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
     parser.add_argument("--unet", help="UNet of Stable Diffusion 1.5's layout", **folder)
     parser.add_argument("--motion", help="AnimateDiff motion module", **folder)
     parser.add_argument("--controlnet", help="SparseCtrl RGB", **folder)
@@ -91,8 +92,7 @@ def run(args: argparse.Namespace) -> None:
             "date": date(),
             "fused": notes,
             "sources": {
-                f"{path.parent.name}/{path.name}": sha256_of(path)
-                for path in _weight_files(files)
+                f"{path.parent.name}/{path.name}": sha256_of(path) for path in _weight_files(files)
             },
         }
         entries = export_graphs(request, facts, work, out, provenance)

@@ -14,10 +14,10 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     MotionAdapter,
+    SparseControlNetModel,
     UNet2DConditionModel,
     UNetMotionModel,
 )
-from diffusers.models import SparseControlNetModel
 from torch import nn
 from transformers import CLIPTextModel
 
@@ -97,9 +97,7 @@ def load(kind: Any, folder: Path, source: str) -> nn.Module:
     return network.float().eval()
 
 
-def keep(
-    network: nn.Module, source: str, work: Path, out: Path, precision: str
-) -> dict[str, Any]:
+def keep(network: nn.Module, source: str, work: Path, out: Path, precision: str) -> dict[str, Any]:
     """Stores a network for the tracing processes, and its weights for the set."""
     network = round_to(network, precision, source)
     network.save_pretrained(str(work / source))  # type: ignore[operator]

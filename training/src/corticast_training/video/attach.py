@@ -23,8 +23,9 @@ from corticast_training.video.weights import Stored
 Array = NDArray[Any]
 
 _FOLDABLE = {
-    "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
-    "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+    "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul",
+    "Range", "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Where",
 }  # fmt: skip
 _FOLD_LIMIT = 4096
 """Elements of a folded constant: a larger one costs more in the file than in the session."""
@@ -225,13 +226,14 @@ def _value(
     if not node.input:
         return None
     feeds = {name: known[name] for name in node.input if name}
-    value = np.asarray(ReferenceEvaluator(node).run(None, feeds)[0])
+    found: Any = ReferenceEvaluator(node).run(None, feeds)
+    value = np.asarray(found[0])
     return value if value.size <= _FOLD_LIMIT else None
 
 
 def _shorten(graph: GraphProto) -> None:
     """Short names for everything but inputs and outputs, none for nodes."""
-    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    names: dict[str, str] = {value.name: value.name for value in (*graph.input, *graph.output)}
     names[""] = ""
 
     def short(name: str) -> str:
@@ -241,6 +243,6 @@ def _shorten(graph: GraphProto) -> None:
         tensor.name = short(tensor.name)
     for node in graph.node:
         node.name = ""
-        for field in (node.input, node.output):
-            for k, name in enumerate(field):
-                field[k] = short(name)
+        for mentioned in (node.input, node.output):
+            for k, name in enumerate(mentioned):
+                mentioned[k] = short(name)

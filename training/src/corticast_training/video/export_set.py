@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from corticast_training import __version__
 from corticast_training.errors import TrainingError
 from corticast_training.model_folder import date, versions
@@ -94,7 +92,7 @@ def export_graphs(
     """
     config = request.config
     assembled = fit(facts, config.frames, config.vae_scale)
-    options = {
+    options: dict[str, Any] = {
         "text_dim": assembled.text_dim,
         "n_residual": len(assembled.channels),
         "dynamic": request.dynamic,
@@ -202,8 +200,3 @@ def _manifest(
             **provenance,
         },
     }
-
-
-def threads_note() -> str:
-    """For the summary: how the check ran."""
-    return f"checked in ONNX Runtime on the CPU, {torch.get_num_threads()} threads"

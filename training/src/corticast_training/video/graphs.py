@@ -53,8 +53,15 @@ def latent_border(name: str, batch: Size, channels: int, static: tuple[int, int]
 
 
 def plan(
-    config: VideoConfig, text_dim: int, n_residual: int, *, dynamic: bool, split: int, lcm: bool,
-    taesd: bool, precision: str,
+    config: VideoConfig,
+    text_dim: int,
+    n_residual: int,
+    *,
+    dynamic: bool,
+    split: int,
+    lcm: bool,
+    taesd: bool,
+    precision: str,
 ) -> list[Graph]:
     """All graphs of a set.
 
@@ -129,12 +136,8 @@ def plan(
             (latent_border("latents", 1, 4, static), timestep, context(1), *conditions),
             (latent_border("noise_pred", 1, 4, static),),
         ),
-        Graph(
-            "vae_encoder", {"vae": "vae"}, wrappers.VaeEncoder, (image,), moments
-        ),
-        Graph(
-            "vae_decoder", {"vae": "vae"}, wrappers.VaeDecoder, (latent,), (image,)
-        ),
+        Graph("vae_encoder", {"vae": "vae"}, wrappers.VaeEncoder, (image,), moments),
+        Graph("vae_decoder", {"vae": "vae"}, wrappers.VaeDecoder, (latent,), (image,)),
     ]
     if dynamic or split:
         graphs += [

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from corticast_training.errors import TrainingError
 
-_KINDS = (
-    (re.compile(r"(?:_lora\.down|\.lora\.down|\.lora_down|\.lora_A)(?:\.default)?\.weight$"), "down"),
-    (re.compile(r"(?:_lora\.up|\.lora\.up|\.lora_up|\.lora_B)(?:\.default)?\.weight$"), "up"),
-    (re.compile(r"\.alpha$"), "alpha"),
-)
+_KINDS = {
+    "down": re.compile(r"(?:_lora\.down|\.lora\.down|\.lora_down|\.lora_A)(?:\.default)?\.weight$"),
+    "up": re.compile(r"(?:_lora\.up|\.lora\.up|\.lora_up|\.lora_B)(?:\.default)?\.weight$"),
+    "alpha": re.compile(r"\.alpha$"),
+}
 _PREFIXES = ("base_model.model.", "module.", "unet.")
 _FLAT_PREFIX = "lora_unet_"
 _TEXT_PREFIXES = ("lora_te_", "text_encoder.")
@@ -93,15 +93,12 @@ def fuse_lora(network: nn.Module, tensors: dict[str, Tensor], scale: float, wher
     return Fused(layers=sorted(changes), text_keys=text_keys)
 
 
-def _place(
-    key: str, modules: dict[str, nn.Module], flat: dict[str, str]
-) -> tuple[str | None, str]:
-    for pattern, kind in _KINDS:
-        if match := pattern.search(key):
-            path = key[: match.start()].replace(".processor", "")
-            break
-    else:
+def _place(key: str, modules: dict[str, nn.Module], flat: dict[str, str]) -> tuple[str | None, str]:
+    matches = ((kind, pattern.search(key)) for kind, pattern in _KINDS.items())
+    kind, match = next(((kind, match) for kind, match in matches if match), ("", None))
+    if match is None:
         return None, ""
+    path = key[: match.start()].replace(".processor", "")
     for prefix in _PREFIXES:
         path = path.removeprefix(prefix)
     if path.startswith(_FLAT_PREFIX):

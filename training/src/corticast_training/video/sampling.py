@@ -5,6 +5,7 @@ step, ᾱ their cumulative product in f64 (Ho et al. 2020); DDIM with η = 0 (So
 as in Luo et al. 2023 with the boundary condition's scaled timestep.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,13 +22,13 @@ Predict = Callable[[Tensor, int], Tensor]
 def signal_fractions(config: VideoConfig) -> NDArray[np.float64]:
     """ᾱ at every training step."""
     betas = np.linspace(config.beta_start, config.beta_end, config.train_steps)
-    fractions: NDArray[np.float64] = np.cumprod(1 - betas)
-    return fractions
+    fractions = np.cumprod(1 - betas)
+    return fractions.astype(np.float64)
 
 
 def add_noise(latents: Tensor, noise: Tensor, fraction: float) -> Tensor:
     """√ᾱ x + √(1 - ᾱ) ε."""
-    return fraction**0.5 * latents + (1 - fraction) ** 0.5 * noise
+    return math.sqrt(fraction) * latents + math.sqrt(1 - fraction) * noise
 
 
 def ddim(config: VideoConfig, predict: Predict, start: Tensor, n_step: int) -> Tensor:

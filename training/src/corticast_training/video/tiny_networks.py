@@ -5,10 +5,10 @@ by a latent.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
-from diffusers.models import SparseControlNetModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -56,13 +56,14 @@ def tiny_networks(seed: int) -> TinyNetworks:
         "norm_num_groups": GROUPS,
         "attention_head_dim": HEADS,
     }
-    base = UNet2DConditionModel(
+    library: Any = diffusers  # its constructors have no types
+    base = library.UNet2DConditionModel(
         sample_size=8,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         **shared,
     )
-    motion = MotionAdapter(
+    motion = library.MotionAdapter(
         block_out_channels=CHANNELS,
         motion_layers_per_block=2,
         motion_num_attention_heads=HEADS,
@@ -70,7 +71,7 @@ def tiny_networks(seed: int) -> TinyNetworks:
         motion_max_seq_length=MAX_FRAMES,
         use_motion_mid_block=False,
     )
-    controlnet = SparseControlNetModel(
+    controlnet = library.SparseControlNetModel(
         in_channels=4,
         conditioning_channels=4,
         down_block_types=("CrossAttnDownBlockMotion",) * 3 + ("DownBlockMotion",),
@@ -80,7 +81,7 @@ def tiny_networks(seed: int) -> TinyNetworks:
         use_simplified_condition_embedding=True,
         **shared,
     )
-    text_encoder = CLIPTextModel(
+    text_encoder: Any = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=49408,
             hidden_size=TEXT_DIM,
@@ -95,7 +96,7 @@ def tiny_networks(seed: int) -> TinyNetworks:
     with torch.no_grad():  # the library's 0.02 would leave all words alike after two layers
         text_encoder.get_input_embeddings().weight.mul_(25.0)
     return TinyNetworks(
-        unet=UNetMotionModel.from_unet2d(base, motion),
+        unet=library.UNetMotionModel.from_unet2d(base, motion),
         controlnet=controlnet,
         vae=TinyVaeParts(),
         text_encoder=text_encoder.eval(),

@@ -60,7 +60,7 @@ def encode_texts(networks: TinyNetworks, texts: list[str]) -> Tensor:
     """Prompts to contexts `[n, 77, D]`."""
     wrapper = wrappers.TextEncoder(networks.text_encoder)
     ids = torch.from_numpy(np.stack([bpe.sd15_ids(text) for text in texts]))
-    return torch.cat([wrapper(part) for part in ids.split(64)])
+    return torch.cat([wrapper(part) for part in torch.split(ids, 64)])
 
 
 def material(

@@ -52,7 +52,9 @@ def round_to(network: nn.Module, precision: str, where: str) -> nn.Module:
 def write_weights(network: nn.Module, path: Path, precision: str) -> dict[str, Stored]:
     """Writes every tensor of the state dict to `path`; returns where each lies."""
     linear = {
-        f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Linear)
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
     }
     index: dict[str, Stored] = {}
     with path.open("wb") as file:

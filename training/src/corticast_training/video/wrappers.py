@@ -6,6 +6,8 @@ whatever the network computes in, except the residuals between SparseCtrl and UN
 the network's type because they are the largest tensors of a step and never leave the device.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -156,7 +158,7 @@ class DenoiseStepPlain(_Control):
 class VaeEncoder(nn.Module):
     """Images `[n, 3, 8h, 8w]` in -1..1 to mean and log-variance; the caller samples and scales."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
@@ -169,7 +171,7 @@ class VaeEncoder(nn.Module):
 class VaeDecoder(nn.Module):
     """Unscaled latents `[n, 4, h, w]` to images `[n, 3, 8h, 8w]` in -1..1."""
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
@@ -186,7 +188,7 @@ class TaesdEncoder(nn.Module):
     log-variance is the smallest that is allowed.
     """
 
-    def __init__(self, taesd: nn.Module, vae_scale: float) -> None:
+    def __init__(self, taesd: Any, vae_scale: float) -> None:
         super().__init__()
         self.taesd = taesd
         self.vae_scale = vae_scale
@@ -199,7 +201,7 @@ class TaesdEncoder(nn.Module):
 class TaesdDecoder(nn.Module):
     """The small decoder behind the large one's borders: it wants scaled latents."""
 
-    def __init__(self, taesd: nn.Module, vae_scale: float) -> None:
+    def __init__(self, taesd: Any, vae_scale: float) -> None:
         super().__init__()
         self.taesd = taesd
         self.vae_scale = vae_scale
