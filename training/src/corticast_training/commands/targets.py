@@ -76,8 +76,9 @@ def run(args: argparse.Namespace) -> None:
     empty = targets.empty_classes
     if empty:
         print(f"warning: {len(empty)} of 51 classes are in no training clip: {', '.join(empty)}")
+    said = "found" if made.complete else "wrote"
     print(
-        f"wrote {args.out}: {len(targets.train)} training and {len(targets.test)} test clips, "
+        f"{said} {args.out}: {len(targets.train)} training and {len(targets.test)} test clips, "
         f"{len(targets.names)} names, projection: {targets.facts['projection']}"
     )
 

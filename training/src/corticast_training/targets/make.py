@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from corticast_training import __version__
 from corticast_training.config import Sizes
@@ -24,13 +23,13 @@ from corticast_training.data.movie import Clip, Movie
 from corticast_training.data.tensor_file import map_tensors
 from corticast_training.errors import TrainingError
 from corticast_training.labels.classes import CLASSES, INDEX
-from corticast_training.model_folder import date, versions
+from corticast_training.model_folder import date, sha256_of, versions
 from corticast_training.progress import progress
 from corticast_training.targets import bpe
 from corticast_training.targets.pretrained import Pretrained
 from corticast_training.targets.projection import fit_projection
 from corticast_training.targets.store import FACTS, FORMAT, read_facts, split_specs
-from corticast_training.targets.tensors import create, flush, reopen
+from corticast_training.targets.tensors import create, flush, reopen, write
 
 SAVE_EVERY = 64
 """Clips between two notes of how far the work has come."""
@@ -76,11 +75,11 @@ def make_targets(
         done = _make_split(movie, split, pretrained, sizes, names, out, facts["fingerprint"])
         if done:
             made.resumed[split] = done
-    _save({"proj": _projection(out, pretrained, fit)}, out / "projection.safetensors")
-    _save(_names(names, pretrained), out / "names.safetensors")
+    write(out / "projection.safetensors", {"proj": _projection(out, pretrained, fit)})
+    write(out / "names.safetensors", _names(names, pretrained))
     files = [*(f"{split}.safetensors" for split in SPLITS)]
     files += ["names.safetensors", "projection.safetensors"]
-    facts["sha256"] = {name: file_sha256(out / name) for name in files}
+    facts["sha256"] = {name: sha256_of(out / name) for name in files}
     facts["provenance"] = {
         "tool": "corticast-train targets",
         "version": __version__,
@@ -90,13 +89,9 @@ def make_targets(
     aside = out / f".{FACTS}"
     aside.write_text(tomli_w.dumps(facts), encoding="utf-8")
     aside.rename(out / FACTS)
+    for split in SPLITS:
+        _note(out, split).unlink(missing_ok=True)
     return made
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def data_sha256(files: Sequence[Path]) -> str:
@@ -104,7 +99,7 @@ def data_sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path.is_file():
-            digest.update(bytes.fromhex(file_sha256(path)))
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
 
@@ -164,12 +159,15 @@ def _make_split(
 ) -> int:
     """Writes one split. Returns how many clips an earlier run had done."""
     path = out / f"{split}.safetensors"
-    part, note = out / f"{path.name}.part", out / f"{path.name}.done"
+    part, note = out / f"{path.name}.part", _note(out, split)
     clips, frames, masks = movie.clips(split), movie.frames(split), movie.key_masks(split)
     noted = _noted(note, fingerprint)
     if path.exists() and noted == len(clips):
         return noted
     start = noted if part.exists() else 0
+    if not start:
+        # A note of a file that is gone would make zeros of the next one's first clips.
+        note.unlink(missing_ok=True)
     tensors = reopen(part) if start else create(part, split_specs(len(clips), sizes))
     row_of = {name: row for row, name in enumerate(names)}
     for k in progress(range(start, len(clips)), len(clips) - start, f"targets of {split}"):
@@ -239,15 +237,9 @@ def _names(names: Sequence[str], pretrained: Pretrained) -> dict[str, NDArray[An
     return {"states": padded, "length": length, "pooled": pretrained.text_embed(names)}
 
 
-def _save(tensors: dict[str, NDArray[Any]], path: Path) -> None:
-    aside = path.with_name(f".{path.name}")
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, aside)
-    aside.rename(path)
-
-
-def _flush(tensors: dict[str, Any]) -> None:
-    for tensor in tensors.values():
-        tensor.flush()
+def _note(out: Path, split: str) -> Path:
+    """Where it stands how many clips of a split are done, while the folder is being made."""
+    return out / f".{split}.done"
 
 
 def _noted(note: Path, fingerprint: str) -> int:

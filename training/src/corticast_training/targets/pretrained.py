@@ -154,7 +154,7 @@ class Pretrained:
         rows = []
         with torch.inference_mode():
             for k in self._starts(len(frames)):
-                some = torch.from_numpy(np.ascontiguousarray(frames[k : k + self._batch]))
+                some = torch.from_numpy(np.array(frames[k : k + self._batch]))
                 rows.append(network(some.to(self.device).permute(0, 3, 1, 2).float() / 255))
         return _joined(rows, (0,))
 
@@ -179,6 +179,7 @@ def load(
     """Loads and checks; `vae` and `projection` default to what lies in the folder."""
     if batch < 1:
         raise TrainingError(f"the batch is {batch}, expected 1 or more")
+    where = device_named(device)
     if str(folder_or_tiny) == TINY:
         from corticast_training.targets.tiny import tiny_networks
 
@@ -186,10 +187,8 @@ def load(
     else:
         from corticast_training.targets.folder import folder_networks
 
-        networks = folder_networks(Path(folder_or_tiny), vae, projection)
-    pretrained = Pretrained(
-        networks, sizes, device_named(device), batch, tiny=str(folder_or_tiny) == TINY
-    )
+        networks = folder_networks(Path(folder_or_tiny), vae, projection, sizes, where, batch)
+    pretrained = Pretrained(networks, sizes, where, batch, tiny=str(folder_or_tiny) == TINY)
     pretrained.check()
     return pretrained
 

@@ -1,15 +1,12 @@
 """The fixed [C, T] matrix that takes a mean image token to a text embedding."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from corticast_training.errors import TrainingError
+from corticast_training.model.published import read_weights
 
 NAMES = ("clipproj.proj", "proj")
 """The published file's name of it, and ours."""
@@ -17,23 +14,13 @@ NAMES = ("clipproj.proj", "proj")
 
 def read_projection(path: Path) -> tuple[NDArray[np.float32], str]:
     """Reads `coco_tokens_avg_proj.pth`, or a safetensors file with `proj`, and its name."""
-    if not path.is_file():
-        raise TrainingError(f"{path}: missing, expected the projection's file (.pth, .safetensors)")
-    try:
-        tensors: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
+    tensors = read_weights(path)
+    found = [tensors[name] for name in NAMES if name in tensors]
+    if not found or found[0].ndim != 2:
+        raise TrainingError(
+            f"{path}: holds {', '.join(sorted(tensors))}, expected a matrix {' or '.join(NAMES)}"
         )
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise TrainingError(f"{path}: not a file of tensors: {error}") from error
-    except Exception as error:  # pickle raises what its content asks for
-        raise TrainingError(f"{path}: not a file of plain tensors: {error}") from error
-    found = [tensors[name] for name in NAMES if isinstance(tensors, dict) and name in tensors]
-    if not found or not isinstance(found[0], torch.Tensor) or found[0].ndim != 2:
-        names = sorted(tensors) if isinstance(tensors, dict) else type(tensors).__name__
-        raise TrainingError(f"{path}: holds {names}, expected a matrix {' or '.join(NAMES)}")
-    matrix = found[0].float().numpy()
+    matrix: NDArray[np.float32] = found[0].float().numpy()
     if not np.isfinite(matrix).all():
         raise TrainingError(f"{path}: the projection holds NaN or Inf, expected finite numbers")
     return matrix, path.name

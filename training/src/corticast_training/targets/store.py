@@ -84,8 +84,8 @@ class Targets:
     @property
     def empty_classes(self) -> list[str]:
         """Classes that no training clip shows: nothing can be learned of them."""
-        shown = self.train.labels.any(0)
-        return [name for name, there in zip(CLASSES, shown, strict=True) if not there]
+        shown = self.train.labels.sum(0, dtype=np.int64)
+        return [name for name, n in zip(CLASSES, shown.tolist(), strict=True) if not n]
 
 
 def split_specs(n: int, sizes: Sizes) -> dict[str, Spec]:

@@ -68,3 +68,15 @@ def flush(tensors: Mapping[str, NDArray[Any]]) -> None:
     for tensor in tensors.values():
         if isinstance(tensor, np.memmap):
             tensor.flush()
+
+
+def write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a small file aside and renames it."""
+    aside = path.with_name(f".{path.name}")
+    mapped = create(
+        aside, {name: (value.dtype.type, value.shape) for name, value in tensors.items()}
+    )
+    for name, value in tensors.items():
+        mapped[name][...] = value
+    flush(mapped)
+    aside.rename(path)

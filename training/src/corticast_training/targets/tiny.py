@@ -168,7 +168,7 @@ class TinyVae(nn.Module):
 def tiny_projection(sizes: Sizes) -> NDArray[np.float32]:
     """A fixed random matrix `[C, T]` that keeps lengths on average."""
     draw = np.random.RandomState(31).standard_normal((sizes.channels, sizes.text_dim))
-    return (draw / np.sqrt(sizes.channels)).astype(np.float32)
+    return np.asarray(draw / np.sqrt(sizes.channels), np.float32)
 
 
 def tiny_networks(sizes: Sizes, projection: Path | None) -> Networks:
@@ -210,4 +210,5 @@ def _fixed_linear(n_in: int, n_out: int, seed: int) -> nn.Linear:
 
 @functools.lru_cache(maxsize=65536)
 def _word(token: int, text_dim: int) -> NDArray[np.float32]:
-    return np.random.RandomState(1000 + token).standard_normal(text_dim).astype(np.float32)
+    draw = np.random.RandomState(1000 + token).standard_normal(text_dim)
+    return np.asarray(draw, np.float32)
