@@ -159,6 +159,8 @@ def read_bold(
         raise TrainingError(
             f"{movie.folder}: no subject {subject!r}, it has {', '.join(facts.subjects)}"
         )
+    if repeats is not None and not 1 <= repeats <= facts.repeats[split]:
+        raise TrainingError(f"repeats is {repeats}, expected 1 to {facts.repeats[split]}")
     n_repeat = 1 if mean else repeats or facts.repeats[split]
     names = [
         [RunName(subject, split, segment, repeat + 1, mean) for repeat in range(n_repeat)]
@@ -177,11 +179,9 @@ def read_bold(
 
     position = {clip.clip: number for number, clip in enumerate(movie.clips(split))}
     found = np.full((n_repeat, len(position)), -1, dtype=np.int64)
-    place: dict[str, int] = {}
     for segment in names:
         for repeat, name in enumerate(segment):
             run = runs[str(name)]
-            place[str(name)] = len(place)
             clip, window = join_run(run, position, facts.repetition_time_s)
             found[repeat, clip] = window
     seen = (found >= 0).all(axis=0)

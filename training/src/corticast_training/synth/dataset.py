@@ -91,6 +91,8 @@ class Plan:
                 )
         if self.subjects > 99 or max(self.train_segments, self.test_segments) > 99:
             raise TrainingError("more than 99 subjects or segments, names have two digits")
+        if not 0 <= self.noise < 1000:
+            raise TrainingError(f"noise is {self.noise}, expected 0 or more")
         if self.seed < 0:
             raise TrainingError(f"seed is {self.seed}, expected 0 or more")
 
@@ -200,6 +202,8 @@ def _make_subject(
         "response_train": answers[: plan.train_clips],
         "response_test": answers[plan.train_clips :],
     }
+    # In C order: safetensors writes other arrays as they lie, without a word.
+    truth = {name: np.ascontiguousarray(value) for name, value in truth.items()}
     save_file(truth, layout.truth(subject), metadata={"areas": ",".join(AREAS)})
     return brain, answers
 
