@@ -72,7 +72,7 @@ class Sizes:
     @property
     def mask(self) -> int:
         """Edge of a predicted mask: the grid after the up-sampling decoder."""
-        return self.grid * 2 ** (len(self.up_channels) - 1)
+        return self.grid << (len(self.up_channels) - 1)
 
     @property
     def image(self) -> int:

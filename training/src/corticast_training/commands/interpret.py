@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ T = TypeVar("T", int, float)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
-    folder = {"type": Path, "required": True, "metavar": "DIR"}
+    folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
     parser.add_argument("--decoupler", help="what `corticast-train decoupler` wrote", **folder)
     parser.add_argument("--data", help="movie data set", **folder)
     parser.add_argument("--targets", help="what `corticast-train targets` wrote", **folder)
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     ridge = ridge_scores(embeddings, bold, groups)
     areas = truth.read_areas(movie.layout.truth(subject), mask)
 
-    report = {
+    report: dict[str, Any] = {
         "subject": subject,
         "date": date(),
         "clips": {"train": len(train), "validation": len(validation)},
@@ -191,17 +191,16 @@ def _rank_agreement(weights: Array, ridge: dict[str, Array], score: Array) -> di
 
 
 def _limits(weights: Array) -> tuple[float, float]:
-    return 0.0, float(max(np.quantile(weights, 0.99), 1.5 / len(TASKS)))
+    return 0.0, max(float(np.quantile(weights, 0.99)), 1.5 / len(TASKS))
 
 
 def _top(maps: dict[str, Array]) -> float:
     return max(0.1, max(float(np.quantile(np.abs(values), 0.99)) for values in maps.values()))
 
 
-def _text(report: dict[str, object]) -> str:
+def _text(report: dict[str, Any]) -> str:
     lines = [f"{'':<16}{'weight':>8}{'ridge r':>9}{'ridge r, p95':>14}"]
     weights, ridge, score = report["weights"], report["ridge"], report["score"]
-    assert isinstance(weights, dict) and isinstance(ridge, dict) and isinstance(score, dict)
     for task in TASKS:
         lines.append(
             f"{task:<16}{weights[task]['mean']:>8.3f}{ridge[task]['mean']:>9.3f}"
@@ -211,12 +210,10 @@ def _text(report: dict[str, object]) -> str:
         f"all tasks: correlation with held-out BOLD {score['mean']:.3f} on average, "
         f"{score['p95']:.3f} at the 95th percentile of voxels"
     )
-    table = report.get("truth")
-    if isinstance(table, dict):
-        for name, row in table.items():
-            text = f"  area {name:<9}{row['voxels']:>5} voxels, r {row['score']:.3f}"
-            if "expected" in row:
-                wanted = " + ".join(row["expected"])
-                text += f", weight of {wanted} {row['weight_over_chance']:+.3f} over chance"
-            lines.append(text)
+    for name, row in report.get("truth", {}).items():
+        text = f"  area {name:<9}{row['voxels']:>5} voxels, r {row['score']:.3f}"
+        if "expected" in row:
+            wanted = " + ".join(row["expected"])
+            text += f", weight of {wanted} {row['weight_over_chance']:+.3f} over chance"
+        lines.append(text)
     return "\n".join(lines)

@@ -91,7 +91,7 @@ def standardised(embeddings: Embeddings, fit: NDArray[np.int64]) -> Embeddings:
 
 def _pooled(maps: Tensor, n_clip: int) -> Tensor:
     """`[B·F, c, m, m]` to `[B, c·16]`."""
-    mean = maps.unflatten(0, (n_clip, -1)).mean(1)
+    mean = torch.unflatten(maps, 0, (n_clip, -1)).mean(1)
     return functional.adaptive_avg_pool2d(mean, min(GRID, mean.shape[-1])).flatten(1)
 
 

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from corticast_training.data.nifti import write_map
+from corticast_training.data.nifti import read_map, write_map
 from corticast_training.errors import TrainingError
 
 Array = NDArray[np.float32]
@@ -16,25 +15,22 @@ MAX_SLICES = 12
 AFFINE_TOLERANCE_MM = 1e-3
 
 
-def read_mask(path: Path, prepared: dict[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def read_mask(
+    path: Path, prepared: dict[str, Any]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """The mask `[X, Y, Z]` and its affine, checked against what `corticast prepare` used.
 
     Voxels are in the order `(x·Y + y)·Z + z`, as in the daemon and in NumPy.
     """
     if not path.is_file():
         raise TrainingError(f"{path}: missing, expected the mask of the prepared runs (--mask)")
-    try:
-        image = nibabel.load(path)
-        values = np.asarray(image.dataobj)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise TrainingError(f"{path}: not a NIfTI file: {error}") from error
-    mask = values.reshape(values.shape[:3]) > 0
+    values, affine = read_map(path)
+    mask = values > 0
     if list(mask.shape) != list(prepared["matrix"]) or int(mask.sum()) != prepared["n_voxel"]:
         raise TrainingError(
             f"{path}: {int(mask.sum())} voxels of {list(mask.shape)}, the runs were prepared with "
             f"{prepared['n_voxel']} of {prepared['matrix']}"
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
     given = np.asarray(prepared["affine"], dtype=np.float64)
     if not np.allclose(affine[: len(given)], given[:4], atol=AFFINE_TOLERANCE_MM):
         raise TrainingError(f"{path}: its affine differs from that of the prepared runs")

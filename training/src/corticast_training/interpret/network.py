@@ -90,7 +90,7 @@ def fit_network(
     loss = []
     for _ in progress(range(settings.epochs), settings.epochs, "task readout"):
         order = torch.from_numpy(train)[torch.randperm(len(train), generator=rng)]
-        for pick in order.split(settings.batch):
+        for pick in torch.split(order, settings.batch):
             error = ((network([one[pick] for one in inputs]) - truth[pick]) ** 2).mean()
             optimiser.zero_grad()
             error.backward()

@@ -24,7 +24,9 @@ MIN_CLIPS = 10
 def groups_of(segments: NDArray[np.int64], n_fold: int = MAX_FOLDS) -> NDArray[np.int64]:
     """What is held out together: segments; with fewer than two, contiguous fifths."""
     if len(segments) < MIN_CLIPS:
-        raise TrainingError(f"{len(segments)} clips, expected at least {MIN_CLIPS} to hold some out")
+        raise TrainingError(
+            f"{len(segments)} clips, expected at least {MIN_CLIPS} to hold some out"
+        )
     if len(np.unique(segments)) >= 2:
         return segments
     return np.arange(len(segments)) * n_fold // len(segments)

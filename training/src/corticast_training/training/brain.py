@@ -44,6 +44,7 @@ class BrainTask(Task):
     terms = ("bimixco", "text")
     metrics = ("loss", "retrieval_top1", "retrieval_top1_backward")
     shared = ("tokens", "text")
+    schedule: Stage1
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
 from corticast_training.errors import TrainingError
@@ -48,6 +49,7 @@ def connected(
     if precision == "16-mixed" and accelerator == "cpu":
         raise TrainingError("precision 16-mixed needs CUDA, on the CPU: 32-true or bf16-mixed")
     chosen: Any = "auto"
+    named: Any = precision
     if strategy == "fsdp":
         chosen = ModelParallelStrategy(
             _shard, data_parallel_size=devices * nodes, tensor_parallel_size=1
@@ -61,7 +63,7 @@ def connected(
         devices=devices,
         num_nodes=nodes,
         strategy=chosen,
-        precision=precision,
+        precision=named,
     )
     fabric.launch()
     yield fabric
@@ -107,7 +109,8 @@ def sum_over_devices(fabric: Fabric, values: Tensor) -> Tensor:
     """The sum of `values` over devices, the same on all of them."""
     if fabric.world_size == 1:
         return values
-    total: Tensor = fabric.all_reduce(values.clone(), reduce_op="sum")
+    total = fabric.all_reduce(values.clone(), reduce_op="sum")
+    assert isinstance(total, Tensor), "what is reduced is one tensor"
     return total
 
 

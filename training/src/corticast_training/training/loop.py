@@ -81,7 +81,7 @@ class Loop:
         if folder is not None:
             self._restore(folder, tensors, scalars, optimiser)
         self.raw_optimiser = optimiser
-        self.optimiser = fabric.setup_optimizers(optimiser)
+        self.optimiser: Any = fabric.setup_optimizers(optimiser)
         self.rates = OneCycleLR(
             optimiser,
             max_lr=self.plan.max_learning_rate,
@@ -153,7 +153,7 @@ class Loop:
         if self.reached.step < self.n_step:
             self.rates.step()
         if log is not None:
-            log.row(self.reached.step, epoch, "train", {"learning_rate": rate, **losses})
+            log.row(self.reached.step, epoch, "train", {"learning_rate": float(rate), **losses})
         bar.advance(f"epoch {epoch + 1}/{self.plan.epochs}, loss {losses['loss']:.4g}")
         if index + 1 == per_epoch:
             self._end_epoch(epoch, log, bar)

@@ -24,7 +24,8 @@ GIVEN = StateDictOptions(full_state_dict=True)
 
 def model_tensors(network: nn.Module) -> dict[str, Tensor]:
     """Weights and buffers by name; empty on all devices but the first."""
-    return dict(get_model_state_dict(network, options=WHOLE))
+    state: dict[str, Any] = get_model_state_dict(network, options=WHOLE)
+    return state
 
 
 def optimiser_tensors(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
