@@ -80,7 +80,11 @@ class Sizes:
         return 8 * self.latent
 
     def check(self) -> None:
-        """Raises `TrainingError` where two sizes do not fit."""
+        """Raises `TrainingError` where a size is none, or two do not fit."""
+        for name, value in vars(self).items():
+            if type(value) is int and value < 1:
+                raise TrainingError(f"sizes.{name} is {value}, expected 1 or more")
+        _check_fractions("sizes", {"dropout": self.dropout})
         if self.grid**2 != self.n_token:
             raise TrainingError(f"sizes.n_token is {self.n_token}, expected a square number")
         if self.channels < 4 or self.channels % 2:
@@ -123,6 +127,20 @@ class Schedule:
     patience_epochs: int = 0
     """Epochs without a better validation score before training stops; 0 never stops it."""
     validation_fraction: float = 0.1
+
+    def check(self, where: str) -> None:
+        """Raises `TrainingError` where nothing could be trained; `where` is the section."""
+        for name in ("epochs", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{where}.{name} is {getattr(self, name)}, expected 1 or more")
+        for name, value in vars(self).items():
+            if "temperature" in name and not value > 0:
+                raise TrainingError(f"{where}.{name} is {value}, expected more than 0")
+        shares = ("drop_condition", "label_smoothing", "validation_fraction")
+        _check_fractions(
+            where,
+            {name: v for name, v in vars(self).items() if name in shares or "dropout" in name},
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,6 +224,8 @@ class Config:
             decoupler=_section(Stage2, tables["decoupler"], f"{where}: decoupler"),
         )
         config.sizes.check()
+        config.brain.check("brain")
+        config.decoupler.check("decoupler")
         return config
 
     def tables(self) -> dict[str, Any]:
@@ -228,6 +248,12 @@ def _section(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         return kind(**values)
     except TypeError as error:
         raise TrainingError(f"{where}: {error}") from error
+
+
+def _check_fractions(where: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if type(value) is float and not 0 <= value < 1:
+            raise TrainingError(f"{where}.{name} is {value}, expected 0 or more, below 1")
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
