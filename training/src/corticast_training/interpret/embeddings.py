@@ -52,6 +52,9 @@ def task_embeddings(
         known = name.clamp_min(0).numpy()
         states = torch.from_numpy(np.array(targets.states[known]))
         length = torch.from_numpy(np.array(targets.length[known]))
+        if decoupler.regions.text_keys == "batch":
+            states = torch.from_numpy(np.array(targets.pooled[known]))[:, None]
+            length = torch.ones_like(length)
         text = project(frames)
 
         with _input_of(decoupler.regions.seg_head) as seen:

@@ -85,7 +85,9 @@ class DecouplerTask(Task):
         timestep, noise, kept, by_class = self._draw(batch)
         image = self.study.image_tokens(clip, FRAME)
         noisy = self.network.diffusion.q_sample(image, timestep[rows], noise[rows])
-        states, length = self.study.key_states(clip, by_class[rows.numpy()])
+        states, length = self.study.key_states(
+            clip, by_class[rows.numpy()], self.schedule.text_keys
+        )
         # Captions are padded to 60 ids: what no caption of the batch uses is left out.
         longest = int((self.study.caption_ids(batch.clip) != 0).sum(1).max())
         ids = self.study.caption_ids(clip)[:, : max(longest, 1)]
@@ -184,8 +186,9 @@ class DecouplerTask(Task):
                     windows = [own.bold(repeat, part[:0]) for own in self.study.subjects]
                     windows[index] = subject.bold(repeat, part)
                     tokens.append(self._decode(windows))
-                seed = self.schedule.seed
-                found.append(judge_subject(network, self.study, subject, rows, tokens, seed))
+                found.append(
+                    judge_subject(network, self.study, subject, rows, tokens, self.schedule)
+                )
         self.brain.train(self.schedule.backbone_dropout)
         # A metric that no clip has something for, such as masks without key objects, is left out.
         mean = {name: float(np.mean([own[name] for own in found])) for name in self.metrics}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from corticast_training.config import Stage2
 from corticast_training.training.draws import generator
 from corticast_training.training.retrieval import Retrieval
 from corticast_training.training.stage2 import Ask
@@ -35,7 +36,7 @@ def judge_subject(
     subject: SubjectBold,
     rows: np.ndarray[tuple[int], np.dtype[np.int64]],
     brain_tokens: list[Tensor],
-    seed: int,
+    plan: Stage2,
 ) -> dict[str, float]:
     """Metrics of windows `rows`, whose brain tokens come in parts `[b, N, C]`."""
     outputs: list[dict[str, Tensor]] = []
@@ -44,10 +45,11 @@ def judge_subject(
         clip = subject.clip[rows[start : start + len(brain)]]
         start += len(brain)
         device = brain.device
-        noise = generator(seed, "validation", "noise", part).standard_normal(
+        noise = generator(plan.seed, "validation", "noise", part).standard_normal(
             tuple(brain.shape), dtype=np.float32
         )
-        states, length = study.key_states(clip, np.ones(len(clip), dtype=np.bool_))
+        by_class = np.ones(len(clip), dtype=np.bool_)
+        states, length = study.key_states(clip, by_class, plan.text_keys)
         ids = study.caption_ids(clip)
         longest = int((ids != 0).sum(1).max())
         ask = Ask(states.to(device), length.to(device), ids[:, :longest].to(device))

@@ -99,15 +99,18 @@ class Study:
         return _tensor(self.targets.train.key_name[clip] >= 0)
 
     def key_states(
-        self, clip: NDArray[np.int64], by_class: NDArray[np.bool_]
+        self, clip: NDArray[np.int64], by_class: NDArray[np.bool_], text_keys: str
     ) -> tuple[Tensor, Tensor]:
         """Text states `[b, L, T]` and lengths `[b]` that the key object is asked for by.
 
         Its class's where `by_class` `[b]`, else its name's; the first name's where there is no
-        key object, which no loss looks at.
+        key object, which no loss looks at. With `text_keys` = `batch` (see `model.regions`) the
+        only state is the pooled embedding, as in the public code.
         """
         name = np.where(by_class, self.key_class[clip], self.targets.train.key_name[clip])
         name = np.maximum(name, 0)
+        if text_keys == "batch":
+            return _tensor(self.targets.pooled[name])[:, None], torch.ones(len(name)).long()
         length = torch.from_numpy(np.array(self.targets.length[name]))
         return _tensor(self.targets.states[name]), length
 
