@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,14 @@ import numpy as np
 import pytest
 import tomli_w
 from safetensors.numpy import save_file
+
+from movie_study import brain as brain
+from movie_study import decoupler as decoupler
+from movie_study import study as study
+
+# The networks of a test are tiny: threads that wait for each other cost more than they save, a
+# hundred times where something else runs. For torch, which nothing above imports.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 N_VOXEL = 12
 CLASSES = ("face", "house", "shoe")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from corticast_training.data.layout import RunName
@@ -36,12 +35,14 @@ def prepare(
     out: Path,
     change: Mapping[str, Change] | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
+    mask: Path | None = None,
 ) -> Path:
     """What `corticast prepare` writes: whole-run z-scores here, each volume a window.
 
-    `change` spoils the tensors of a run by its name.
+    `change` spoils the tensors of a run by its name; `mask` takes other voxels than the brain's.
     """
-    inside = read_map(movie.layout.brain_mask(subject))[0] > 0
+    values, affine = read_map(mask or movie.layout.brain_mask(subject))
+    inside = values > 0
     facts = movie.facts
     for run in runs_on_disk(movie, subject):
         series = read_volumes(movie.layout.bold(run))[inside].T
@@ -55,7 +56,8 @@ def prepare(
         }
         if change and str(run) in change:
             change[str(run)](tensors)
-        write_prepared(out / str(run), tensors, str(run), inside, facts.hrf_delay_s, settings)
+        space = {"matrix": list(inside.shape), "affine": affine[:3].tolist()}
+        write_prepared(out / str(run), tensors, str(run), space, facts.hrf_delay_s, settings)
         (out / str(run) / "events.tsv").write_text(movie.layout.events(run).read_text())
     return out
 
@@ -64,7 +66,7 @@ def write_prepared(
     folder: Path,
     tensors: dict[str, Any],
     run: str,
-    inside: NDArray[np.bool_],
+    space: dict[str, Any],
     hrf_delay_s: float,
     settings: dict[str, dict[str, Any]] | None = None,
 ) -> None:
@@ -75,9 +77,8 @@ def write_prepared(
         "run": run,
         "mask": {
             "hash": "cd" * 32,
-            "n_voxel": int(inside.sum()),
-            "matrix": list(inside.shape),
-            "affine": np.eye(4).tolist(),
+            "n_voxel": tensors["windows"].shape[2],
+            **space,
         },
         "signal": {
             "repetition_time_s": 2.0,
