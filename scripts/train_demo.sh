@@ -18,7 +18,7 @@ started=$SECONDS
 step() { printf '\n== %4d s  %s\n' $((SECONDS - started)) "$*"; }
 # BOLD,EVENTS of the runs of one kind of task, as `corticast --run` takes them.
 runs() {
-    for bold in "$data"/sub-01/func/sub-01_task-"$1"_run-*_bold.nii.gz; do
+    for bold in "$data"/sub-01/func/sub-01_task-$1_run-*_bold.nii.gz; do
         printf -- '--run\n%s,%s\n' "$bold" "${bold%_bold.nii.gz}_events.tsv"
     done
 }

@@ -47,7 +47,8 @@ def compare(
             error = relative_error(value, truth)
             # Written so that NaN fails too.
             if not error <= bound:
-                sizes = ", ".join(f"{b.name} {list(v.shape)}" for b, v in zip(inputs, given, strict=True))
+                shapes = zip(inputs, given, strict=True)
+                sizes = ", ".join(f"{border.name} {list(v.shape)}" for border, v in shapes)
                 raise TrainingError(
                     f"{role}: {border.name} is off by {error:g} of its largest value in ONNX "
                     f"Runtime at {sizes}, expected at most {bound:g}"
@@ -74,8 +75,6 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_cpu_mem_arena = False
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
         raise TrainingError(f"{path.name}: ONNX Runtime cannot read it: {error}") from error

@@ -109,7 +109,7 @@ class _Root(nn.Module):
 
 
 def _trace(graph: Graph) -> onnx.ModelProto:
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # the exporter takes one, its types do not
     with torch.no_grad():
         torch.onnx.export(
             _Root(graph.network).eval(),

@@ -27,7 +27,9 @@ _HALF_MAX = 65504
 def linear_weights(network: nn.Module) -> set[str]:
     """Names of the weights of all Linears, which are stored transposed."""
     return {
-        f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Linear)
+        f"{name}.weight"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
     }
 
 

@@ -1,0 +1,77 @@
+"""What the process of one graph does: loads its network, writes the graph, has it checked."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from corticast_training.errors import TrainingError
+from corticast_training.export.roles import TABLE, VAE_ROLE, Networks, graph, vae_graph
+from corticast_training.export.trace import Target, write_graph
+from corticast_training.export.weights import write_weights
+from corticast_training.export.worker import Job, index_facts, index_from
+from corticast_training.targets.pretrained import TINY
+from corticast_training.training.checkpoint import load_decoupler
+
+VAE_LATENT = 28
+"""Edge of the latents that a VAE is traced with; others are checked."""
+
+
+def do(job: Job) -> dict[str, Any]:
+    """Writes the file of a job; returns what the manifest and the summary need."""
+    table = job.folder / f"{TABLE}.data"
+    target = Target(
+        folder=job.folder,
+        precision=job.precision,
+        external_above_bytes=job.external_above_bytes,
+        metadata=job.metadata,
+        shared_file=table if job.table else None,
+        shared_index=index_from(job.table) if job.table else None,
+    )
+    if job.role == VAE_ROLE:
+        return write_graph(vae_graph(load_vae(str(job.vae)), VAE_LATENT), target)
+    networks = read_networks(job.checkpoint, job.subject)
+    if job.role == TABLE:
+        weight = networks.decoupler.captioner.wte.weight
+        half = job.precision != "fp32"
+        index = write_weights({TABLE: weight}, table, transposed=(), half=half)
+        return {"index": index_facts(index)}
+    return write_graph(graph(job.role, networks), target)
+
+
+def read_networks(checkpoint: Path, subject: str) -> Networks:
+    """A stage 2 folder, mapped."""
+    brain, prior, decoupler, config, facts = load_decoupler(checkpoint)
+    return Networks(
+        brain=brain,
+        prior=prior,
+        decoupler=decoupler,
+        config=config,
+        window_volumes=facts["window_volumes"],
+        subject=subject,
+    )
+
+
+def load_vae(where: str) -> nn.Module:
+    """The tiny VAE, or the one of a folder in diffusers' layout."""
+    if where == TINY:
+        from corticast_training.targets.tiny import TinyVae
+
+        return TinyVae().eval()
+    from diffusers import AutoencoderKL
+
+    folder = Path(where)
+    if not (folder / "config.json").is_file():
+        raise TrainingError(f"{folder}: no config.json, expected a VAE in diffusers' layout")
+    try:
+        vae = AutoencoderKL.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder}: not a VAE that can be read: {error}") from error
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if factor != 8 or vae.config.latent_channels != 4:
+        raise TrainingError(
+            f"{folder}: a VAE of factor {factor} with {vae.config.latent_channels} latent "
+            "channels, expected 8 and 4"
+        )
+    module: nn.Module = vae.eval()
+    return module
