@@ -10,7 +10,7 @@ from corticast_training.labels.config import Request
 from corticast_training.labels.endpoint import Endpoint, NoAnswerError, is_loopback
 from label_server import Handler, Server, reply, serve
 
-QUICK = Request(timeout_s=0.4, attempts=3, backoff_s=0.01)
+QUICK = Request(timeout_s=5.0, attempts=3, backoff_s=0.01)
 
 
 def endpoint(url: str, request: Request = QUICK, **options: Any) -> Endpoint:

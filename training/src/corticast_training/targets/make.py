@@ -132,7 +132,7 @@ def _check_clips(movie: Movie, split: str, sizes: Sizes) -> None:
     if without:
         raise TrainingError(
             f"{len(without)} of {len(clips)} {split} clips have no caption ({_some(without)}), "
-            "expected one each: `corticast-train labels caption` writes them"
+            "expected one each: `corticast-train labels describe` writes them"
         )
     for clip in clips:
         unknown = [name for name in clip.classes if name not in INDEX]
