@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from movie_study import brain as brain
 from movie_study import decoupler as decoupler
+from movie_study import few as few
 from movie_study import study as study
 
 # The networks of a test are tiny: threads that wait for each other cost more than they save, a

@@ -4,6 +4,7 @@ The second subject has half the voxels of the first. It is made once a session. 
 a test that spoils something copies that part.
 """
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ def make_study(folder: Path) -> Study:
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return make_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def few(study: Study, tmp_path: Path) -> Movie:
+    """The clips of the data set, no BOLD, in a copy that a test may change."""
+    data = tmp_path / "data"
+    (data / "clips").mkdir(parents=True)
+    for path in (study.movie.layout.facts, *(study.movie.folder / "clips").iterdir()):
+        shutil.copy(path, data / path.relative_to(study.movie.folder))
+    return read_movie(data)
 
 
 @pytest.fixture(scope="session")
