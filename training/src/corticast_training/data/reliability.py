@@ -95,13 +95,16 @@ def reliability(
     tested = np.isfinite(z).all(axis=0)
     if not tested.any():
         raise TrainingError("no voxel has a value in every segment: all are constant or NaN")
+    # Repeats that are equal to the last digit have no spread.
+    exact = tested & (z == z[0]).all(axis=0)
+    plain = tested & ~exact
     t, p = np.full(z.shape[1], np.nan), np.full(z.shape[1], np.nan)
     alternative = "greater" if one_sided else "two-sided"
-    result = stats.ttest_1samp(z[:, tested], 0.0, axis=0, alternative=alternative)
-    # Repeats that are equal to the last digit have no spread.
-    exact = z[:, tested].std(axis=0) == 0
-    t[tested] = np.where(exact, np.sign(z[0, tested]) * np.inf, result.statistic)
-    p[tested] = np.where(exact & (z[0, tested] > 0), 0.0, np.nan_to_num(result.pvalue, nan=1.0))
+    result = stats.ttest_1samp(z[:, plain], 0.0, axis=0, alternative=alternative)
+    t[plain], p[plain] = result.statistic, result.pvalue
+    sign = np.sign(z[0, exact])
+    t[exact] = np.where(sign == 0, 0.0, np.copysign(np.inf, sign))
+    p[exact] = np.where(sign > 0 if one_sided else sign != 0, 0.0, 1.0)
     corrected = np.full_like(p, np.nan)
     if correction == "bonferroni":
         corrected[tested] = np.minimum(p[tested] * tested.sum(), 1.0)

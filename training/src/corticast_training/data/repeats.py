@@ -47,7 +47,8 @@ def time_courses(
 
     Row k of every repeat answers the same clip: the volume nearest to the clip's onset plus the
     data set's HRF delay. Clips whose volume some repeat lacks are left out. Voxels are in
-    the order of `volume[inside]`.
+    the order of `volume[inside]`; one that is not finite in some volume of a run, whether it
+    answers a clip or not, is NaN in all of that run.
     """
     tr_s, delay_s = movie.facts.repetition_time_s, movie.facts.hrf_delay_s
     found: list[dict[str, NDArray[np.float32]]] = []
@@ -60,6 +61,7 @@ def time_courses(
                 f"{list(inside.shape)}"
             )
         series = volumes[inside].T
+        series[:, ~np.isfinite(series).all(axis=0)] = np.nan
         names, onsets = read_events(movie.layout.events(run))
         at = np.rint((onsets + delay_s) / tr_s).astype(int)
         found.append(
