@@ -1,0 +1,142 @@
+"""`corticast-train baseline`: a simpler decoder, fitted and run on the same data."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corticast_training import __version__
+from corticast_training.baseline import nishimoto, wen
+from corticast_training.baseline.answer import refuse_existing, write_results
+from corticast_training.baseline.bold import chosen_subject, flat, has_mean, read_test_runs
+from corticast_training.baseline.library import Library
+from corticast_training.baseline.nishimoto import NishimotoLike
+from corticast_training.baseline.ridge import folds_of
+from corticast_training.baseline.wen import WenLike
+from corticast_training.data.movie import read_movie
+from corticast_training.errors import TrainingError
+from corticast_training.evaluate.truth import sizes_of
+from corticast_training.model_folder import versions
+from corticast_training.training.options import prepared_folders
+from corticast_training.training.read import read_study
+
+EPILOG = """\
+presets:
+  wen-like        ridge from BOLD to CLIP tokens, retrieval of the nearest training clip
+  nishimoto-like  motion energy predicts BOLD, average of the most probable training clips
+
+example:
+  corticast-train baseline --data movie --prepared 01=prepared/sub-01 --targets targets \\
+    --preset wen-like --out baselines/wen-like
+  corticast-train evaluate --results decoded --data movie --targets targets --out report \\
+    --compare wen-like=baselines/wen-like
+
+--prepared has the training runs and the test runs of a subject, task-...mean too where there are
+any. What a baseline differs in from the system it is named after is in OUT/baseline.toml and in
+the report. A third one, NEURONS without its decoupled tasks (NeuroClips-like), is trained as
+NEURONS is, on the same brain model:
+  corticast-train decoupler --brain brain ... --set decoupler.decoupled=false --out neuroclips-like
+"""
+DIFFERENCES = {"wen-like": wen.DIFFERENCE, "nishimoto-like": nishimoto.DIFFERENCE}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the command."""
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="data set of `synth` or `cc2017`"
+    )
+    parser.add_argument(
+        "--prepared",
+        action="append",
+        required=True,
+        metavar="SUBJECT=DIR",
+        help="what `corticast prepare` wrote of a subject, such as 01=prepared/sub-01; repeatable",
+    )
+    parser.add_argument(
+        "--targets", type=Path, required=True, metavar="DIR", help="of `corticast-train targets`"
+    )
+    parser.add_argument("--subject", help="which of --prepared (default: the only one)")
+    parser.add_argument("--preset", choices=tuple(DIFFERENCES), required=True)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RESULTS", help="new folder, for evaluate"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="of the cross-validation over training segments (default: 5, or all segments)",
+    )
+    parser.add_argument(
+        "--average",
+        type=int,
+        metavar="N",
+        help="clips that nishimoto-like averages (default: 5 %% of the library, at most 100)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fits, decodes and writes. Raises `TrainingError` with what is to be put right."""
+    refuse_existing(args.out)
+    if args.average is not None and (args.preset != "nishimoto-like" or args.average < 1):
+        raise TrainingError("--average: expected 1 or more, with --preset nishimoto-like only")
+    prepared = prepared_folders(args.prepared)
+    subject = chosen_subject(args.subject, prepared)
+    folder = prepared[subject]
+    study = read_study(args.data, {subject: folder}, args.targets, sizes_of(args.targets))
+    (own,) = study.subjects
+    movie = read_movie(args.data)
+    runs = read_test_runs(movie, subject, folder, own.prepared)
+    library = Library(own.clip, study, movie)
+    folds = folds_of(library.segments, args.folds)
+    windows = flat(own.windows)
+    print(
+        f"subject {subject}: {len(library)} training clips in {len(windows)} repeats, "
+        f"{windows.shape[2]} numbers a window; {len(runs)} test runs; {len(folds)} folds"
+    )
+    fitted: WenLike | NishimotoLike
+    if args.preset == "wen-like":
+        fitted = WenLike.fit(windows, library, folds)
+        _say_choices(fitted)
+    else:
+        fitted = NishimotoLike.fit(windows, library, folds, args.average)
+        _say_voxels(fitted)
+    facts: dict[str, Any] = {
+        "name": args.preset,
+        "difference": DIFFERENCES[args.preset],
+        "subject": subject,
+        "data": study.data,
+        "prepared_sha256": own.prepared.sha256,
+        "targets_sha256": study.targets.sha256,
+        "n_train": len(library),
+        "n_fold": len(folds),
+        "fit": fitted.facts(),
+        "provenance": {
+            "tool": "corticast-train baseline",
+            "version": __version__,
+            "libraries": versions(("numpy", "scikit-learn")),
+        },
+    }
+    n = write_results(args.out, fitted, runs, facts)
+    print(f"wrote {args.out}: {n} results of {args.preset}")
+    if not has_mean(runs):
+        print("there is no run of averaged BOLD (task-...mean): its figures will be missing")
+
+
+def _say_choices(fitted: WenLike) -> None:
+    for name, choice in fitted.choices.items():
+        print(
+            f"{name}: {choice.explained:.1%} of the held-out variance explained, "
+            f"strength {choice.strength:.3g}"
+        )
+        if choice.at_edge:
+            print("warning: this is the edge of what was tried, the best may lie beyond")
+
+
+def _say_voxels(fitted: NishimotoLike) -> None:
+    found = fitted.encoding.correlation
+    print(
+        f"{len(found)} voxels are predicted, their correlation with held-out BOLD is "
+        f"{np.median(found):.2f} at the median, {found.max():.2f} at most; "
+        f"{fitted.n_averaged} clips are averaged"
+    )
