@@ -27,16 +27,18 @@ BLOCK = 128
 
 @dataclass(frozen=True)
 class Answer:
-    """What was decoded from one window."""
+    """What was decoded from one window; None where a baseline does not decode it."""
 
     tokens: NDArray[np.float32]
     """Image tokens of the frame that stands for the clip, `[N, C]`."""
-    concepts: Array
+    prior_tokens: NDArray[np.float32] | None = None
+    """The same, sampled by a prior."""
+    concepts: Array | None = None
     """Probability of each class, `[51]`."""
-    caption: str
-    mask: NDArray[np.uint8]
+    caption: str | None = None
+    mask: NDArray[np.uint8] | None = None
     """1 where the key object is, `[F, m, m]`."""
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | None = None
     """RGB `[F, h, w, 3]`."""
 
 
@@ -71,8 +73,7 @@ def write_results(
                 (written / CONDITIONS / run.run).mkdir(parents=True)
                 for row, answer in _answers(baseline, run):
                     _write(answer, conditions_path(written / CONDITIONS, run.run, row["index"]))
-                    said = dict(zip(CLASSES, answer.concepts.round(6).tolist(), strict=True))
-                    line = {**row, "concepts": said, "caption": answer.caption}
+                    line = row | {"concepts": _named(answer.concepts), "caption": answer.caption}
                     lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                     n += 1
         (written / FACTS).write_text(tomli_w.dumps(dict(facts)), encoding="utf-8")
@@ -94,13 +95,25 @@ def _answers(baseline: Baseline, run: RunWindows) -> Iterator[tuple[dict[str, An
             )
 
 
+def _named(concepts: Array | None) -> dict[str, float] | None:
+    if concepts is None:
+        return None
+    return dict(zip(CLASSES, concepts.round(6).tolist(), strict=True))
+
+
 def _write(answer: Answer, path: Path) -> None:
     # Without metadata: more than one entry is written in an order that changes.
-    tensors = {
-        "brain_tokens": answer.tokens.astype(np.float16),
-        "probabilities": answer.concepts.astype(np.float32),
-        "mask": answer.mask,
-        "frames": answer.frames,
+    tensors: dict[str, tuple[NDArray[Any] | None, Any]] = {
+        "brain_tokens": (answer.tokens, np.float16),
+        "tokens": (answer.prior_tokens, np.float16),
+        "probabilities": (answer.concepts, np.float32),
+        "mask": (answer.mask, np.uint8),
+        "frames": (answer.frames, np.uint8),
     }
     # In C order: safetensors writes other arrays as they lie, without a word.
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    found = {
+        name: np.ascontiguousarray(value, dtype)
+        for name, (value, dtype) in tensors.items()
+        if value is not None
+    }
+    save_file(found, path)

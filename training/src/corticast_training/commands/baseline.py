@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from corticast_training import __version__
-from corticast_training.baseline import nishimoto, wen
+from corticast_training.baseline import neuroclips, nishimoto, wen
 from corticast_training.baseline.answer import refuse_existing, write_results
 from corticast_training.baseline.bold import chosen_subject, flat, has_mean, read_test_runs
 from corticast_training.baseline.library import Library
+from corticast_training.baseline.neuroclips import NeuroClipsLike
 from corticast_training.baseline.nishimoto import NishimotoLike
 from corticast_training.baseline.ridge import folds_of
 from corticast_training.baseline.wen import WenLike
@@ -25,6 +26,7 @@ EPILOG = """\
 presets:
   wen-like        ridge from BOLD to CLIP tokens, retrieval of the nearest training clip
   nishimoto-like  motion energy predicts BOLD, average of the most probable training clips
+  neuroclips-like NEURONS trained without its decoupled tasks, on the same brain model
 
 example:
   corticast-train baseline --data movie --prepared 01=prepared/sub-01 --targets targets \\
@@ -34,11 +36,16 @@ example:
 
 --prepared has the training runs and the test runs of a subject, task-...mean too where there are
 any. What a baseline differs in from the system it is named after is in OUT/baseline.toml and in
-the report. A third one, NEURONS without its decoupled tasks (NeuroClips-like), is trained as
-NEURONS is, on the same brain model:
-  corticast-train decoupler --brain brain ... --set decoupler.decoupled=false --out neuroclips-like
+the report. neuroclips-like is trained first, as NEURONS is, and decodes with --model:
+  corticast-train decoupler --brain brain --data movie --prepared 01=prepared/sub-01 \\
+    --targets targets --set decoupler.decoupled=false --out without-tasks
+  corticast-train baseline ... --preset neuroclips-like --model without-tasks --out ...
 """
-DIFFERENCES = {"wen-like": wen.DIFFERENCE, "nishimoto-like": nishimoto.DIFFERENCE}
+DIFFERENCES = {
+    "wen-like": wen.DIFFERENCE,
+    "nishimoto-like": nishimoto.DIFFERENCE,
+    "neuroclips-like": neuroclips.DIFFERENCE,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="clips that nishimoto-like averages (default: 5 %% of the library, at most 100)",
     )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="of `corticast-train decoupler`: neuroclips-like"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of neuroclips-like's prior")
 
 
 def run(args: argparse.Namespace) -> None:
     """Fits, decodes and writes. Raises `TrainingError` with what is to be put right."""
     refuse_existing(args.out)
-    if args.average is not None and (args.preset != "nishimoto-like" or args.average < 1):
-        raise TrainingError("--average: expected 1 or more, with --preset nishimoto-like only")
+    _check_options(args)
     prepared = prepared_folders(args.prepared)
     subject = chosen_subject(args.subject, prepared)
     folder = prepared[subject]
@@ -88,19 +98,22 @@ def run(args: argparse.Namespace) -> None:
     movie = read_movie(args.data)
     runs = read_test_runs(movie, subject, folder, own.prepared)
     library = Library(own.clip, study, movie)
-    folds = folds_of(library.segments, args.folds)
     windows = flat(own.windows)
     print(
         f"subject {subject}: {len(library)} training clips in {len(windows)} repeats, "
-        f"{windows.shape[2]} numbers a window; {len(runs)} test runs; {len(folds)} folds"
+        f"{windows.shape[2]} numbers a window; {len(runs)} test runs"
     )
-    fitted: WenLike | NishimotoLike
+    fitted: WenLike | NishimotoLike | NeuroClipsLike
     if args.preset == "wen-like":
-        fitted = WenLike.fit(windows, library, folds)
+        fitted = WenLike.fit(windows, library, folds_of(library.segments, args.folds))
         _say_choices(fitted)
-    else:
+    elif args.preset == "nishimoto-like":
+        folds = folds_of(library.segments, args.folds)
         fitted = NishimotoLike.fit(windows, library, folds, args.average)
         _say_voxels(fitted)
+    else:
+        fitted = NeuroClipsLike(args.model, subject, own.prepared.window_shape, args.seed)
+        fitted.check(own.prepared, study.targets)
     facts: dict[str, Any] = {
         "name": args.preset,
         "difference": DIFFERENCES[args.preset],
@@ -109,7 +122,6 @@ def run(args: argparse.Namespace) -> None:
         "prepared_sha256": own.prepared.sha256,
         "targets_sha256": study.targets.sha256,
         "n_train": len(library),
-        "n_fold": len(folds),
         "fit": fitted.facts(),
         "provenance": {
             "tool": "corticast-train baseline",
@@ -121,6 +133,17 @@ def run(args: argparse.Namespace) -> None:
     print(f"wrote {args.out}: {n} results of {args.preset}")
     if not has_mean(runs):
         print("there is no run of averaged BOLD (task-...mean): its figures will be missing")
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.average is not None and (args.preset != "nishimoto-like" or args.average < 1):
+        raise TrainingError("--average: expected 1 or more, with --preset nishimoto-like only")
+    if (args.model is None) == (args.preset == "neuroclips-like"):
+        raise TrainingError("--model: expected with --preset neuroclips-like, and with no other")
+    if args.folds is not None and args.preset == "neuroclips-like":
+        raise TrainingError("--folds: nothing is fitted with --preset neuroclips-like")
+    if args.seed < 0:
+        raise TrainingError(f"--seed {args.seed}: expected 0 or more")
 
 
 def _say_choices(fitted: WenLike) -> None:
