@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -277,6 +278,26 @@ def test_impossible_wishes_write_no_maps(
 ) -> None:
     assert main(arguments(study, decoupler, tmp_path / "maps", *more)) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_model_that_learned_no_tasks_or_other_targets_is_not_interpreted(
+    study: Study, decoupler: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "decoupler"
+    shutil.copytree(decoupler, copy)
+    Config.load(str(copy / "config.toml"), {"decoupler.decoupled": False}).save(
+        copy / "config.toml"
+    )
+    assert main(arguments(study, copy, tmp_path / "maps")) == 1
+    assert "its four tasks are as they began" in capsys.readouterr().err
+    other = tmp_path / "targets"
+    shutil.copytree(study.targets, other)
+    facts = (other / "targets.toml").read_text()
+    (other / "targets.toml").write_text(facts + "# of another day\n")
+    more = ("--targets", str(other))
+    assert main(arguments(study, decoupler, tmp_path / "maps", *more)) == 1
+    assert "other targets than those of the decoupler" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
 
 

@@ -20,6 +20,7 @@ from corticast_training.interpret.ridge import groups_of, ridge_scores
 from corticast_training.model_folder import date
 from corticast_training.targets.store import read_targets
 from corticast_training.training.checkpoint import load_decoupler
+from corticast_training.training.read import check_targets
 
 EPILOG = """\
 example:
@@ -65,9 +66,20 @@ def run(args: argparse.Namespace) -> None:
         learning_rate=_positive(args.learning_rate, "--learning-rate"),
         seed=args.seed,
     )
-    _, _, decoupler, config, _ = load_decoupler(args.decoupler)
+    _, _, decoupler, config, facts = load_decoupler(args.decoupler)
+    if not config.decoupler.decoupled:
+        raise TrainingError(
+            f"{args.decoupler}: trained with decoupler.decoupled = false, its four tasks are as "
+            "they began; expected a decoupler that has learned them"
+        )
     targets = read_targets(args.targets, config.sizes)
+    if targets.sha256 != facts["targets"]["sha256"]:
+        raise TrainingError(
+            f"{args.targets}: other targets than those of the decoupler, expected sha256 "
+            f"{facts['targets']['sha256']}, found {targets.sha256}"
+        )
     movie = read_movie(args.data)
+    check_targets(movie, targets)
     found = read_bold(movie, subject, prepared, "train")
     mask_path = args.mask or movie.layout.mask(subject)
     mask, affine = read_mask(mask_path, found.prepared.mask)

@@ -25,7 +25,7 @@ def read_study(
     movie = read_movie(data)
     clips = movie.clips("train")
     targets = read_targets(targets_folder, sizes)
-    _check_targets(movie, targets)
+    check_targets(movie, targets)
     subjects = []
     for subject, folder in prepared.items():
         bold = read_bold(movie, subject, folder, "train")
@@ -55,7 +55,8 @@ def read_study(
     )
 
 
-def _check_targets(movie: Movie, targets: Targets) -> None:
+def check_targets(movie: Movie, targets: Targets) -> None:
+    """Raises `TrainingError` where the targets are of another data set, or of nothing."""
     data = targets.facts.get("data", {})
     if data.get("name") != movie.facts.name or data.get("kind") != movie.facts.kind:
         raise TrainingError(
