@@ -243,6 +243,8 @@ def test_a_figure_stands_beside_its_control_and_interval() -> None:
     assert figure.interval[0] < 0.8 < figure.interval[1]
     assert figure.control is not None and figure.control < 0.05
     assert figure.p_value == pytest.approx(1 / 51)
+    assert figure.above_control is not None
+    assert 0.7 < figure.above_control[0] < figure.above_control[1] < 0.9
     assert figure.sd is not None and figure.sd < 0.1
     assert (figure.n_clip, figure.n_repeat) == (200, 3)
 
@@ -251,8 +253,17 @@ def test_results_that_know_nothing_are_at_the_level_of_their_control() -> None:
     figure = judged(named(0.0))
     assert figure.control_interval is not None
     assert figure.control_interval[0] <= figure.value <= figure.control_interval[1]
+    assert figure.above_control is not None
+    assert figure.above_control[0] <= 0 <= figure.above_control[1]
     assert figure.p_value is not None and figure.p_value > 0.05
     assert figure.sd is None
+
+
+def test_few_shuffles_give_a_control_but_no_p_value() -> None:
+    figure = judged(
+        measure(np.arange(50), lambda order: (order == np.arange(50)) * 1.0, n_shuffle=3)
+    )
+    assert figure.control == 0 and figure.p_value is None
 
 
 def test_repeats_may_lack_clips() -> None:

@@ -13,7 +13,8 @@ from corticast_training.evaluate.report.page import page
 from corticast_training.evaluate.results import read_results
 from corticast_training.evaluate.scoring import Networks, Scores, score_system
 from corticast_training.evaluate.statistics import NotComputed
-from corticast_training.evaluate.summary import Evaluation, as_json, print_table, write_aside
+from corticast_training.evaluate.summary import Evaluation, as_json, write_aside
+from corticast_training.evaluate.terminal import print_tables
 from corticast_training.evaluate.truth import Truth, read_truth
 from corticast_training.evaluate.verbs import VerbFinder
 from corticast_training.targets.pretrained import TINY, Pretrained, load
@@ -108,9 +109,9 @@ def run(args: argparse.Namespace) -> None:
         if difference := _difference(folder):
             differences[name] = difference
     evaluation = Evaluation(truth, systems, notes, differences, args.seed)
-    print_table(evaluation)
     write_aside(args.out / "report.json", as_json(evaluation))
     write_aside(args.out / "report.html", page(evaluation))
+    print_tables(evaluation)
     print(f"wrote {args.out / 'report.html'} and report.json")
 
 

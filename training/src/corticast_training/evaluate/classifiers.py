@@ -54,9 +54,7 @@ def _load(folder: Path, kind: Any) -> tuple[Any, Callable[[Any], Any]]:
         if not (folder / name).is_file():
             raise TrainingError(f"{folder}: no {name} in it, expected a folder of `transformers`")
     try:
-        processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            folder, local_files_only=True
-        )
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
         network = kind.from_pretrained(folder, local_files_only=True).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(f"{folder}: cannot be loaded: {error}") from error

@@ -5,6 +5,15 @@ on subjects and a movie of their own, and on the classifiers of their papers: th
 not a comparison on the same data.
 """
 
+KEYS = {
+    "frame_2way": "2-way",
+    "frame_50way": "50-way",
+    "ssim_neurons": "SSIM",
+    "psnr_db": "PSNR, dB",
+}
+"""Which of our figures they are, and how the papers head their columns. Sampled and exact n-way
+estimate the same number; SSIM is the reference's column form."""
+
 SYSTEMS: dict[str, dict[str, float]] = {
     "Nishimoto": {"frame_2way": 0.727, "ssim_neurons": 0.116, "psnr_db": 8.012},
     "Wen": {"frame_2way": 0.758, "frame_50way": 0.070, "ssim_neurons": 0.114, "psnr_db": 7.646},
@@ -52,7 +61,7 @@ SYSTEMS: dict[str, dict[str, float]] = {
         "psnr_db": 9.488,
     },
 }
-"""Figures by our keys. Sampled and exact n-way estimate the same number."""
+"""Figures by our keys; a system that did not publish one lacks it."""
 
 CONCEPTS: dict[int, float] = {
     0: 0.450,

@@ -26,10 +26,10 @@ from corticast_training.evaluate.figures.meaning import (
     measure_verbs,
 )
 from corticast_training.evaluate.figures.pictures import (
+    Seen,
+    measure_classes,
     measure_consistency,
-    measure_frames,
     measure_pixels,
-    measure_videos,
 )
 from corticast_training.evaluate.join import Joined, Repeat
 from corticast_training.evaluate.reconstruction import Videos, reconstruct
@@ -53,6 +53,8 @@ class Networks:
     videos: Classifier | None = None
     verbs: VerbFinder | None = None
     word_vectors: Path | None = None
+    in_truth: dict[str, Seen] = field(default_factory=lambda: defaultdict(dict), repr=False)
+    """What they saw in the true clips, so that ten repeats look at them once."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +85,24 @@ def score_system(
 ) -> dict[str, Scores | NotComputed]:
     """Scores `single` repeats and their `mean`; either may be missing from the results."""
     scored: dict[str, Scores | NotComputed] = {}
+    shown = _shown([*joined.single[:1], *([joined.averaged] if joined.averaged else [])])
     scored["single"] = (
-        score(joined.single, truth, networks, seed)
+        score(joined.single, truth, networks, seed, shown)
         if joined.single
         else NotComputed("no results of single repeats")
     )
     scored["mean"] = (
-        score([joined.averaged], truth, networks, seed)
+        score([joined.averaged], truth, networks, seed, shown)
         if joined.averaged
         else NotComputed("no results of BOLD averaged over repeats (task-...mean)")
     )
     return scored
 
 
-def score(repeats: Sequence[Repeat], truth: Truth, networks: Networks, seed: int) -> Scores:
-    """Scores each repeat and puts them together."""
+def score(
+    repeats: Sequence[Repeat], truth: Truth, networks: Networks, seed: int, shown: Sequence[int]
+) -> Scores:
+    """Scores each repeat and puts them together; the clips `shown` are kept to look at."""
     measured: dict[str, list[Measured]] = defaultdict(list)
     missing: dict[str, NotComputed] = {}
     classes: list[PerClass] = []
@@ -112,7 +117,7 @@ def score(repeats: Sequence[Repeat], truth: Truth, networks: Networks, seed: int
         if per_class is not None:
             classes.append(per_class)
         if not examples:
-            examples = _examples(repeat, truth, videos)
+            examples = _examples(repeat, truth, videos, shown)
     figures: dict[str, Figure | NotComputed] = {
         key: judge(measured[key], seed) if measured[key] else missing[key] for key in CATALOG
     }
@@ -141,17 +146,21 @@ def _measure(
     if networks.pretrained is None:
         figures["clip_pcc"] = NotComputed("no CLIP: name one with --pretrained")
     else:
-        figures |= measure_consistency(videos, truth, networks.pretrained)
+        figures |= measure_consistency(
+            videos, truth, networks.pretrained, networks.in_truth["clip"]
+        )
     if networks.images is None:
         why = NotComputed("no image classifier: name one with --image-classifier")
         figures |= dict.fromkeys(FRAMES, why)
     else:
-        figures |= measure_frames(videos, truth, networks.images)
+        seen = networks.in_truth["frame"]
+        figures |= measure_classes("frame", videos, truth, networks.images, seen)
     if networks.videos is None:
         why = NotComputed("no video classifier: name one with --video-classifier")
         figures |= dict.fromkeys(VIDEOS, why)
     else:
-        figures |= measure_videos(videos, truth, networks.videos)
+        seen = networks.in_truth["video"]
+        figures |= measure_classes("video", videos, truth, networks.videos, seen)
     return figures, per_class, videos
 
 
@@ -168,12 +177,19 @@ def _verbs(repeat: Repeat, truth: Truth, networks: Networks) -> dict[str, Measur
     return measure_verbs(repeat, truth, finder, read_vectors(path, words))
 
 
-def _examples(repeat: Repeat, truth: Truth, videos: Videos | None) -> list[Example]:
-    """Clips spread evenly over the test set, not chosen by how good they are."""
-    n = len(repeat.clip)
+def _shown(firsts: Sequence[Repeat]) -> list[int]:
+    """Clips that all have, spread evenly over the test set, not chosen by how good they are."""
+    common = sorted(set.intersection(*(set(repeat.clip.tolist()) for repeat in firsts)))
+    places = np.linspace(0, len(common) - 1, min(N_EXAMPLE, len(common))).round().astype(int)
+    return [common[place] for place in np.unique(places)]
+
+
+def _examples(
+    repeat: Repeat, truth: Truth, videos: Videos | None, shown: Sequence[int]
+) -> list[Example]:
     examples = []
-    for k in np.unique(np.linspace(0, n - 1, min(N_EXAMPLE, n)).round().astype(int)):
-        clip, result = int(repeat.clip[k]), repeat.results[k]
+    for clip in shown:
+        result = repeat.results[int(np.searchsorted(repeat.clip, clip))]
         frames = None
         if videos is not None and clip in videos.clip:
             frames = videos.frames[int(np.searchsorted(videos.clip, clip))]

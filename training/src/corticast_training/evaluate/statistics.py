@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 N_BOOTSTRAP = 1000
 INTERVAL = (2.5, 97.5)
 N_SHUFFLE = 100
+FEWEST_FOR_P = 19
+"""With fewer shuffles no share can be .05."""
 
 Order = NDArray[np.int64]
 RowsOf = Callable[[Order], NDArray[np.float64]]
@@ -57,8 +59,11 @@ class Figure:
     interval: tuple[float, float]
     control: float | None
     control_interval: tuple[float, float] | None
+    above_control: tuple[float, float] | None
+    """Interval of figure minus control, over the same draws of clips."""
     p_value: float | None
-    """Share of shuffles that are at least as good, counting the true order as one."""
+    """Share of shuffles that are at least as good, counting the true order as one; none where
+    there are too few to tell."""
     chance: float | None
     chance_of: str
     n_clip: int
@@ -124,7 +129,7 @@ def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | NotComputed:
     spread = _mean([one.reduce(n @ one.rows) for one, n in zip(repeats, times, strict=True)])
 
     n_shuffle = min(len(one.shuffled) for one in repeats)
-    controls, control_spread = [], []
+    controls, control_spread, above = [], [], []
     for k in range(n_shuffle):
         controls.append(_mean([one.reduce(one.shuffled[k].sum(axis=0)) for one in repeats]))
         # Every shuffle takes its share of the draws.
@@ -133,15 +138,16 @@ def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | NotComputed:
             one.reduce(n[part] @ one.shuffled[k]) for one, n in zip(repeats, times, strict=True)
         ]
         control_spread.append(_mean(resampled))
+        above.append(spread[part] - control_spread[-1])
+    n_as_good = 1 + int(np.sum(np.array(controls) >= value))
     return Figure(
         value=value,
         sd=float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else None,
         interval=_interval(spread),
         control=float(np.mean(controls)) if n_shuffle else None,
         control_interval=_interval(np.concatenate(control_spread)) if n_shuffle else None,
-        p_value=float((1 + np.sum(np.array(controls) >= value)) / (1 + n_shuffle))
-        if n_shuffle
-        else None,
+        above_control=_interval(np.concatenate(above)) if n_shuffle else None,
+        p_value=n_as_good / (1 + n_shuffle) if n_shuffle >= FEWEST_FOR_P else None,
         chance=repeats[0].chance,
         chance_of=repeats[0].chance_of,
         n_clip=len(clips),

@@ -1,4 +1,4 @@
-"""An evaluation as JSON, with keys that stay, and as a table for the terminal."""
+"""An evaluation, and its JSON with keys that stay."""
 
 import json
 import math
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from corticast_training import __version__
-from corticast_training.evaluate.figures.catalog import CATALOG, GROUPS
 from corticast_training.evaluate.published import CONCEPTS, SYSTEMS
 from corticast_training.evaluate.scoring import Scores
 from corticast_training.evaluate.statistics import Figure, NotComputed
@@ -36,6 +32,11 @@ class Evaluation:
     differences: dict[str, str]
     """What a baseline differs in from the published system it is named after."""
     seed: int
+
+
+def figure_of(scores: Scores | NotComputed, key: str) -> Figure | NotComputed:
+    """One figure; where a kind of BOLD is missing, why it is."""
+    return scores if isinstance(scores, NotComputed) else scores.figures[key]
 
 
 def as_json(evaluation: Evaluation) -> str:
@@ -82,6 +83,7 @@ def _figure(figure: Figure | NotComputed) -> dict[str, Any]:
         "interval": _pair(figure.interval),
         "control": _finite(figure.control),
         "control_interval": _pair(figure.control_interval),
+        "above_control_interval": _pair(figure.above_control),
         "p_value": _finite(figure.p_value),
         "chance": _finite(figure.chance),
         "chance_of": figure.chance_of,
@@ -98,73 +100,21 @@ def _pair(values: tuple[float, float] | None) -> list[float | None] | None:
     return None if values is None else [_finite(value) for value in values]
 
 
-def print_table(evaluation: Evaluation, console: Console | None = None) -> None:
-    """The figures on the terminal: value, its interval, and the control's."""
-    console = console or Console()
-    truth = evaluation.truth
-    for name, kinds in evaluation.systems.items():
-        table = Table(title=f"{name}: {truth.data_set}, {truth.split} clips", title_justify="left")
-        table.add_column("figure")
-        for label in KINDS.values():
-            table.add_column(f"{label} [95 %]", justify="right")
-            table.add_column("permuted [95 %]", justify="right", style="dim")
-        table.add_column("chance", justify="right", style="dim")
-        for group in GROUPS:
-            _add_group(table, group, kinds)
-        console.print(table)
-        for kind, scores in kinds.items():
-            if isinstance(scores, NotComputed):
-                console.print(f"{KINDS[kind]}: not computed: {scores.reason}")
-        for reason, labels in _reasons(kinds).items():
-            console.print(f"not computed: {', '.join(labels)}: {reason}", highlight=False)
-    for note in evaluation.notes:
-        console.print(f"note: {note}", highlight=False)
+def number(value: float) -> str:
+    """Three places, two above 10: five characters."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _add_group(table: Table, group: str, kinds: Mapping[str, Scores | NotComputed]) -> None:
-    keys = [key for key, entry in CATALOG.items() if entry.group == group]
-    shown = [key for key in keys if any(isinstance(_of(kinds[k], key), Figure) for k in KINDS)]
-    if shown:
-        table.add_row(f"[bold]{group}[/bold]")
-    for key in shown:
-        cells, chance = [f"  {CATALOG[key].label}"], ""
-        for kind in KINDS:
-            figure = _of(kinds[kind], key)
-            if isinstance(figure, Figure):
-                cells += [value_text(figure), control_text(figure)]
-                chance = "" if figure.chance is None else f"{figure.chance:.3f}"
-            else:
-                cells += ["–", "–"]
-        table.add_row(*cells, chance)
-
-
-def value_text(figure: Figure) -> str:
-    """Value, s.d. over repeats where there are several, and interval."""
-    spread = "" if figure.sd is None else f" ± {figure.sd:.3f}"
-    return f"{figure.value:.3f}{spread} [{figure.interval[0]:.3f}, {figure.interval[1]:.3f}]"
+def with_interval(value: float, interval: tuple[float, float]) -> str:
+    """A figure and its 95 % interval."""
+    return f"{number(value)} [{number(interval[0])}, {number(interval[1])}]"
 
 
 def control_text(figure: Figure) -> str:
-    """The permuted control and its interval."""
+    """The permuted control and its interval; a dash where a figure has none."""
     if figure.control is None or figure.control_interval is None:
         return "–"
-    low, high = figure.control_interval
-    return f"{figure.control:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _of(scores: Scores | NotComputed, key: str) -> Figure | NotComputed | None:
-    return None if isinstance(scores, NotComputed) else scores.figures[key]
-
-
-def _reasons(kinds: Mapping[str, Scores | NotComputed]) -> dict[str, list[str]]:
-    """Labels of the figures that no kind of BOLD has, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for key, entry in CATALOG.items():
-        found = [_of(scores, key) for scores in kinds.values()]
-        why = [one.reason for one in found if isinstance(one, NotComputed)]
-        if why and not any(isinstance(one, Figure) for one in found):
-            reasons.setdefault(why[0], []).append(f"{entry.group.lower()} {entry.label}")
-    return reasons
+    return with_interval(figure.control, figure.control_interval)
 
 
 def write_aside(path: Path, content: str) -> None:

@@ -1,7 +1,9 @@
 """Reconstructed videos: their pixels, and what classifiers see in them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from corticast_training.evaluate.truth import Truth
 from corticast_training.targets.pretrained import Pretrained
 
 Figures = dict[str, Measured | NotComputed]
+Seen = dict[int, NDArray[Any]]
+"""What one network saw in true clips, by clip: it is the same for every repeat and system."""
 
 WAYS = {"2way": 2, "50way": 50}
 N_DRAW = 100
@@ -55,14 +59,16 @@ def _pixels(found: NDArray[np.uint8], true: NDArray[np.uint8]) -> list[float]:
     ]
 
 
-def measure_consistency(videos: Videos, truth: Truth, pretrained: Pretrained) -> Figures:
+def measure_consistency(
+    videos: Videos, truth: Truth, pretrained: Pretrained, seen: Seen
+) -> Figures:
     """CLIP-pcc, beside that of the true clips."""
 
-    def pcc(frames: NDArray[np.uint8]) -> float:
-        return clip_pcc(np.asarray(pretrained.image_embed(frames)))
+    def pcc(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return np.array(clip_pcc(np.asarray(pretrained.image_embed(frames))))
 
-    found = np.array([pcc(frames) for frames in videos.frames])
-    true = float(np.mean([pcc(truth.frames[clip]) for clip in videos.clip]))
+    found = np.stack([pcc(frames) for frames in videos.frames])
+    true = float(_in_truth(pcc, videos, truth, seen).mean())
     return {
         "clip_pcc": measure(
             videos.clip,
@@ -74,18 +80,28 @@ def measure_consistency(videos: Videos, truth: Truth, pretrained: Pretrained) ->
     }
 
 
-def measure_frames(videos: Videos, truth: Truth, classify: Classifier) -> Figures:
-    """n-way top-1 of the image classifier, mean over the frames of a clip."""
+def measure_classes(
+    kind: str, videos: Videos, truth: Truth, classify: Classifier, seen: Seen
+) -> Figures:
+    """n-way top-1 of a classifier: of each frame, mean over a clip's, or of a video as a whole.
+
+    `classify` gives logits `[F, n_class]` or `[n_class]` of frames `[F, h, w, 3]`; `kind` is
+    `frame` or `video`.
+    """
     found = np.stack([classify(frames) for frames in videos.frames])
-    true = np.stack([classify(truth.frames[clip]) for clip in videos.clip])
-    return _ways("frame", videos.clip, found, true)
+    true = _in_truth(classify, videos, truth, seen)
+    n, n_class = len(found), found.shape[-1]
+    return _ways(kind, videos.clip, found.reshape(n, -1, n_class), true.reshape(n, -1, n_class))
 
 
-def measure_videos(videos: Videos, truth: Truth, classify: Classifier) -> Figures:
-    """n-way top-1 of the video classifier."""
-    found = np.stack([classify(frames) for frames in videos.frames])[:, None]
-    true = np.stack([classify(truth.frames[clip]) for clip in videos.clip])[:, None]
-    return _ways("video", videos.clip, found, true)
+def _in_truth(
+    look: Callable[[NDArray[np.uint8]], NDArray[Any]], videos: Videos, truth: Truth, seen: Seen
+) -> NDArray[Any]:
+    """What a network sees in the true clips of `videos`; each is looked at once."""
+    for clip in videos.clip:
+        if int(clip) not in seen:
+            seen[int(clip)] = look(truth.frames[clip])
+    return np.stack([seen[int(clip)] for clip in videos.clip])
 
 
 def _ways(

@@ -4,17 +4,10 @@ from collections.abc import Mapping
 from html import escape
 
 from corticast_training.evaluate.figures.catalog import CATALOG, GROUPS
-from corticast_training.evaluate.published import SYSTEMS
+from corticast_training.evaluate.published import KEYS, SYSTEMS
 from corticast_training.evaluate.scoring import Scores
 from corticast_training.evaluate.statistics import Figure, NotComputed
-from corticast_training.evaluate.summary import KINDS, Systems, control_text
-
-PUBLISHED = ("frame_2way", "frame_50way", "ssim_neurons", "psnr_db")
-
-
-def figure_of(scores: Scores | NotComputed, key: str) -> Figure | NotComputed:
-    """One figure; where a kind of BOLD is missing, why it is."""
-    return scores if isinstance(scores, NotComputed) else scores.figures[key]
+from corticast_training.evaluate.summary import KINDS, Systems, figure_of, number
 
 
 def all_figures(kinds: Mapping[str, Scores | NotComputed]) -> str:
@@ -31,22 +24,39 @@ def all_figures(kinds: Mapping[str, Scores | NotComputed]) -> str:
 
 def _figure_row(label: str, key: str, kinds: Mapping[str, Scores | NotComputed]) -> str:
     figures = [figure_of(kinds[kind], key) for kind in KINDS]
+    reasons = {figure.reason for figure in figures if isinstance(figure, NotComputed)}
+    if len(reasons) == 1 and not any(isinstance(figure, Figure) for figure in figures):
+        told = f'<td colspan="4">{_missing(reasons.pop())}</td><td></td>'
+        return f"<tr><td>{escape(label)}</td>{told}</tr>"
     cells, chance = "", ""
     for figure in figures:
         if isinstance(figure, Figure):
-            cells += f"<td>{_value(figure)}</td><td><small>{control_text(figure)}</small></td>"
+            cells += f"<td>{_value(figure)}</td><td>{_control(figure)}</td>"
             if figure.chance is not None:
-                chance = f"{figure.chance:.3f}<br><small>{escape(figure.chance_of)}</small>"
+                chance = f"{number(figure.chance)}<br><small>{escape(figure.chance_of)}</small>"
         else:
-            reason = escape(figure.reason)
-            cells += f'<td colspan="2"><small>not computed: {reason}</small></td>'
-    return f"<tr><td>{escape(label)}</td>{cells}<td>{chance}</td></tr>"
+            cells += f'<td colspan="2">{_missing(figure.reason)}</td>'
+    return f'<tr><td>{escape(label)}</td>{cells}<td class="wrap">{chance}</td></tr>'
+
+
+def _missing(reason: str) -> str:
+    return f"<small>not computed: {escape(reason)}</small>"
 
 
 def _value(figure: Figure) -> str:
-    spread = "" if figure.sd is None else f" ± {figure.sd:.3f}"
-    low, high = figure.interval
-    return f"{figure.value:.3f}{spread}<br><small>[{low:.3f}, {high:.3f}]</small>"
+    spread = "" if figure.sd is None else f" <small>± {number(figure.sd)}</small>"
+    return f"{number(figure.value)}{spread}<br>{_interval(figure.interval)}"
+
+
+def _control(figure: Figure) -> str:
+    if figure.control is None or figure.control_interval is None:
+        return "–"
+    chance = "" if figure.p_value is None else f" <small>p = {figure.p_value:.2f}</small>"
+    return f"{number(figure.control)}{chance}<br>{_interval(figure.control_interval)}"
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"<small>[{number(ends[0])}, {number(ends[1])}]</small>"
 
 
 def systems_beside(systems: Systems) -> str:
@@ -73,27 +83,24 @@ def systems_beside(systems: Systems) -> str:
 
 def published_beside(systems: Systems) -> str:
     """Ours on top, then what other systems published on cc2017."""
-    heads = "".join(f"<th>{_short(key)}</th>" for key in PUBLISHED)
+    heads = "".join(f"<th>{head}</th>" for head in KEYS.values())
     rows = []
     for name, kinds in systems.items():
         for kind, label in KINDS.items():
-            figures = [figure_of(kinds[kind], key) for key in PUBLISHED]
+            figures = [figure_of(kinds[kind], key) for key in KEYS]
             cells = "".join(
-                f"<td>{figure.value:.3f}</td>" if isinstance(figure, Figure) else "<td>–</td>"
+                f"<td>{number(figure.value)}</td>"
+                if isinstance(figure, Figure)
+                else f'<td title="{escape(figure.reason)}"><small>not computed</small></td>'
                 for figure in figures
             )
-            rows.append(f'<tr class="ours"><td>{escape(name)}, {label}</td>{cells}</tr>')
+            rows.append(f'<tr class="{kind}"><td>{escape(name)}, {label}</td>{cells}</tr>')
     for name, values in SYSTEMS.items():
         cells = "".join(
-            f"<td>{values[key]:.3f}</td>" if key in values else "<td>–</td>" for key in PUBLISHED
+            f"<td>{number(values[key])}</td>" if key in values else "<td>–</td>" for key in KEYS
         )
-        rows.append(f"<tr><td>{escape(name)} (published)</td>{cells}</tr>")
+        rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     return _table(f"<th>system</th>{heads}", rows)
-
-
-def _short(key: str) -> str:
-    entry = CATALOG[key]
-    return f"{entry.group}<br>{entry.label}" if "way" in key else entry.label
 
 
 def _table(head: str, rows: list[str]) -> str:
