@@ -186,6 +186,22 @@ def test_the_mixer_lets_volumes_and_features_see_each_other() -> None:
     assert (difference > 0).all()
 
 
+def test_of_a_single_volume_the_blocks_over_features_have_no_say_as_published() -> None:
+    torch.manual_seed(0)
+    for volumes, expected in ((1, True), (2, False)):
+        made = Backbone(TINY, volumes).eval()
+        features = torch.randn(3, volumes, TINY.hidden)
+        with torch.no_grad():
+            before = made.mix(features)
+            for parameter in made.mixer_blocks1.parameters():
+                parameter.add_(1.0)
+            after = made.mix(features)
+            shift = before - features
+        assert torch.equal(before, after) == expected
+        # One volume is only shifted, every feature and every sample by the same.
+        assert bool(((shift - shift[0, 0, 0]).abs() < 1e-5).all()) == expected
+
+
 def test_subjects_have_ridges_of_their_own_and_share_the_rest() -> None:
     torch.manual_seed(0)
     proj = torch.randn(TINY.channels, TINY.text_dim)

@@ -108,6 +108,12 @@ def test_cut_twice_and_resumed_stage_2_equals_uncut(
     assert_same_weights(tmp_path / "a", decoupler)
 
 
+def test_of_all_checkpoints_the_last_is_kept(brain: Path, decoupler: Path) -> None:
+    for out, n_step in ((brain, 15), (decoupler, 10)):
+        kept = [path.name for path in out.glob("checkpoint-*")]
+        assert kept == [f"checkpoint-{n_step:08d}"]
+
+
 def test_the_best_epoch_by_retrieval_is_kept(brain: Path) -> None:
     scores = [
         (float(row["retrieval_top1"]), -float(row["loss"])) for row in rows(brain, "validation")

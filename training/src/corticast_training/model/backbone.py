@@ -11,8 +11,10 @@ x ── features ──(+)── volumes ──(+)── features ──(+)─�
                  └──────────────────┘
 ```
 
-With one volume a window the second branch is a constant shift. It stays: published weights
-hold it.
+With one volume a window the second branch's norm is over a single number: the branch is a
+constant shift, and what the first branch did before it is lost. The mixer blocks are then without
+effect and without gradient, and the backbone is linear up to `clip_proj`; so it is in MindEye2
+and NEURONS. They stay: published weights hold them, and with more volumes they work.
 """
 
 from torch import Tensor, nn
