@@ -12,6 +12,8 @@ out=$1 install=${2:-}
 # The date in the manifests: that of the last change of what the models are made with.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct -- training/src scripts/train_demo.sh)}
 export SOURCE_DATE_EPOCH
+# One thread: the same bits however many cores there are, and no slower on networks this small.
+export OMP_NUM_THREADS=1
 train=.venv/bin/corticast-train corticast=target/release/corticast
 data=$out/data prepared=$out/prepared/sub-01 targets=$out/targets
 started=$SECONDS
@@ -37,9 +39,12 @@ step "targets: what the networks shall give"
 $train targets --data "$data" --pretrained tiny --preset tiny --out "$targets"
 step "brain: stage 1"
 $train brain --data "$data" --prepared "01=$prepared" --targets "$targets" --preset tiny --out "$out/brain"
-step "decoupler: stage 2"
-$train decoupler --brain "$out/brain" --data "$data" --prepared "01=$prepared" --targets "$targets" \
-    --out "$out/decoupler"
+stage2=(--brain "$out/brain" --data "$data" --prepared "01=$prepared" --targets "$targets")
+step "decoupler: stage 2, its prior alone"
+$train decoupler "${stage2[@]}" --set decoupler.decoupled=false --set decoupler.epochs=150 \
+    --out "$out/prior"
+step "decoupler: stage 2, with all tasks"
+$train decoupler "${stage2[@]}" --init "$out/prior" --out "$out/decoupler"
 step "export: ONNX and a manifest"
 $train export --decoupler "$out/decoupler" --targets "$targets" --subject 01 --name demo \
     --precision fp16-storage --vae tiny --out "$out/model"
@@ -62,6 +67,7 @@ cp "$data/sub-01/mask.nii.gz" "$model/mask.nii.gz"
 cp -r "$out/video" "$model/video"
 mkdir "$model/session"
 cp "$data"/sub-01/func/sub-01_task-test01_run-1_* "$model/session"
+cp "$data/clips/test.jsonl" "$model/session/clips.jsonl"
 chmod 755 "$model"
 rm -rf models/demo
 mv "$model" models/demo

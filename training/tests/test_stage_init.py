@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -104,3 +105,27 @@ def test_weights_of_another_size_leave_nothing_behind(
     assert main([*command("brain", study, out), "--init", str(path)]) == 1
     assert "a checkpoint of another size" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_prior_that_was_trained_first_is_begun_with(
+    study: Study, brain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior, out = tmp_path / "prior", tmp_path / "out"
+    on = ("--brain", str(brain))
+    train("decoupler", study, prior, *on, "--set", "decoupler.decoupled=false")
+    train("decoupler", study, out, *on, "--init", str(prior), *still("decoupler"))
+    kept, began = load_file(prior / "model.safetensors"), began_with(out)
+    same = {name for name in kept if torch.equal(kept[name], began[name])}
+    assert {name for name in kept if name.startswith(("prior.", "decoupler.motion."))} <= same
+    assert "decoupler.concepts.proj.weight" not in same
+
+    other = Config.load(str(study.config)).tables()
+    other["sizes"]["prior_depth"] = 2
+    (tmp_path / "other.toml").write_text(tomli_w.dumps(other))
+    deeper = tmp_path / "deeper"
+    more = ("--preset", str(tmp_path / "other.toml"))
+    assert main([*command("brain", study, deeper)[:-4], *more, "--out", str(deeper)]) == 0
+    given = command("decoupler", study, tmp_path / "no")
+    assert main([*given, "--brain", str(deeper), "--init", str(prior)]) == 1
+    assert "layers.1" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

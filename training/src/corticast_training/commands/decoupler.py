@@ -12,7 +12,13 @@ from torch import Tensor
 from corticast_training.errors import TrainingError
 from corticast_training.model.diffusion import CosineSchedule
 from corticast_training.model.published import load_published
-from corticast_training.training.checkpoint import BRAIN, MODEL, load_brain, new_decoupler
+from corticast_training.training.checkpoint import (
+    BRAIN,
+    MODEL,
+    init_prior,
+    load_brain,
+    new_decoupler,
+)
 from corticast_training.training.decoupler import DecouplerTask
 from corticast_training.training.devices import connected
 from corticast_training.training.draws import seed_torch
@@ -39,8 +45,13 @@ example:
     --prepared 02=prepared/sub-02 --targets targets --out neurons
 
 Sizes and schedules are those of the brain model's config; --set decoupler.KEY=VALUE changes
-them. --set decoupler.decoupled=false leaves the four tasks out. OUT holds all that `export`
-needs: the brain model too.
+them. OUT holds all that `export` needs: the brain model too.
+
+--set decoupler.decoupled=false leaves the four tasks out, a step then takes a fraction of the
+time. Where there is no published prior, train it so first, and go on from it with the tasks:
+  corticast-train decoupler ... --set decoupler.decoupled=false --set decoupler.epochs=150 \\
+    --out prior
+  corticast-train decoupler ... --init prior --out neurons
 """
 
 
@@ -50,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--brain", type=Path, required=True, metavar="DIR", help="of `corticast-train brain`"
     )
     add_common(parser)
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="DIR",
+        help="a stage 2 folder of the same sizes whose prior and motion projection to begin with",
+    )
     parser.add_argument(
         "--init-prior",
         type=Path,
@@ -96,6 +113,8 @@ def run(args: argparse.Namespace) -> None:
                 report = load_published(path, networks, only=only)
                 if fabric.is_global_zero:
                     print(f"{path}: {report}")
+        if args.init is not None:
+            facts["init"] = init_prior(args.init, prior, decoupler)
         network = PriorAndDecoupler(
             prior,
             decoupler,

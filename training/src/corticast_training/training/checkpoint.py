@@ -78,6 +78,20 @@ def new_decoupler(config: Config) -> tuple[Prior, Decoupler]:
     return Prior(config.sizes), decoupler
 
 
+def init_prior(folder: Path, prior: Prior, decoupler: Decoupler) -> dict[str, Any]:
+    """Gives both the weights of a stage 2 folder's prior and motion projection.
+
+    Returns what that training reached.
+    """
+    facts = read_facts(folder, "decoupler")
+    tensors = read_weights(folder / MODEL)
+    for part, network in (("prior.", prior), ("decoupler.motion.", decoupler.motion)):
+        own = _below(tensors, part)
+        check_sizes(own, network.state_dict(), folder / MODEL)
+        network.load_state_dict(own)
+    return {"date": facts["date"], **facts["reached"]}
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, mapped where the platform allows."""
     if not path.is_file():
