@@ -16,26 +16,45 @@ from corticast_training.errors import TrainingError
 
 COMMANDS = {
     "synth": "write a synthetic movie-watching data set with known truth",
-    "evaluate": "score decoded results: a table, JSON and an HTML report",
-    "baseline": "decode with a simpler method, for evaluate to compare with",
-    "labels": "caption clips, segment what is in them, and find their key objects",
-    "targets": "make what the networks learn to decode, from frames and captions",
     "cc2017": "read the public cc2017 data set into the form that training reads",
+    "labels": "caption clips, segment what is in them, and find their key objects",
     "voxels": "choose the voxels that repeat (inter-repetition selection), as a mask",
+    "targets": "make what the networks learn to decode, from frames and captions",
     "brain": "stage 1: train the brain model, from BOLD to image tokens",
     "decoupler": "stage 2: train the diffusion prior and the decoupler on it",
     "export": "write a trained model as ONNX and the manifest that the daemon reads",
-    "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
+    "evaluate": "score decoded results: a table, JSON and an HTML report",
+    "baseline": "decode with a simpler method, for evaluate to compare with",
+    "interpret": "which task each voxel serves: per-voxel weights, ridge, maps",
     "export-animatediff": "export pretrained video networks from local folders",
     "tiny-video": "train tiny video networks of the same interfaces and export them",
-    "interpret": "which task each voxel serves: per-voxel weights, ridge, maps",
+    "linear": "train a linear decoder (ridge or multinomial logistic) and export it",
 }
+EPILOG = """\
+from a scanner's recording to a model in the daemon, in this order (`corticast` is the daemon):
+  synth or cc2017, labels    a movie data set: clips, captions, key objects, BOLD
+  voxels                     a mask for each subject
+  corticast prepare          the daemon's own signal path over the runs
+  targets                    what the networks shall give
+  brain, decoupler           the two stages of training
+  export                     ONNX and a manifest; corticast check --model reads it
+  corticast replay           the test runs through the daemon
+  evaluate                   figures and pictures
+
+corticast-train COMMAND --help shows an example of each. `linear` needs prepared runs only.
+Exit codes: 0 fine, 1 failed, 2 bad arguments.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="corticast-train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="corticast-train",
+        description="Trains the models of Corticast and exports them for the daemon.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
