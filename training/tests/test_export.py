@@ -290,6 +290,17 @@ def test_what_cannot_be_exported_is_said_and_leaves_no_folder(
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_masks_that_depend_on_a_batch_are_not_exported(
+    checkpoint: Path, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "decoupler"
+    shutil.copytree(checkpoint, other)
+    config = (other / CONFIG).read_text()
+    (other / CONFIG).write_text(config.replace('text_keys = "tokens"', 'text_keys = "batch"'))
+    said = refused(capsys, arguments(other, targets, tmp_path / "model"))
+    assert "masks depend on the other clips of a batch" in said
+
+
 @pytest.mark.parametrize(
     ("value", "precision", "expected"),
     [

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corticast_training.config import Config
+from corticast_training.errors import TrainingError
 from corticast_training.export.check import TOLERANCE
 from corticast_training.export.model import (
     Exported,
@@ -77,6 +78,11 @@ def run(args: argparse.Namespace) -> None:
     if not config.decoupler.decoupled and left_out != HEADS.keys():
         print("the model was trained without its decoupled tasks: no head is exported")
         left_out = frozenset(HEADS)
+    if config.decoupler.text_keys == "batch" and "objects" not in left_out:
+        raise TrainingError(
+            f'{args.decoupler}: text_keys is "batch", with which masks depend on the other clips '
+            'of a batch: live there is one. Expected "tokens", or --without objects'
+        )
     roles = roles_without(left_out)
     if args.vae not in (None, TINY):
         load_vae(args.vae)  # a wrong folder is said now, not after an hour
