@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from corticast_training.errors import TrainingError
-from corticast_training.model_folder import date
+from corticast_training.model_folder import sha256_of
 from corticast_training.video import memory
 from corticast_training.video.config import VideoConfig
-from corticast_training.video.export_set import Request, assemble, export_graphs
-from corticast_training.video.folder import refuse_existing, sha256_of, staged
+from corticast_training.video.export_set import assemble, export_graphs
+from corticast_training.video.folder import refuse_existing, staged
+from corticast_training.video.request import Request
 from corticast_training.video.weights import PRECISIONS
 
 EPILOG = """\
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
         precision=args.precision or ("fp32" if args.dynamic else "fp16"),
         dynamic=args.dynamic,
         split=args.split,
+        few_steps="" if args.lcm_lora is None else args.lcm_lora.name,
     )
     sources = _sources(args)
     files = {path for parts in sources.values() for path in parts.values()}
@@ -89,7 +91,6 @@ def run(args: argparse.Namespace) -> None:
         facts, notes = assemble(sources, request, work, out)
         provenance = {
             "tool": "corticast-train export-animatediff",
-            "date": date(),
             "fused": notes,
             "sources": {
                 f"{path.parent.name}/{path.name}": sha256_of(path) for path in _weight_files(files)

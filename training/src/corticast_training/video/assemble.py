@@ -5,6 +5,7 @@ before it runs. What comes out is kept in a work folder, in the precision of the
 processes that trace graphs of it; its weights are written once as the set's `.data` files.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from corticast_training.errors import TrainingError
+from corticast_training.video.config import MAX_FRAMES
 from corticast_training.video.lora import fuse_lora, read_lora
+from corticast_training.video.tiny_networks import TinyVaeParts
+from corticast_training.video.tiny_unet import TinyUnet
 from corticast_training.video.weights import round_to, write_index, write_weights
 
 CLASSES: dict[str, Any] = {
@@ -33,6 +37,8 @@ CLASSES: dict[str, Any] = {
     "taesd": AutoencoderTiny,
     "text_encoder": CLIPTextModel,
 }
+TINY: dict[str, Any] = {kind.__name__: kind for kind in (TinyUnet, TinyVaeParts)}
+"""Of `tiny-video`; only this tool stores them."""
 SUBFOLDERS = {"unet_lcm": "unet"}
 """Where a whole pipeline's folder is named, its part is taken."""
 
@@ -46,6 +52,8 @@ class Assembled:
     """Of each residual from SparseCtrl to the UNet, the middle one last."""
     shrinks: list[int]
     """How many times smaller than the latents each residual is."""
+    max_frames: int
+    """Rows of the position tables of the motion modules."""
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -110,10 +118,15 @@ def load_assembled(work: Path, source: str, precision: str) -> nn.Module:
     dtype = torch.float16 if precision == "fp16" else torch.float32
     # The exporter gives fused attention with a mask the wrong type in fp16.
     options = {"attn_implementation": "eager"} if source == "text_encoder" else {}
-    network: nn.Module = CLASSES[source].from_pretrained(
+    network: nn.Module = _class_of(work / source, source).from_pretrained(
         str(work / source), local_files_only=True, torch_dtype=dtype, **options
     )
     return network.to(dtype).eval()
+
+
+def _class_of(folder: Path, source: str) -> Any:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return TINY.get(config.get("_class_name"), CLASSES[source])
 
 
 def facts_of(network: Any, source: str) -> dict[str, Any]:
@@ -194,4 +207,5 @@ def fit(facts: dict[str, dict[str, Any]], frames: int, vae_scale: float) -> Asse
         text_dim=unet["text_dim"],
         channels=[*channels, unet["channels"][-1]],
         shrinks=[*shrinks, shrinks[-1]],
+        max_frames=min(MAX_FRAMES, unet["max_frames"], control["max_frames"]),
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from corticast_training.errors import TrainingError
 from corticast_training.video.graphs import Graph
 
-TOLERANCE = {"fp32": 1e-4, "fp16-weights": 1e-4, "fp16": 5e-3}
+TOLERANCE = {"fp32": 1e-4, "fp16-storage": 1e-4, "fp16": 5e-3}
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:

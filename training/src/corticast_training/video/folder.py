@@ -3,7 +3,6 @@
 Files of gigabytes are written into a folder aside, which takes the place of the old one last.
 """
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -50,9 +49,3 @@ def staged(folder: Path, force: bool) -> Iterator[tuple[Path, Path]]:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes `video.toml`."""
     (folder / MANIFEST).write_text(tomli_w.dumps(dict(manifest)), encoding="utf-8")
-
-
-def sha256_of(path: Path) -> str:
-    """Lower-case hexadecimal SHA-256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

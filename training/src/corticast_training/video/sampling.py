@@ -31,16 +31,24 @@ def add_noise(latents: Tensor, noise: Tensor, fraction: float) -> Tensor:
     return math.sqrt(fraction) * latents + math.sqrt(1 - fraction) * noise
 
 
-def ddim(config: VideoConfig, predict: Predict, start: Tensor, n_step: int) -> Tensor:
-    """All steps from the noisiest on, "leading" spacing."""
+def ddim_timesteps(config: VideoConfig, n_step: int, strength: float = 1.0) -> list[int]:
+    """Spacing "leading", noisiest first; of these the last int(n_step · strength)."""
+    stride = config.train_steps // n_step
+    timesteps = [k * stride + config.steps_offset for k in reversed(range(n_step))]
+    return timesteps[n_step - min(int(n_step * strength), n_step) :]
+
+
+def ddim(
+    config: VideoConfig, predict: Predict, start: Tensor, n_step: int, strength: float = 1.0
+) -> Tensor:
+    """All steps from `start` on, which is as noisy as the first of `ddim_timesteps`."""
     fractions, stride = signal_fractions(config), config.train_steps // n_step
     latents = start
-    for k in reversed(range(n_step)):
-        timestep = k * stride + config.steps_offset
+    for timestep in ddim_timesteps(config, n_step, strength):
         here = float(fractions[timestep])
         before = float(fractions[timestep - stride]) if timestep >= stride else 1.0
         noise = predict(latents, timestep)
-        clean = (latents - (1 - here) ** 0.5 * noise) / here**0.5
+        clean = (latents - math.sqrt(1 - here) * noise) / math.sqrt(here)
         latents = add_noise(clean, noise, before)
     return latents
 

@@ -9,21 +9,35 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from corticast_training.targets.pretrained import LATENT_SCALE
 from corticast_training.targets.tiny import TinyVae
 from corticast_training.video.config import MAX_FRAMES, TEXT_TOKENS
+from corticast_training.video.tiny_unet import TinyUnet
 
 CHANNELS = (16, 32, 32, 32)
 GROUPS, HEADS, TEXT_DIM = 8, 4, 32
+START = 0.3
+"""Spread of weights that others start at zero, of what keeps the variance."""
 
 
-class TinyVaeParts(nn.Module):
-    """`TinyVae` with the parts that a diffusers VAE has."""
+class TinyVaeParts(ModelMixin, ConfigMixin):
+    """`TinyVae` with the parts and the facts that a diffusers VAE has."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    config_name: Any = "config.json"
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        latent_channels: int = 4,
+        scaling_factor: float = LATENT_SCALE,
+        block_out_channels: tuple[int, ...] = (3, 3, 3, 3),
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.vae = TinyVae()
         self.quant_conv, self.post_quant_conv = nn.Identity(), nn.Identity()
 
@@ -40,10 +54,19 @@ class TinyVaeParts(nn.Module):
 class TinyNetworks:
     """One of each; the text encoder stays as it was drawn."""
 
-    unet: nn.Module
+    unet: Any
     controlnet: nn.Module
-    vae: TinyVaeParts
+    vae: Any
     text_encoder: nn.Module
+
+    def sources(self) -> dict[str, nn.Module]:
+        """By the names of a set's sources."""
+        return {
+            "unet": self.unet,
+            "controlnet": self.controlnet,
+            "vae": self.vae,
+            "text_encoder": self.text_encoder,
+        }
 
 
 def tiny_networks(seed: int) -> TinyNetworks:
@@ -93,11 +116,25 @@ def tiny_networks(seed: int) -> TinyNetworks:
             eos_token_id=49407,
         )
     )
+    unet = TinyUnet.from_unet2d(base, motion)
+    _start(unet)
+    _start(controlnet)
     with torch.no_grad():  # the library's 0.02 would leave all words alike after two layers
         text_encoder.get_input_embeddings().weight.mul_(25.0)
     return TinyNetworks(
-        unet=library.UNetMotionModel.from_unet2d(base, motion),
+        unet=unet,
         controlnet=controlnet,
         vae=TinyVaeParts(),
         text_encoder=text_encoder.eval(),
     )
+
+
+@torch.no_grad()
+def _start(network: nn.Module) -> None:
+    """Draws what the libraries start at zero, so as not to disturb a UNet that is trained.
+
+    This one is not, and zeros would cost it a good part of a training of two minutes.
+    """
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            parameter.normal_(0, START / parameter[0].numel() ** 0.5)

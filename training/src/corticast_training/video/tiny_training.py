@@ -28,8 +28,6 @@ KEEP_AVERAGE = 0.98
 """Of the moving average of the weights, which is what is exported."""
 KEY_NOISE = 0.1
 """Added to key frames in training: the real ones come from a decoder, not from the movie."""
-EARLY_WEIGHT = 5.0
-"""Largest weight of a noisy step, where small errors in the noise are large in the picture."""
 
 
 @dataclass(frozen=True)
@@ -87,45 +85,27 @@ def material(
 def train(
     networks: TinyNetworks, clips: Material, config: VideoConfig, n_step: int, seed: int
 ) -> float:
-    """Trains in place; returns the mean loss of the last tenth, noise variance being 1."""
+    """Trains in place; returns the mean loss of the last tenth. A linear estimate has 1."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     parts = nn.ModuleDict({"unet": networks.unet, "controlnet": networks.controlnet}).train()
     parameters = [p for p in parts.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=MAX_LEARNING_RATE, weight_decay=1e-4)
     average = [p.detach().clone() for p in parameters]
-    control = wrappers.ControlNet(networks.controlnet)
-    unet = wrappers.Unet(networks.unet)
     fractions = torch.from_numpy(sampling.signal_fractions(config)).float()
-    one, losses = torch.tensor(1.0), []
+    losses = []
     for step in progress(range(n_step), n_step, "tiny video networks"):
         rate = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / n_step))
         for group in optimiser.param_groups:
             group["lr"] = MAX_LEARNING_RATE * max(rate, 0.01)
-        pick = torch.randint(len(clips.latents), (BATCH,), generator=rng)
-        clean, context = clips.latents[pick], clips.contexts[pick]
-        dropped = torch.rand(BATCH, generator=rng) < DROP_CAPTION
-        context = torch.where(dropped[:, None, None], clips.negative, context)
-        # One timestep a batch, as the graphs have it.
-        timestep = torch.randint(config.train_steps, (1,), generator=rng)
-        fraction = float(fractions[timestep])
-        noise = torch.randn(clean.shape, generator=rng)
-        noisy = sampling.add_noise(clean, noise, fraction)
-        key = clean[:, :, :1]
-        key = key + KEY_NOISE * torch.rand((), generator=rng) * torch.randn(
-            key.shape, generator=rng
-        )
-        residuals = control(timestep, context, *conditions(key, clean.shape[2]), one)
-        found = unet(noisy, timestep, context, *residuals)
-        error = ((found - noise) ** 2).mean()
-        weight = min(max((1 - fraction) / fraction, 1.0), EARLY_WEIGHT)
-        if not torch.isfinite(error):
+        loss = _loss(networks, clips, fractions, rng)
+        if not torch.isfinite(loss):
             raise TrainingError(f"the loss is not finite at step {step}: try another --seed")
         optimiser.zero_grad()
-        (weight * error).backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        losses.append(float(error))
+        losses.append(float(loss))
         keep = min(KEEP_AVERAGE, (1 + step) / (10 + step))
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
     with torch.no_grad():
@@ -133,6 +113,37 @@ def train(
             parameter.copy_(mean)
     parts.eval()
     return float(np.mean(losses[-max(1, n_step // 10) :]))
+
+
+def _loss(
+    networks: TinyNetworks, clips: Material, fractions: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Squared error of the pictures of a batch, over that of a linear estimate.
+
+    Every clip is at a timestep of its own; `fractions` is ᾱ at each.
+    """
+    pick = torch.randint(len(clips.latents), (BATCH,), generator=rng)
+    clean, context = clips.latents[pick], clips.contexts[pick]
+    dropped = torch.rand(BATCH, generator=rng) < DROP_CAPTION
+    context = torch.where(dropped[:, None, None], clips.negative, context)
+    timestep = torch.randint(len(fractions), (BATCH,), generator=rng)
+    fraction = fractions[timestep][:, None, None, None, None]
+    noise = torch.randn(clean.shape, generator=rng)
+    key = clean[:, :, :1]
+    key = key + KEY_NOISE * torch.rand((), generator=rng) * torch.randn(key.shape, generator=rng)
+    n_frame = clean.shape[2]
+    *down, middle = wrappers.ControlNet(networks.controlnet)(
+        timestep, context, *conditions(key, n_frame), torch.tensor(1.0)
+    )
+    found, spread = networks.unet.clean(
+        fraction.sqrt() * clean + (1 - fraction).sqrt() * noise,
+        timestep,
+        encoder_hidden_states=context.repeat_interleave(n_frame, dim=0),
+        down_block_additional_residuals=tuple(down),
+        mid_block_additional_residual=middle,
+    )
+    loss: Tensor = (((found - clean) / spread) ** 2).mean()
+    return loss
 
 
 def conditions(key: Tensor, n_frame: int) -> tuple[Tensor, Tensor]:

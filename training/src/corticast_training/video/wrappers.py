@@ -6,6 +6,7 @@ whatever the network computes in, except the residuals between SparseCtrl and UN
 the network's type because they are the largest tensors of a step and never leave the device.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 
 def _type_of(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
+    # A network whose weights are set has buffers only.
+    return next(itertools.chain(module.parameters(), module.buffers())).dtype
 
 
 class TextEncoder(nn.Module):
