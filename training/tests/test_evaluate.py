@@ -138,6 +138,11 @@ def test_perfect_results_get_full_marks(
         assert per_class["weapon"]["found"] is None
     out = capsys.readouterr().out
     assert "top-1 of 50" in out and "permuted" in out
+    assert all(name in out for name in SYSTEMS) and "11.432" in out
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert html.count(">not above permuted<") + html.count(">above permuted<") == 12
+    assert html.count(">above permuted<") >= 8
 
 
 def test_shuffled_results_are_at_the_level_of_their_control(
@@ -206,6 +211,21 @@ def test_the_mean_may_be_in_a_folder_of_its_own(fixture: Fixture, tmp_path: Path
     assert evaluate(fixture, tmp_path / "single", out) == 0
     assert "no results" in report_of(out)["systems"]["this model"]["mean"]["reason"]
     assert evaluate(fixture, whole, out, "--mean", str(tmp_path / "single")) == 1
+
+
+def test_runs_may_be_in_several_folders(fixture: Fixture, tmp_path: Path) -> None:
+    whole = write_perfect(fixture, tmp_path / "whole")
+    runs = sorted((whole / "conditions").iterdir())
+    lines = (whole / "results.jsonl").read_text().splitlines()
+    for run in runs:
+        part = tmp_path / run.name
+        shutil.copytree(run, part / "conditions" / run.name)
+        own = [line for line in lines if json.loads(line)["run"] == run.name]
+        (part / "results.jsonl").write_text("\n".join(own) + "\n")
+    first, *others = [str(tmp_path / run.name) for run in runs]
+    assert evaluate(fixture, Path(first), tmp_path / "a", "--results", first, *others) == 0
+    assert evaluate(fixture, whole, tmp_path / "b") == 0
+    assert report_of(tmp_path / "a") == report_of(tmp_path / "b")
 
 
 def test_systems_stand_beside_each_other(fixture: Fixture, tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ def within(name: str) -> float:
     return 0.0 if TOLERANCE[name] == "exact" else float(TOLERANCE[name])
 
 
+def test_every_pair_of_pictures_has_its_figures() -> None:
+    for name in ("ssim_reference_quirk_columns", "ssim_standard_2d", "psnr_db_null_is_inf"):
+        assert len(METRICS[name]) == len(PAIRS) > 0, name
+
+
 @pytest.mark.parametrize("case", range(len(PAIRS)))
 def test_ssim_and_psnr_equal_the_reference(case: int) -> None:
     found, true = PAIRS[case]

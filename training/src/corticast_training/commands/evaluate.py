@@ -3,6 +3,8 @@
 import argparse
 import tempfile
 import tomllib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from corticast_training.data.movie import Movie, read_movie
@@ -20,14 +22,31 @@ from corticast_training.evaluate.verbs import VerbFinder
 from corticast_training.targets.pretrained import TINY, Pretrained, load
 from corticast_training.targets.store import Targets
 
-EPILOG = """example:
-  corticast replay --config site.toml --run movie/sub-01 --model models/neurons \\
-      --results decoded/results.jsonl --conditions decoded/conditions
-  corticast-train evaluate --results decoded --data movie --targets targets --out report
+EPILOG = """what it needs:
+  RESULTS  what was decoded: a folder with results.jsonl and conditions/, or a recording (.mcap)
+  DATA     what was shown: a data set of `corticast-train synth` or `cc2017`
+  TARGETS  what should have been decoded: `corticast-train targets` of the same data set
 
-writes report/report.html, report/report.json and a table to the terminal. Runs of single
-repeats and runs of their average (task-...mean) may be in one folder or, with --mean, in two.
-A figure whose network is not named says "not computed". Nothing is downloaded.
+example, for a model of subject 1:
+  movie=data/sub-01/func/sub-01_task-test01
+  corticast replay --config data/prepare.toml --set signal.mask=data/sub-01/mask.nii.gz \\
+      --model model --run ${movie}_run-1_bold.nii.gz,${movie}_run-1_events.tsv \\
+      --results decoded/results.jsonl --conditions decoded/conditions
+  corticast-train evaluate --results decoded --data data --targets targets --out report
+
+It writes report/report.html (open it in a browser; it needs no network), report/report.json and
+a table to the terminal. Every figure stands beside a permuted control, with 95 % intervals.
+
+Single repeats and the average of repeats (runs of task-...mean, which `synth` and `cc2017` write)
+stand side by side. They may be in one folder; else name that of the average with --mean.
+Several folders or recordings of one subject: --results session-1.mcap session-2.mcap
+
+Figures that rest on pretrained networks need these in local folders. Nothing is downloaded; where
+one is not named its figures say "not computed":
+  --pretrained        pictures, CLIP-pcc           folder of the VAE and CLIP, as for `targets`
+  --image-classifier  frame-based 2-way, 50-way    ViT on ImageNet, a folder of `transformers`
+  --video-classifier  video-based 2-way, 50-way    VideoMAE on Kinetics, the same
+  --nltk, --word-vectors   verb accuracy           averaged_perceptron_tagger_eng; GloVe
 """
 BASELINE = "baseline.toml"
 
@@ -37,29 +56,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results",
         type=Path,
+        nargs="+",
         required=True,
-        metavar="FOLDER",
-        help="folder of results.jsonl and conditions/, or a recording (.mcap)",
+        metavar="RESULTS",
+        help="folders of results.jsonl and conditions/, or recordings (.mcap)",
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="data set of `synth` or `cc2017`"
+        "--data", type=Path, required=True, metavar="DATA", help="data set of `synth` or `cc2017`"
     )
     parser.add_argument(
-        "--targets", type=Path, required=True, metavar="DIR", help="what `targets` wrote"
+        "--targets", type=Path, required=True, metavar="TARGETS", help="what `targets` wrote"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="REPORT_DIR", help="folder of the report"
+        "--out", type=Path, required=True, metavar="REPORT", help="folder of the report"
     )
     parser.add_argument("--name", default="this model", help="what the report calls the results")
-    parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument(
-        "--mean", type=Path, metavar="FOLDER", help="results of BOLD averaged over repeats"
+        "--split", choices=("test", "train"), default="test", help="clips to score (default: test)"
+    )
+    parser.add_argument(
+        "--mean",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RESULTS",
+        help="results of BOLD averaged over repeats, where they are not in --results",
     )
     parser.add_argument(
         "--compare",
         action="append",
         default=[],
-        metavar="NAME=FOLDER",
+        metavar="NAME=RESULTS",
         help="other results on the same data, such as a baseline's; may be repeated",
     )
     parser.add_argument(
@@ -86,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     """Scores all systems and writes the report. Raises `TrainingError`."""
     movie = read_movie(args.data)
     truth, targets = read_truth(movie, args.targets, args.split)
-    folders = {args.name: args.results, **_compared(args.compare, args.name)}
+    found = {args.name: args.results, **_compared(args.compare, args.name)}
     networks = Networks(
         pretrained=_pretrained(args, truth, targets),
         images=image_classifier(args.image_classifier) if args.image_classifier else None,
@@ -97,16 +124,17 @@ def run(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     systems: dict[str, dict[str, Scores | NotComputed]] = {}
     notes, differences = _notes(targets, networks.pretrained), {}
-    for name, folder in folders.items():
+    for name, places in found.items():
         with tempfile.TemporaryDirectory(dir=args.out, prefix=".unpacked.") as scratch:
-            joined = _joined(folder, args, movie, Path(scratch))
+            mean = args.mean if name == args.name else []
+            joined = _joined(places, mean, movie, args.split, Path(scratch))
             systems[name] = score_system(joined, truth, networks, args.seed)
         if joined.n_unused:
             notes.append(
                 f"{joined.n_unused} results of {name} belong to no {args.split} clip and were "
                 "left out"
             )
-        if difference := _difference(folder):
+        if difference := _difference(places[0]):
             differences[name] = difference
     evaluation = Evaluation(truth, systems, notes, differences, args.seed)
     write_aside(args.out / "report.json", as_json(evaluation))
@@ -115,29 +143,33 @@ def run(args: argparse.Namespace) -> None:
     print(f"wrote {args.out / 'report.html'} and report.json")
 
 
-def _joined(folder: Path, args: argparse.Namespace, movie: Movie, scratch: Path) -> Joined:
-    def joined(results: Path, place: str) -> Joined:
-        found = read_results(results, scratch / place)
-        return join(found, movie, args.split, str(results))
+def _joined(
+    places: Sequence[Path], mean: Sequence[Path], movie: Movie, split: str, scratch: Path
+) -> Joined:
+    def joined(paths: Sequence[Path], kind: str) -> Joined:
+        unpacked = (scratch / f"{kind}{k}" for k in range(len(paths)))
+        found = chain.from_iterable(map(read_results, paths, unpacked))
+        return join(found, movie, split, ", ".join(map(str, paths)))
 
-    whole = joined(folder, "results")
-    if args.mean is None or folder != args.results:
+    whole = joined(places, "results")
+    if not mean:
         return whole
-    mean = joined(args.mean, "mean")
-    if mean.averaged is None:
-        raise TrainingError(f"{args.mean}: no run of averaged BOLD in it, expected task-...mean")
-    return Joined(whole.single, mean.averaged, whole.n_unused)
+    averaged = joined(mean, "mean").averaged
+    if averaged is None:
+        named = ", ".join(map(str, mean))
+        raise TrainingError(f"{named}: no run of averaged BOLD in it, expected task-...mean")
+    return Joined(whole.single, averaged, whole.n_unused)
 
 
-def _compared(compared: list[str], own: str) -> dict[str, Path]:
-    folders = {}
+def _compared(compared: list[str], own: str) -> dict[str, list[Path]]:
+    folders: dict[str, list[Path]] = {}
     for text in compared:
         name, _, folder = text.partition("=")
         if not name or not folder:
-            raise TrainingError(f"--compare {text}: expected NAME=FOLDER")
+            raise TrainingError(f"--compare {text}: expected NAME=RESULTS")
         if name == own or name in folders:
             raise TrainingError(f"--compare {text}: the name is taken, expected another")
-        folders[name] = Path(folder)
+        folders[name] = [Path(folder)]
     return folders
 
 

@@ -103,8 +103,8 @@ def _published(systems: Systems) -> Table:
     for name, kinds in systems.items():
         for kind, scores in kinds.items():
             figures = [figure_of(scores, key) for key in KEYS]
-            cells = [number(one.value) if isinstance(one, Figure) else "–" for one in figures]
+            cells = [f"{one.value:.3f}" if isinstance(one, Figure) else "–" for one in figures]
             table.add_row(f"{name}, {SHORT[kind]}", *cells, style="bold")
     for name, values in SYSTEMS.items():
-        table.add_row(name, *(number(values[key]) if key in values else "–" for key in KEYS))
+        table.add_row(name, *(f"{values[key]:.3f}" if key in values else "–" for key in KEYS))
     return table

@@ -89,7 +89,7 @@ def published_beside(systems: Systems) -> str:
         for kind, label in KINDS.items():
             figures = [figure_of(kinds[kind], key) for key in KEYS]
             cells = "".join(
-                f"<td>{number(figure.value)}</td>"
+                f"<td>{figure.value:.3f}</td>"
                 if isinstance(figure, Figure)
                 else f'<td title="{escape(figure.reason)}"><small>not computed</small></td>'
                 for figure in figures
@@ -97,7 +97,7 @@ def published_beside(systems: Systems) -> str:
             rows.append(f'<tr class="{kind}"><td>{escape(name)}, {label}</td>{cells}</tr>')
     for name, values in SYSTEMS.items():
         cells = "".join(
-            f"<td>{number(values[key])}</td>" if key in values else "<td>–</td>" for key in KEYS
+            f"<td>{values[key]:.3f}</td>" if key in values else "<td>–</td>" for key in KEYS
         )
         rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     return _table(f"<th>system</th>{heads}", rows)
