@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine's loopback, to try configs/slurm before a cluster sees it.
+# A Slurm of one machine on its loopback, to try configs/slurm before a cluster sees it.
 #
-#   scripts/slurm_one_node.sh start DIR    munge key, configuration, daemons; prints SLURM_CONF
-#   scripts/slurm_one_node.sh status DIR   the node's state
-#   scripts/slurm_one_node.sh stop DIR     ends the daemons that `start` started, and no others
+#   scripts/slurm_one_node.sh start DIR [NODES]   munge key, configuration, daemons; prints SLURM_CONF
+#   scripts/slurm_one_node.sh status DIR          the nodes' state
+#   scripts/slurm_one_node.sh stop DIR            cancels the jobs and ends the daemons of `start`, no others
 #
+# NODES (default 1) is how many nodes the machine pretends to be: each has all its CPUs, its part of
+# the memory, and two GPUs that are a name only (count on it for `--gpus-per-node`, not in CUDA).
 # Needs the Debian packages slurm-wlm and munge; no network, no service of the system is touched.
 # Everything it writes is below DIR, which should be new. Jobs run as the user who started it.
 set -euo pipefail
 
 usage() {
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
-[ $# -eq 2 ] || usage
-action=$1
+[ $# -eq 2 ] || { [ $# -eq 3 ] && [ "$1" = start ]; } || usage
+action=$1 n_node=${3:-1}
+[[ $n_node =~ ^[1-8]$ ]] || {
+    echo "error: NODES is $n_node, expected 1 to 8" >&2
+    exit 2
+}
 mkdir -p "$2"
 dir=$(cd "$2" && pwd)
 export SLURM_CONF=$dir/slurm.conf
@@ -30,7 +36,7 @@ need() {
 
 # Ports that nobody listens on, from a start that differs by folder.
 free_ports() {
-    python3 - "$dir" <<'PY'
+    python3 - "$dir" "$n_node" <<'PY'
 import socket
 import sys
 import zlib
@@ -44,7 +50,7 @@ for port in range(first, first + 200):
         except OSError:
             continue
     found.append(str(port))
-    if len(found) == 2:
+    if len(found) == 1 + int(sys.argv[2]):
         print(*found)
         sys.exit()
 sys.exit("error: no free port on the loopback")
@@ -52,28 +58,27 @@ PY
 }
 
 write_configuration() {
-    local ports controller_port node_port user cpus memory_mb
+    local ports user cpus memory_mb k
     ports=$(free_ports)
-    read -r controller_port node_port <<<"$ports"
+    read -ra ports <<<"$ports"
     user=$(id -un)
     cpus=$(nproc)
-    memory_mb=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10))
+    memory_mb=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10 / n_node))
     cat >"$SLURM_CONF" <<CONF
 ClusterName=corticast
 SlurmctldHost=localhost(127.0.0.1)
-SlurmctldPort=$controller_port
-SlurmdPort=$node_port
+SlurmctldPort=${ports[0]}
 SlurmUser=$user
 SlurmdUser=$user
 AuthType=auth/munge
 AuthInfo=socket=$dir/munge.socket
 CredType=cred/munge
 StateSaveLocation=$dir/state
-SlurmdSpoolDir=$dir/spool
+SlurmdSpoolDir=$dir/spool.%n
 SlurmctldPidFile=$dir/slurmctld.pid
-SlurmdPidFile=$dir/slurmd.pid
+SlurmdPidFile=$dir/slurmd.%n.pid
 SlurmctldLogFile=$dir/slurmctld.log
-SlurmdLogFile=$dir/slurmd.log
+SlurmdLogFile=$dir/slurmd.%n.log
 # Nothing of the kernel's: no cgroups, so that it also runs in a container.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -90,10 +95,15 @@ ReturnToService=2
 InactiveLimit=0
 MinJobAge=3600
 KillWait=5
-SlurmctldParameters=enable_configless
-NodeName=localhost NodeAddr=127.0.0.1 NodeHostname=$(hostname -s) CPUs=$cpus RealMemory=$memory_mb State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+GresTypes=gpu
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
+    for k in $(seq "$n_node"); do
+        echo "NodeName=node$k NodeAddr=127.0.0.1 NodeHostname=$(hostname -s) Port=${ports[k]}" \
+            "CPUs=$cpus RealMemory=$memory_mb Gres=gpu:2 State=UNKNOWN" >>"$SLURM_CONF"
+    done
+    # GPUs are counted by their files; two files that every machine has.
+    echo "Name=gpu File=/dev/null,/dev/zero" >"$dir/gres.conf"
 }
 
 start() {
@@ -102,7 +112,7 @@ start() {
         echo "error: a Slurm already runs from $dir, expected a new folder or stop first" >&2
         exit 1
     fi
-    mkdir -p "$dir/state" "$dir/spool" "$dir/munge"
+    mkdir -p "$dir/state" "$dir/munge"
     chmod 700 "$dir/munge"
     (umask 077 && head -c 1024 /dev/urandom >"$dir/munge/munge.key")
     write_configuration
@@ -111,23 +121,33 @@ start() {
         --pid-file="$dir/munge/munged.pid" --log-file="$dir/munge/munged.log" \
         --seed-file="$dir/munge/seed" 2>"$dir/munge/started.log"
     slurmctld -f "$SLURM_CONF"
-    slurmd -f "$SLURM_CONF" -N localhost
+    local k
+    for k in $(seq "$n_node"); do
+        mkdir -p "$dir/spool.node$k"
+        slurmd -f "$SLURM_CONF" -N "node$k"
+    done
     for _ in $(seq 100); do
-        if [ "$(sinfo -h -o %t 2>/dev/null)" = idle ]; then
+        if [ "$(sinfo -h -o '%t %D' 2>/dev/null)" = "idle $n_node" ]; then
             echo "export SLURM_CONF=$SLURM_CONF"
             return
         fi
         sleep 0.2
     done
-    echo "error: the node did not become idle, see $dir/slurmctld.log and $dir/slurmd.log" >&2
-    tail -n 5 "$dir/slurmctld.log" "$dir/slurmd.log" >&2 || true
+    echo "error: not all of $n_node nodes became idle, see $dir/slurmctld.log and $dir/slurmd.node1.log" >&2
+    tail -n 5 "$dir/slurmctld.log" "$dir"/slurmd.*.log >&2 || true
     stop
     exit 1
 }
 
 stop() {
     local file pid
-    for file in "$dir/slurmd.pid" "$dir/slurmctld.pid" "$dir/munge/munged.pid"; do
+    # A job outlives its node's daemon.
+    scancel --user="$(id -un)" 2>/dev/null || true
+    for _ in $(seq 50); do
+        [ -n "$(squeue -h 2>/dev/null)" ] || break
+        sleep 0.2
+    done
+    for file in "$dir"/slurmd.*.pid "$dir/slurmctld.pid" "$dir/munge/munged.pid"; do
         [ -s "$file" ] || continue
         pid=$(cat "$file")
         kill "$pid" 2>/dev/null || true
