@@ -1,4 +1,8 @@
-"""Random networks of the video stage's topology, as small as they go, in diffusers' layout."""
+"""Random networks of the video stage's kinds in diffusers' layout, as small as they go.
+
+Two levels of one layer instead of four of two: an export takes seconds, and the number of
+residuals is seen to come from the networks. `tiny-video` has the real ones' topology.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-CHANNELS = (8, 8, 16, 16)
+CHANNELS, LAYERS = (8, 16), 1
 CROSS = "CrossAttn"
 TEXT_DIM, GROUPS, HEADS = 16, 4, 2
 LIBRARY: Any = diffusers  # its constructors have no types
@@ -32,9 +36,9 @@ def unet(**changes: Any) -> Any:
         **{
             "sample_size": 8,
             "block_out_channels": CHANNELS,
-            "down_block_types": (f"{CROSS}DownBlock2D",) * 3 + ("DownBlock2D",),
-            "up_block_types": ("UpBlock2D",) + (f"{CROSS}UpBlock2D",) * 3,
-            "layers_per_block": 2,
+            "down_block_types": (f"{CROSS}DownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", f"{CROSS}UpBlock2D"),
+            "layers_per_block": LAYERS,
             "cross_attention_dim": TEXT_DIM,
             "norm_num_groups": GROUPS,
             "attention_head_dim": HEADS,
@@ -46,7 +50,7 @@ def unet(**changes: Any) -> Any:
 def motion() -> Any:
     return LIBRARY.MotionAdapter(
         block_out_channels=CHANNELS,
-        motion_layers_per_block=2,
+        motion_layers_per_block=LAYERS,
         motion_num_attention_heads=HEADS,
         motion_norm_num_groups=GROUPS,
         motion_max_seq_length=32,
@@ -59,9 +63,9 @@ def controlnet(**changes: Any) -> Any:
         **{
             "in_channels": 4,
             "conditioning_channels": 4,
-            "down_block_types": (f"{CROSS}DownBlockMotion",) * 3 + ("DownBlockMotion",),
+            "down_block_types": (f"{CROSS}DownBlockMotion", "DownBlockMotion"),
             "block_out_channels": CHANNELS,
-            "layers_per_block": 2,
+            "layers_per_block": LAYERS,
             "norm_num_groups": GROUPS,
             "cross_attention_dim": TEXT_DIM,
             "attention_head_dim": HEADS,
@@ -125,3 +129,17 @@ def save_folders(folder: Path) -> dict[str, Path]:
     for seed, (name, network) in enumerate(networks.items()):
         randomise(network, seed).save_pretrained(folder / name)
     return {name: folder / name for name in networks}
+
+
+def lora(folder: Path, seed: int) -> dict[str, torch.Tensor]:
+    """An adapter of rank 2 for the attention of a saved UNet, as training scripts spell it."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for path, module in LIBRARY.UNet2DConditionModel.from_pretrained(folder).named_modules():
+        if path.endswith(("to_q", "to_v")):
+            key = f"lora_unet_{path.replace('.', '_')}"
+            n_out, n_in = module.weight.shape
+            found[f"{key}.lora_down.weight"] = 0.2 * torch.randn(2, n_in, generator=generator)
+            found[f"{key}.lora_up.weight"] = torch.randn(n_out, 2, generator=generator)
+            found[f"{key}.alpha"] = torch.tensor(2.0)
+    return found

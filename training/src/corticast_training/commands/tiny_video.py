@@ -25,7 +25,7 @@ fraction of their size: static shapes, weights stored in half precision, compute
 It shows that a video stage works, on clips like those it was trained on, and nothing more.
 """
 PRECISION = "fp16-storage"
-GUIDANCE = 2.0
+GUIDANCE = 1.5
 """The real networks' 8.5 drives small ones out of range."""
 ROLES = frozenset({
     "text_encoder", "vae_encoder", "vae_decoder", "controlnet", "unet", "denoise_step",

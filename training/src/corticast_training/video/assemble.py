@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
@@ -25,6 +27,7 @@ from transformers import CLIPTextModel
 from corticast_training.errors import TrainingError
 from corticast_training.video.config import MAX_FRAMES
 from corticast_training.video.lora import fuse_lora, read_lora
+from corticast_training.video.tiny_control import TinySparseCtrl
 from corticast_training.video.tiny_networks import TinyVaeParts
 from corticast_training.video.tiny_unet import TinyUnet
 from corticast_training.video.weights import round_to, write_index, write_weights
@@ -37,7 +40,7 @@ CLASSES: dict[str, Any] = {
     "taesd": AutoencoderTiny,
     "text_encoder": CLIPTextModel,
 }
-TINY: dict[str, Any] = {kind.__name__: kind for kind in (TinyUnet, TinyVaeParts)}
+TINY: dict[str, Any] = {kind.__name__: kind for kind in (TinyUnet, TinySparseCtrl, TinyVaeParts)}
 """Of `tiny-video`; only this tool stores them."""
 SUBFOLDERS = {"unet_lcm": "unet"}
 """Where a whole pipeline's folder is named, its part is taken."""
@@ -68,6 +71,7 @@ def load_source(
     source: str, folders: dict[str, Path], job: dict[str, Any]
 ) -> tuple[nn.Module, list[str]]:
     """One network, with what belongs into it; and what was done, in words."""
+    quiet()
     notes: list[str] = []
     if source not in ("unet", "unet_lcm"):
         return load(CLASSES[source], folders[source], source), notes
@@ -107,6 +111,7 @@ def load(kind: Any, folder: Path, source: str) -> nn.Module:
 
 def keep(network: nn.Module, source: str, work: Path, out: Path, precision: str) -> dict[str, Any]:
     """Stores a network for the tracing processes, and its weights for the set."""
+    quiet()
     network = round_to(network, precision, source)
     network.save_pretrained(str(work / source))  # type: ignore[operator]
     write_index(write_weights(network, out / f"{source}.data", precision), work / f"{source}.json")
@@ -115,6 +120,7 @@ def keep(network: nn.Module, source: str, work: Path, out: Path, precision: str)
 
 def load_assembled(work: Path, source: str, precision: str) -> nn.Module:
     """What `keep` stored."""
+    quiet()
     dtype = torch.float16 if precision == "fp16" else torch.float32
     # The exporter gives fused attention with a mask the wrong type in fp16.
     options = {"attn_implementation": "eager"} if source == "text_encoder" else {}
@@ -122,6 +128,13 @@ def load_assembled(work: Path, source: str, precision: str) -> nn.Module:
         str(work / source), local_files_only=True, torch_dtype=dtype, **options
     )
     return network.to(dtype).eval()
+
+
+def quiet() -> None:
+    """The libraries' own bars and remarks would lie over ours."""
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def _class_of(folder: Path, source: str) -> Any:

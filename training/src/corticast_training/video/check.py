@@ -55,7 +55,7 @@ def compare(
             # Written so that NaN fails too.
             if not error <= TOLERANCE[precision]:
                 raise TrainingError(
-                    f"{graph.role}: {border.name} is off by {error * factor:g} of its largest "
+                    f"{border.name} is off by {error * factor:g} of its largest "
                     f"value in ONNX Runtime, expected at most {TOLERANCE[precision] * factor:g}"
                 )
             worst = max(worst, error)

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from corticast_training.targets.pretrained import LATENT_SCALE
 from corticast_training.targets.tiny import TinyVae
 from corticast_training.video.config import MAX_FRAMES, TEXT_TOKENS
+from corticast_training.video.tiny_control import TinySparseCtrl
 from corticast_training.video.tiny_unet import TinyUnet
 
 CHANNELS = (16, 32, 32, 32)
@@ -94,7 +95,8 @@ def tiny_networks(seed: int) -> TinyNetworks:
         motion_max_seq_length=MAX_FRAMES,
         use_motion_mid_block=False,
     )
-    controlnet = library.SparseControlNetModel(
+    sparse_ctrl: Any = TinySparseCtrl  # nor has this one
+    controlnet = sparse_ctrl(
         in_channels=4,
         conditioning_channels=4,
         down_block_types=("CrossAttnDownBlockMotion",) * 3 + ("DownBlockMotion",),
@@ -116,8 +118,9 @@ def tiny_networks(seed: int) -> TinyNetworks:
             eos_token_id=49407,
         )
     )
-    unet = TinyUnet.from_unet2d(base, motion)
+    unet: Any = TinyUnet.from_unet2d(base, motion)
     _start(unet)
+    nn.init.zeros_(unet.conv_out.weight)  # nothing but the linear estimate at first
     _start(controlnet)
     with torch.no_grad():  # the library's 0.02 would leave all words alike after two layers
         text_encoder.get_input_embeddings().weight.mul_(25.0)

@@ -22,11 +22,11 @@ from corticast_training.video import sampling, wrappers
 from corticast_training.video.config import VideoConfig
 from corticast_training.video.tiny_networks import TinyNetworks
 
-BATCH, WARM_UP, MAX_LEARNING_RATE = 4, 20, 3e-3
+BATCH, WARM_UP, MAX_LEARNING_RATE = 4, 20, 2e-3
 DROP_CAPTION = 0.15
 KEEP_AVERAGE = 0.98
 """Of the moving average of the weights, which is what is exported."""
-KEY_NOISE = 0.1
+KEY_NOISE = 0.05
 """Added to key frames in training: the real ones come from a decoder, not from the movie."""
 
 
@@ -44,7 +44,7 @@ class Material:
 
 def encode_frames(networks: TinyNetworks, frames: NDArray[np.uint8], scale: float) -> Tensor:
     """Frames u8 `[n, F, h, w, 3]` to scaled latents `[n, 4, 3F - 2, h/8, w/8]`, the mode's."""
-    pixels = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float() / 255
+    pixels = torch.from_numpy(np.array(frames)).permute(0, 1, 4, 2, 3).float() / 255
     found = []
     for clip in pixels:
         many = sampling.between_frames(clip[None])[0]
@@ -105,7 +105,7 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         keep = min(KEEP_AVERAGE, (1 + step) / (10 + step))
         torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
     with torch.no_grad():

@@ -2,9 +2,9 @@
 
 From noise at ᾱ = 0.002 a picture comes out with twenty times the error of the noise, which a UNet
 of this size would never get small enough. So its layers only correct what a linear estimate
-finds (after Karras et al. 2022, section 5). A clip is nearly still: what its frames have in common
-varies much and is known better by √F than one frame; what a frame has for itself varies little.
-For both parts the best linear estimate from noisy latents is Wiener's.
+finds (after Karras et al. 2022, section 5). A clip looks like its key frame; what its frames have
+in common beside that is known better by √F than one frame, and what a frame has for itself varies
+little. For both parts the best linear estimate from noisy latents is Wiener's.
 """
 
 import functools
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from corticast_training.video.config import VideoConfig
 from corticast_training.video.sampling import signal_fractions
+from corticast_training.video.tiny_control import key_frames
 
-STILL_VARIANCE, MOTION_VARIANCE = 0.3, 0.015
-"""Of the mean over frames, and of frames about it, in the latents of `synth`'s clips."""
+STILL_VARIANCE, MOTION_VARIANCE = 0.03, 0.015
+"""Of the mean over frames about the key frame, and of frames about it: the latents of `synth`."""
 
 
 class TinyUnet(UNetMotionModel):
@@ -33,11 +34,13 @@ class TinyUnet(UNetMotionModel):
         network: Any = super()
         fraction = _fractions()[timestep]
         noise, n_frame = 1 - fraction, sample.shape[2]
-        still = sample.mean(2, keepdim=True)
+        key = key_frames(conditions["down_block_additional_residuals"], sample)
+        away = sample - fraction.sqrt() * key
+        still = away.mean(2, keepdim=True)
         both = STILL_VARIANCE * fraction + noise / n_frame
         one = MOTION_VARIANCE * fraction + noise
-        linear = fraction.sqrt() * (
-            STILL_VARIANCE / both * still + MOTION_VARIANCE / one * (sample - still)
+        linear = key + fraction.sqrt() * (
+            STILL_VARIANCE / both * still + MOTION_VARIANCE / one * (away - still)
         )
         spread = (noise * (STILL_VARIANCE / n_frame / both + MOTION_VARIANCE / one)).sqrt()
         found = network.forward(sample, timestep, **{**conditions, "return_dict": False})[0]
