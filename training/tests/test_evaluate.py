@@ -331,6 +331,12 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
         each_line(lambda line: line.update(run="sub-02_task-rest_run-1")),
         "another data set",
     ),
+    "a run twice": (
+        lambda folder: (folder / "results.jsonl").write_text(
+            2 * (folder / "results.jsonl").read_text()
+        ),
+        "is the run in two folders?",
+    ),
     "other times": (
         each_line(lambda line: line.update(stimulus_time_s=line["stimulus_time_s"] + 500)),
         "another data set",

@@ -49,19 +49,27 @@ class Joined:
 def join(results: Iterable[Result], movie: Movie, split: str, where: str) -> Joined:
     """Finds the clip of each result among those of `split`.
 
-    Raises `TrainingError` where no result belongs to a clip, or to more than one subject.
+    Raises `TrainingError` where no result belongs to a clip, they are of more than one subject, or
+    a run is there twice.
     """
     position = {clip.clip: k for k, clip in enumerate(movie.clips(split))}
     events: dict[RunName, list[tuple[float, str]]] = {}
     single: dict[int, dict[int, tuple[float, Result]]] = defaultdict(dict)
     averaged: dict[int, tuple[float, Result]] = {}
     n_result, subjects, unknown = 0, set(), set()
+    seen: set[tuple[str, float]] = set()
     for result in results:
         n_result += 1
         run = RunName.parse(result.run)
         if run is None or not movie.layout.events(run).is_file():
             unknown.add(result.run)
             continue
+        if (result.run, result.stimulus_time_s) in seen:
+            raise TrainingError(
+                f"{where}: {result.run} has two results of the stimulus at "
+                f"{result.stimulus_time_s} s, expected one: is the run in two folders?"
+            )
+        seen.add((result.run, result.stimulus_time_s))
         if run not in events:
             events[run] = _read(movie.layout.events(run))
         nearest = _nearest(events[run], result.stimulus_time_s, movie.facts.repetition_time_s / 2)

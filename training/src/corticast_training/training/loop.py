@@ -136,12 +136,13 @@ class Loop:
                     self._one(log, bar)
                     if self.stopping:
                         break
+            # Before the handlers go: a second Ctrl-C must not end what the first one asked for.
+            self._checkpoint()
         finally:
             for name, handler in old.items():
                 signal.signal(name, handler)
             if log is not None:
                 log.close()
-        self._checkpoint()
         return self.reached
 
     def _one(self, log: Log | None, bar: Bar) -> None:
