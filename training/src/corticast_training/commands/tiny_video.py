@@ -3,10 +3,12 @@
 import argparse
 from pathlib import Path
 
+import torch
+
 from corticast_training.data.movie import read_movie
 from corticast_training.errors import TrainingError
 from corticast_training.model_folder import sha256_of
-from corticast_training.video.assemble import keep
+from corticast_training.video.assemble import keep, quiet
 from corticast_training.video.config import VideoConfig
 from corticast_training.video.export_set import export_graphs
 from corticast_training.video.folder import refuse_existing, staged
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="VIDEO", help="folder of the new set"
     )
-    parser.add_argument("--steps", type=int, default=240, metavar="N", help="default: 240")
+    parser.add_argument("--steps", type=int, default=120, metavar="N", help="default: 120")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same set (default: 0)")
     parser.add_argument(
         "--samples", type=Path, metavar="PNG", help="also draw samples of the test clips"
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_existing(args.out, args.force)
     if args.steps < 1:
         raise TrainingError(f"--steps is {args.steps}, expected at least 1")
+    quiet()
     movie = read_movie(args.data)
     frames, captions = movie.frames("train"), [clip.caption for clip in movie.clips("train")]
     if missing := sum(caption is None for caption in captions):
@@ -69,6 +72,8 @@ def run(args: argparse.Namespace) -> None:
         prompt_suffix="",
         negative_prompt="",
     )
+    # Sums in another order train other networks, and a second thread gains little at this size.
+    torch.set_num_threads(1)
     networks = tiny_networks(args.seed)
     clips = material(networks, frames, [caption or "" for caption in captions], config)
     loss = train(networks, clips, config, args.steps, args.seed)

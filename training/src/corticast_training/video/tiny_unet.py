@@ -18,8 +18,10 @@ from corticast_training.video.config import VideoConfig
 from corticast_training.video.sampling import signal_fractions
 from corticast_training.video.tiny_control import key_frames
 
-STILL_VARIANCE, MOTION_VARIANCE = 0.03, 0.015
-"""Of the mean over frames about the key frame, and of frames about it: the latents of `synth`."""
+STILL_VARIANCE = (0.022, 0.013, 0.012, 0.087)
+"""Of the mean over frames about the key frame, for each channel of a latent, in `synth`'s clips."""
+MOTION_VARIANCE = (0.011, 0.007, 0.007, 0.039)
+"""Of frames about that mean."""
 
 
 class TinyUnet(UNetMotionModel):
@@ -29,7 +31,7 @@ class TinyUnet(UNetMotionModel):
         """Latents without their noise `[B, 4, F, h, w]`, and how far off the linear estimate is.
 
         `sample` has the noise of `timestep` `[1]` or `[B]`; the second is a standard deviation,
-        `[1, 1, 1, 1, 1]` or `[B, 1, 1, 1, 1]`.
+        `[1, 4, 1, 1, 1]` or `[B, 4, 1, 1, 1]`.
         """
         network: Any = super()
         fraction = _fractions()[timestep]
@@ -37,12 +39,16 @@ class TinyUnet(UNetMotionModel):
         key = key_frames(conditions["down_block_additional_residuals"], sample)
         away = sample - fraction.sqrt() * key
         still = away.mean(2, keepdim=True)
-        both = STILL_VARIANCE * fraction + noise / n_frame
-        one = MOTION_VARIANCE * fraction + noise
-        linear = key + fraction.sqrt() * (
-            STILL_VARIANCE / both * still + MOTION_VARIANCE / one * (away - still)
+        still_variance, motion_variance = (
+            _of_channels(STILL_VARIANCE),
+            _of_channels(MOTION_VARIANCE),
         )
-        spread = (noise * (STILL_VARIANCE / n_frame / both + MOTION_VARIANCE / one)).sqrt()
+        both = still_variance * fraction + noise / n_frame
+        one = motion_variance * fraction + noise
+        linear = key + fraction.sqrt() * (
+            still_variance / both * still + motion_variance / one * (away - still)
+        )
+        spread = (noise * (still_variance / n_frame / both + motion_variance / one)).sqrt()
         found = network.forward(sample, timestep, **{**conditions, "return_dict": False})[0]
         return linear + spread * found, spread
 
@@ -51,6 +57,10 @@ class TinyUnet(UNetMotionModel):
         fraction = _fractions()[timestep]
         clean, _ = self.clean(sample, timestep, **conditions)
         return ((sample - fraction.sqrt() * clean) / (1 - fraction).sqrt(),)
+
+
+def _of_channels(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[None, :, None, None, None]
 
 
 @functools.cache
