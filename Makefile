@@ -15,7 +15,7 @@ export CORTICAST_PYTHON ?= $(CURDIR)/$(PYTHON)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: runtime binaries ## synthetic scanner, daemon and the shipped model; DEMO_SECONDS=20 shortens it
+demo: runtime binaries ## recorded scans, daemon and the shipped model; DEMO_SECONDS=20 shortens it
 	./target/release/corticast demo --seconds $${DEMO_SECONDS:-60}
 
 test: runtime binaries .venv/dev.stamp ## every test, Rust and Python

@@ -1,7 +1,12 @@
-//! `corticast demo`: a simulated scanner, the daemon and the shipped model in one command.
+//! `corticast demo`: the shipped session from a scanner, the daemon and the shipped model in one
+//! command.
 //!
 //! Nothing is cut short: the scanner speaks over ZeroMQ, the daemon records, publishes and
-//! serves metrics, as it would beside a real scanner.
+//! serves metrics, as it would beside a real scanner. The session lies with the model, in
+//! `session`; the model was not trained on it.
+
+mod film;
+mod show;
 
 use std::{
     io::{IsTerminal, Write},
@@ -11,40 +16,45 @@ use std::{
 
 use anyhow::Context;
 use corticast_adapter::{
-    adapter::Event,
+    adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter},
+    nifti::{NiftiAdapter, NiftiOptions},
     pace::Pace,
     publish::{PublishOptions, publish},
-    synthetic::{SyntheticOptions, SyntheticScanner},
 };
+use corticast_bold::run::RunHeader;
 use metrics::Counter;
 use tokio::sync::{oneshot, watch};
 
+use self::{
+    film::Film,
+    show::{Tally, line, table},
+};
 use super::ConfigArgs;
 use crate::{
     config::Overlay,
     exit::Exit,
     outputs::queue::{Drain, drop_oldest},
     plan::Plan,
-    product::{DecodedResult, Product},
+    product::Product,
     service::{self, ServiceOptions},
 };
 
-/// How much faster than the TR the simulated scanner runs.
-const SPEED: f64 = 4.0;
+/// How much faster than the TR the scanner runs.
+const SPEED: f64 = 2.0;
 /// Results that may wait to be shown.
 const SHOWN_QUEUE: usize = 1024;
-/// Width of a probability bar, in characters.
-const BAR: usize = 24;
-/// Classes that are shown of a model that has many: the most probable ones.
-const SHOWN_CLASSES: usize = 8;
+/// Folder of the session, in that of the model.
+const SESSION: &str = "session";
+/// What was shown in it.
+const CLIPS: &str = "clips.jsonl";
 
-/// Runs a simulated session with the shipped model.
+/// Runs the shipped session with the shipped model.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
     /// Configuration file [default: configs/demo.toml of the installation]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long it takes
+    /// How long it takes at the most; the session is over after about a minute
     #[arg(long, value_name = "N", default_value = "60",
         value_parser = clap::value_parser!(u32).range(5..=3600))]
     seconds: u32,
@@ -54,19 +64,6 @@ pub struct DemoArgs {
     /// Folder for what the session writes
     #[arg(long, value_name = "DIR", default_value = "demo-out")]
     out: PathBuf,
-    /// Seed of the simulated run
-    #[arg(long, default_value = "1")]
-    seed: u64,
-}
-
-/// What the demo counts.
-#[derive(Default)]
-struct Tally {
-    n_result: u32,
-    n_in_block: u32,
-    n_right: u32,
-    n_class: usize,
-    latencies_ms: Vec<f64>,
 }
 
 /// Runs the command.
@@ -96,23 +93,80 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         Overlay::from_path("--out", "recording", "results", &results),
     ])?)?;
 
-    let options = SyntheticOptions { seed: args.seed, ..SyntheticOptions::default() };
-    let n_volumes = (f64::from(args.seconds) * SPEED / options.tr).round().max(1.0);
-    let scanner =
-        SyntheticScanner::open(SyntheticOptions { volumes: n_volumes as u32, ..options })?;
-    let truth = corticast_adapter::adapter::ScannerAdapter::events(&scanner).to_vec();
+    let decoder = plan.decoder.as_ref().context("the demo needs `dir` in [model]")?;
+    let model = decoder.manifest();
+    let tr_s = model.signal.repetition_time.as_secs();
+    let folder = model.dir.join(SESSION);
+    let film = Arc::new(Film::read(&folder.join(CLIPS), tr_s)?);
+    let n_volumes = (f64::from(args.seconds) * SPEED / tr_s).round().max(1.0);
+    let scanner = Cut { inner: NiftiAdapter::open(session_of(&folder)?)?, left: n_volumes as u32 };
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let exit = super::runtime()?.block_on(session(plan, scanner, truth, args, &tally))?;
+    let exit = super::runtime()?.block_on(session(plan, scanner, &film, args, &tally))?;
 
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    summary(&tally, &config, &recording, &results);
+    println!();
+    println!("{}", tally.summary(&film));
+    println!("  recording  {}", recording.display());
+    println!("  results    {}", results.display());
+    println!(
+        "replay it: corticast replay --config {} --run {} --results again.jsonl",
+        config.display(),
+        recording.display()
+    );
     Ok(exit)
+}
+
+/// The scanner, whose run ends early where the demo is to be short.
+struct Cut {
+    inner: NiftiAdapter,
+    /// Volumes that are still to come.
+    left: u32,
+}
+
+impl ScannerAdapter for Cut {
+    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut header = self.inner.start_run()?;
+        if let Some(expected) = header.as_mut().and_then(|header| header.n_volumes.as_mut()) {
+            *expected = (*expected).min(self.left);
+        }
+        Ok(header)
+    }
+
+    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.inner.next_volume()
+    }
+
+    fn events(&self) -> &[Event] {
+        self.inner.events()
+    }
+}
+
+/// The volumes and events of the session in a folder.
+fn session_of(folder: &Path) -> anyhow::Result<NiftiOptions> {
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let names = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let ends_in = |end: &str| {
+        let mut found: Vec<PathBuf> =
+            names.iter().filter(|path| path.to_string_lossy().ends_with(end)).cloned().collect();
+        found.sort();
+        found
+    };
+    let (files, events) = (ends_in("_bold.nii.gz"), ends_in("_events.tsv"));
+    anyhow::ensure!(!files.is_empty(), "{}: no *_bold.nii.gz in it", folder.display());
+    Ok(NiftiOptions { files, events, session: "demo".to_owned(), ..NiftiOptions::default() })
 }
 
 async fn session(
     plan: Plan,
-    scanner: SyntheticScanner,
-    truth: Vec<Event>,
+    scanner: Cut,
+    film: &Arc<Film>,
     args: &DemoArgs,
     tally: &Arc<Mutex<Tally>>,
 ) -> anyhow::Result<Exit> {
@@ -127,12 +181,13 @@ async fn session(
         ..ServiceOptions::default()
     };
     let is_live = !args.headless && std::io::stdout().is_terminal();
-    let shower = tokio::spawn(show(products, truth, Arc::clone(tally), is_live, args.headless));
+    let shower =
+        tokio::spawn(show(products, Arc::clone(film), Arc::clone(tally), is_live, args.headless));
     let scanning = tokio::spawn(async move {
         // Gone without a word when the daemon could not start, which it says itself.
         let Ok(endpoints) = is_ready.await else { return Ok(None) };
         println!(
-            "simulated scanner → {} · results {} · metrics {}/metrics",
+            "recorded scans → {} · results {} · metrics {}/metrics",
             endpoints.adapter, endpoints.publish, endpoints.http
         );
         let options = PublishOptions {
@@ -165,7 +220,7 @@ async fn session(
 /// Shows results as they come and counts them.
 async fn show(
     products: Drain<Product>,
-    truth: Vec<Event>,
+    film: Arc<Film>,
     tally: Arc<Mutex<Tally>>,
     is_live: bool,
     is_quiet: bool,
@@ -173,22 +228,10 @@ async fn show(
     let mut n_line = 0;
     while let Some(product) = products.next().await {
         let Product::Result(result) = product else { continue };
-        let time_s = result.stimulus_time_s;
-        let shown = truth
-            .iter()
-            .find(|event| (event.onset_s..event.onset_s + event.duration_s).contains(&time_s))
-            .map(|event| event.trial_type.as_str());
-        let best = result.concepts.best().map(|(name, _)| name.to_owned());
+        let shown = film.at(result.stimulus_time_s);
         let text = {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.n_result += 1;
-            tally.n_class = result.concepts.names.len();
-            if let Some(shown) = shown {
-                tally.n_in_block += 1;
-                tally.n_right += u32::from(best.as_deref() == Some(shown));
-            }
-            let latency_ns = result.published_ns.saturating_sub(result.received_ns);
-            tally.latencies_ms.push(latency_ns as f64 / 1e6);
+            tally.add(&result, shown);
             match (is_live, is_quiet) {
                 (true, _) => table(&result, shown, &tally),
                 (false, false) => line(&result, shown),
@@ -201,72 +244,6 @@ async fn show(
         // A closed terminal is no reason to stop the session.
         write!(out, "{up}{text}").and_then(|()| out.flush()).ok();
     }
-}
-
-/// One result as a table of bars; every line clears what stood there before.
-fn table(result: &DecodedResult, shown: Option<&str>, tally: &Tally) -> String {
-    let mut text = format!(
-        "\x1b[2K{}  volume {:>4}  stimulus at {:>6.1} s: {}\n",
-        result.run,
-        result.index.0,
-        result.stimulus_time_s,
-        shown.unwrap_or("(rest)")
-    );
-    let best = result.concepts.best().map(|(name, _)| name);
-    let mut classes: Vec<_> = result.concepts.names.iter().zip(&result.concepts.values).collect();
-    if classes.len() > SHOWN_CLASSES {
-        classes.sort_by(|a, b| b.1.total_cmp(a.1));
-        classes.truncate(SHOWN_CLASSES);
-    }
-    for (name, &value) in classes {
-        let filled = (f64::from(value) * BAR as f64).round() as usize;
-        let mark = if best == Some(name.as_str()) { "◀" } else { " " };
-        text += &format!(
-            "\x1b[2K  {name:>12} {}{} {value:.2} {mark}\n",
-            "█".repeat(filled),
-            "·".repeat(BAR.saturating_sub(filled)),
-        );
-    }
-    if let Some(caption) = &result.caption {
-        text += &format!("\x1b[2K  “{caption}”\n");
-    }
-    text + &format!(
-        "\x1b[2K  latency {:.2} ms, right in {} of {} volumes of a block\n",
-        tally.latencies_ms.last().unwrap_or(&0.0),
-        tally.n_right,
-        tally.n_in_block
-    )
-}
-
-/// One result as one line, for logs.
-fn line(result: &DecodedResult, shown: Option<&str>) -> String {
-    let (best, value) = result.concepts.best().unwrap_or(("", 0.0));
-    let caption = result.caption.as_ref().map(|text| format!("  “{text}”")).unwrap_or_default();
-    format!(
-        "volume {:>4}  stimulus at {:>6.1} s  shown {:<8} decoded {best:<8} {value:.2}{caption}\n",
-        result.index.0,
-        result.stimulus_time_s,
-        shown.unwrap_or("(rest)"),
-    )
-}
-
-fn summary(tally: &Tally, config: &Path, recording: &Path, results: &Path) {
-    let mut latencies = tally.latencies_ms.clone();
-    latencies.sort_by(f64::total_cmp);
-    let median = latencies.get(latencies.len() / 2).copied().unwrap_or(0.0);
-    println!();
-    println!(
-        "{} results; {} of {} volumes inside blocks decoded right (chance 1 in {}); \
-         median latency {median:.2} ms",
-        tally.n_result, tally.n_right, tally.n_in_block, tally.n_class
-    );
-    println!("  recording  {}", recording.display());
-    println!("  results    {}", results.display());
-    println!(
-        "replay it: corticast replay --config {} --run {} --results again.jsonl",
-        config.display(),
-        recording.display()
-    );
 }
 
 /// A file of the installation: below the working directory, the program's folder, or a folder
