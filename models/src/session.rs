@@ -160,6 +160,25 @@ impl<'a> Input<'a> {
 #[derive(Debug)]
 pub struct Kept(DynValue);
 
+impl Kept {
+    /// Its shape, slowest axis first.
+    #[must_use]
+    pub fn shape(&self) -> Vec<usize> {
+        let found = self.0.dtype().tensor_shape();
+        found.into_iter().flat_map(|shape| shape.iter()).map(|&n| n as usize).collect()
+    }
+
+    /// Its values, slowest axis first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they are no f32, or lie on another device.
+    pub fn f32(&self) -> Result<&[f32], ModelError> {
+        let extracted = self.0.try_extract_tensor::<f32>();
+        extracted.map(|(_, values)| values).map_err(|error| ModelError::Run(error.to_string()))
+    }
+}
+
 /// What a run gave out.
 pub struct Outputs<'a> {
     values: SessionOutputs<'a>,
@@ -196,6 +215,12 @@ impl Outputs<'_> {
             });
         }
         Ok(values)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.facts.len()
     }
 
     fn f32_unchecked(&self, at: usize) -> Result<&[f32], ModelError> {
@@ -256,13 +281,28 @@ impl Session {
     /// Fails when ONNX Runtime cannot be loaded or does not take the file, when names, types
     /// or shapes differ from the manifest, or when CUDA was asked for and cannot be used.
     pub fn open(network: &NetworkFacts, options: &SessionOptions) -> Result<Self, ModelError> {
+        let shapes: Vec<_> = network.inputs.iter().map(|input| input.shape_with(1)).collect();
+        Self::open_at(&shapes, network, options)
+    }
+
+    /// As [`Session::open`], with inputs of these shapes in the first run: for a network that
+    /// cannot be run with every open dimension at 1, or allocates for the shapes it will have.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::open`].
+    pub fn open_at(
+        shapes: &[Vec<usize>],
+        network: &NetworkFacts,
+        options: &SessionOptions,
+    ) -> Result<Self, ModelError> {
         let (environment, runtime) = environment()?;
         if options.device == Device::Cpu {
-            return Self::open_on(Provider::Cpu, &environment, network, options);
+            return Self::open_on(Provider::Cpu, &environment, shapes, network, options);
         }
         let built_with_cuda = cuda_in(&runtime.path);
         let reason = match &built_with_cuda {
-            Ok(()) => match Self::open_on(Provider::Cuda, &environment, network, options) {
+            Ok(()) => match Self::open_on(Provider::Cuda, &environment, shapes, network, options) {
                 Ok(session) => return Ok(session),
                 // Another provider would not make it the right network.
                 Err(error @ ModelError::Contract { .. }) => return Err(error),
@@ -274,7 +314,7 @@ impl Session {
         if options.device == Device::Cuda {
             return Err(ModelError::NoCuda { path: network.path.clone(), reason });
         }
-        let mut session = Self::open_on(Provider::Cpu, &environment, network, options)?;
+        let mut session = Self::open_on(Provider::Cpu, &environment, shapes, network, options)?;
         session.expected_cuda = built_with_cuda.is_ok();
         session.fallback_reason = Some(reason);
         Ok(session)
@@ -283,6 +323,7 @@ impl Session {
     fn open_on(
         provider: Provider,
         environment: &Environment,
+        shapes: &[Vec<usize>],
         network: &NetworkFacts,
         options: &SessionOptions,
     ) -> Result<Self, ModelError> {
@@ -304,20 +345,18 @@ impl Session {
             expected_cuda: false,
             metadata,
         };
-        session.run_on_zeros()?;
+        session.run_on_zeros(shapes)?;
         Ok(session)
     }
 
-    /// Runs the network once on zeros, open dimensions at 1. What comes out is not looked at:
-    /// zeros are no BOLD.
-    fn run_on_zeros(&mut self) -> Result<(), ModelError> {
+    /// Runs the network once on zeros. What comes out is not looked at: zeros are no BOLD.
+    fn run_on_zeros(&mut self, shapes: &[Vec<usize>]) -> Result<(), ModelError> {
         let inputs = self.inputs.clone();
-        let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape_with(1)).collect();
         let n_most = shapes.iter().map(|shape| shape.iter().product()).max().unwrap_or(0);
         let (zeros, zero_ids) = (vec![0.0; n_most], vec![0; n_most]);
         let inputs: Vec<Input<'_>> = inputs
             .iter()
-            .zip(&shapes)
+            .zip(shapes)
             .map(|(input, shape)| {
                 let n = shape.iter().product();
                 match input.dtype {

@@ -44,6 +44,17 @@ pub enum Role {
     CaptionDecoder,
     /// From latents to pictures.
     VaeDecoder,
+    /// From pictures to the distribution of their latents.
+    VaeEncoder,
+    /// From the ids of a prompt to its text states.
+    TextEncoder,
+    /// From a key frame to what is added inside `unet`.
+    #[serde(rename = "controlnet")]
+    ControlNet,
+    /// From noisy latents to their noise.
+    Unet,
+    /// From noisy latents to their noise, with key frame and guidance in one.
+    DenoiseStep,
 }
 
 impl Role {
@@ -62,6 +73,11 @@ impl Role {
             Self::CaptionEmbed => "caption_embed",
             Self::CaptionDecoder => "caption_decoder",
             Self::VaeDecoder => "vae_decoder",
+            Self::VaeEncoder => "vae_encoder",
+            Self::TextEncoder => "text_encoder",
+            Self::ControlNet => "controlnet",
+            Self::Unet => "unet",
+            Self::DenoiseStep => "denoise_step",
         }
     }
 }

@@ -8,6 +8,15 @@ use crate::{
 
 /// Networks without which there is no result.
 const NEEDED: [Role; 3] = [Role::Brain, Role::Prior, Role::Motion];
+/// Networks of other families, or of a generator.
+const FOREIGN: [Role; 6] = [
+    Role::Decoder,
+    Role::VaeEncoder,
+    Role::TextEncoder,
+    Role::ControlNet,
+    Role::Unet,
+    Role::DenoiseStep,
+];
 /// Networks that are one head.
 const CAPTION: [Role; 3] = [Role::CaptionPrefix, Role::CaptionEmbed, Role::CaptionDecoder];
 
@@ -27,8 +36,8 @@ pub(super) fn check(manifest: &Manifest, facts: &NeuronsFacts) -> Result<(), Mod
     if let Some(role) = NEEDED.into_iter().find(|&role| !has(role)) {
         return Err(needs(role, ""));
     }
-    if has(Role::Decoder) {
-        return Err(refuse("network.role", "decoder".into(), "no such network".into()));
+    if let Some(role) = FOREIGN.into_iter().find(|&role| has(role)) {
+        return Err(refuse("network.role", role.to_string(), "no such network".into()));
     }
     if has(Role::Objects) && !has(Role::Concepts) {
         return Err(needs(Role::Concepts, " with `objects`"));
@@ -92,7 +101,12 @@ fn tensors(
         (Fixed(caption.embd), past)
     });
     match network.role {
-        Role::Decoder => (Vec::new(), Vec::new()),
+        Role::Decoder
+        | Role::VaeEncoder
+        | Role::TextEncoder
+        | Role::ControlNet
+        | Role::Unet
+        | Role::DenoiseStep => (Vec::new(), Vec::new()),
         Role::Brain => {
             let volumes = Fixed(manifest.signal.window_volumes.get());
             let bold = f32("bold", &[Open, volumes, Fixed(manifest.mask.n_voxel)]);

@@ -1,11 +1,13 @@
-//! The noise that a prior starts from and is given: a fixed function of seed and volume.
+//! The noise that sampling starts from and is given: a fixed function of seed and volume.
 //!
 //! A session that is replayed, taken up after a restart, or computed on another machine has to
 //! draw the same numbers, whatever was drawn before. So noise is not drawn from a state but
 //! looked up: ChaCha with 8 rounds (Bernstein 2008), keyed with the session's seed, its stream
 //! number the index of the window's newest volume, read from the stream's start.
 //!
-//! - Key: the seed as 8 bytes, little-endian, then 24 zero bytes. Stream (nonce): the index.
+//! - Key: the seed as 8 bytes, little-endian, a byte that says what for (0 the prior, 1 a clip,
+//!   2 a key frame), then 23 zero bytes. Stream (nonce): the index; that of a key frame is 0, so
+//!   that the same picture has the same latents in every clip.
 //! - Each 64 bits `w` of the stream give two numbers by Box and Muller (1958): with
 //!   `u = (⌊w / 2³²⌋ + 1) / 2³²` and `v = ⌊(w mod 2³²) / 2⁸⌋ / 2²⁴`, in f32,
 //!   `√(-2 ln u) · cos 2πv` and `√(-2 ln u) · sin 2πv`.
@@ -28,11 +30,28 @@ use rand_chacha::{
 pub struct Noise(ChaCha8Rng);
 
 impl Noise {
-    /// The noise of the window whose newest volume has this index.
+    /// The prior's noise for the window whose newest volume has this index.
     #[must_use]
     pub fn new(seed: u64, tr: TrIndex) -> Self {
+        Self::keyed(seed, 0, tr)
+    }
+
+    /// The generator's noise for the clip of that window.
+    #[must_use]
+    pub fn of_clip(seed: u64, tr: TrIndex) -> Self {
+        Self::keyed(seed, 1, tr)
+    }
+
+    /// The noise of every key frame.
+    #[must_use]
+    pub fn of_keyframe(seed: u64) -> Self {
+        Self::keyed(seed, 2, TrIndex(0))
+    }
+
+    fn keyed(seed: u64, what_for: u8, tr: TrIndex) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8] = what_for;
         let mut stream = ChaCha8Rng::from_seed(key);
         stream.set_stream(u64::from(tr.0));
         Self(stream)
