@@ -57,6 +57,32 @@ pub enum ModelError {
         /// Steps it was trained with.
         trained: usize,
     },
+    /// More steps of a clip than there are timesteps, or none.
+    #[error("a clip in {found} steps cannot be, expected 1 to {most}")]
+    ClipSteps {
+        /// What was asked for.
+        found: usize,
+        /// Most steps that there are.
+        most: usize,
+    },
+    /// What should be a share is not.
+    #[error("`{name}` is {found}, expected 0 to 1")]
+    NotAShare {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        found: f64,
+    },
+    /// A generator is given something of another size.
+    #[error("{name} came with {found} values, the generator takes {expected}")]
+    ClipInput {
+        /// What.
+        name: &'static str,
+        /// Values it has.
+        found: usize,
+        /// Values it should have.
+        expected: usize,
+    },
     /// A head is asked for that the model does not have.
     #[error("the head `{head}` is asked for, the model has {}", names(available))]
     NoHead {
@@ -152,9 +178,12 @@ impl ModelError {
             | Self::Contract { .. }
             | Self::Family { .. }
             | Self::PriorSteps { .. }
+            | Self::ClipSteps { .. }
+            | Self::NotAShare { .. }
             | Self::NoHead { .. }
             | Self::NoCuda { .. } => false,
             Self::Window { .. }
+            | Self::ClipInput { .. }
             | Self::Run(_)
             | Self::OutputShape { .. }
             | Self::NotFinite { .. }

@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod decoder;
 pub mod decoupler;
 pub mod error;
+pub mod generator;
 pub mod linear;
 pub mod manifest;
 pub mod neurons;

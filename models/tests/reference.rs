@@ -5,95 +5,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod common;
 
+use std::fs;
+
+use common::{compare, f32s, f64s, file, folder, i64s, ids, manifest, network, number, on_cpu};
 use corticast_models::{
     decoupler::{caption::CaptionHead, vocabulary::Vocabulary},
-    manifest::{
-        CaptionFacts, Dim, ElementType, NetworkFacts, NeuronsFacts, PriorSchedule, Role,
-        TensorFacts,
-    },
+    manifest::{CaptionFacts, Dim, NeuronsFacts, PriorSchedule, Role, TensorFacts},
     prior::{
         Prior,
         schedule::{Cosine, Sampler},
     },
-    session::{Device, SessionOptions},
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 use Dim::{Fixed, Open};
-
-fn folder() -> PathBuf {
-    match std::env::var_os("CORTICAST_REFERENCE") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/reference"),
-    }
-}
-
-fn manifest() -> Value {
-    let path = folder().join("manifest.json");
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-fn on_cpu() -> SessionOptions {
-    SessionOptions { device: Device::Cpu, ..SessionOptions::default() }
-}
-
-fn number(of: &Value, key: &str) -> usize {
-    of[key].as_u64().unwrap_or_else(|| panic!("{key} is {}", of[key])) as usize
-}
-
-fn file(of: &Value, key: &str) -> PathBuf {
-    folder().join(of[key].as_str().unwrap_or_else(|| panic!("{key} is {}", of[key])))
-}
-
-fn f32s(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
-    let view = tensors.tensor(name).unwrap();
-    assert_eq!(view.dtype(), safetensors::Dtype::F32, "{name}");
-    view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-}
-
-fn f64s(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {
-    let view = tensors.tensor(name).unwrap();
-    assert_eq!(view.dtype(), safetensors::Dtype::F64, "{name}");
-    view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
-}
-
-fn i64s(tensors: &SafeTensors<'_>, name: &str) -> Vec<i64> {
-    let view = tensors.tensor(name).unwrap();
-    assert_eq!(view.dtype(), safetensors::Dtype::I64, "{name}");
-    view.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
-}
-
-/// Says how far two tensors are apart, and fails beyond the tolerance.
-fn compare(case: &str, found: &[f32], expected: &[f32], tolerance: &Value) {
-    let tolerance = tolerance.as_f64().unwrap();
-    assert_eq!(found.len(), expected.len(), "{case}");
-    let apart = |(a, b): (&f32, &f32)| f64::from((a - b).abs());
-    let error = found.iter().zip(expected).map(apart).fold(0.0, f64::max);
-    let verdict = if error <= tolerance { "pass" } else { "FAIL" };
-    println!("{case:<40} {error:.3e}  {tolerance:.0e}  {verdict}");
-    assert!(error <= tolerance, "{case}: {error} is more than {tolerance}");
-}
-
-fn network(
-    role: Role,
-    path: PathBuf,
-    inputs: Vec<TensorFacts>,
-    outputs: Vec<TensorFacts>,
-) -> NetworkFacts {
-    let (sha256, external, classes) = (String::new(), Vec::new(), Vec::new());
-    NetworkFacts { role, path, sha256, external, inputs, outputs, classes }
-}
-
-fn ids(name: &str, shape: &[Dim]) -> TensorFacts {
-    TensorFacts { name: name.into(), shape: shape.into(), dtype: ElementType::I64 }
-}
 
 #[test]
 fn the_prior_samples_as_the_reference_does() {

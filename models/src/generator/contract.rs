@@ -1,0 +1,90 @@
+//! What the networks of a clip take and give, from the sizes of the clip.
+
+use super::animatediff::{ClipSizes, Networks, StepNetworks};
+use crate::{
+    decoupler::reconstruction::LATENT_CHANNELS,
+    error::ModelError,
+    manifest::{Dim, ElementType, NetworkFacts, TensorFacts, listed},
+};
+
+use Dim::{Fixed, Open};
+
+/// Compares every network with what it is for. A dimension that a network leaves open fits.
+pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelError> {
+    let f32 = TensorFacts::f32;
+    let (frames, latent, image) = (Fixed(sizes.n_frame), Fixed(sizes.latent), Fixed(sizes.image()));
+    let channels = Fixed(LATENT_CHANNELS);
+    let i64 =
+        |name: &str, shape: &[Dim]| TensorFacts { dtype: ElementType::I64, ..f32(name, shape) };
+    let text = |name| f32(name, &[Open, Fixed(sizes.n_text_token), Fixed(sizes.text_dim)]);
+    let video = |name, batch| f32(name, &[batch, channels, frames, latent, latent]);
+    let mask = f32("mask", &[Fixed(1), Fixed(1), frames, latent, latent]);
+    let picture = |name| f32(name, &[Open, Fixed(3), image, image]);
+    let small = |name| f32(name, &[Open, channels, latent, latent]);
+    let timestep = || i64("timestep", &[Fixed(1)]);
+
+    fits(
+        &networks.text_encoder,
+        &[i64("input_ids", &[Open, Fixed(sizes.n_text_token)])],
+        &[text("last_hidden_state")],
+    )?;
+    fits(&networks.vae_encoder, &[picture("image")], &[small("mean"), small("logvar")])?;
+    fits(&networks.vae_decoder, &[small("latent")], &[picture("image")])?;
+    match &networks.step {
+        StepNetworks::Split { controlnet, unet } => {
+            // How many there are, and their channels, is between the two networks.
+            let n_residual = controlnet.outputs.len();
+            let name = |k| if k + 1 == n_residual { "mid".into() } else { format!("down_{k}") };
+            let residuals: Vec<_> =
+                (0..n_residual).map(|k| f32(&name(k), &[Open, Open, Open, Open])).collect();
+            let control =
+                [timestep(), text("context"), video("cond", Fixed(1)), mask, f32("scale", &[])];
+            fits(controlnet, &control, &residuals)?;
+            let mut inputs = vec![video("sample", Open), timestep(), text("context")];
+            inputs.extend(residuals);
+            fits(unet, &inputs, &[video("noise_pred", Open)])
+        }
+        StepNetworks::Fused(step) => {
+            let inputs = [
+                video("latents", Fixed(1)),
+                timestep(),
+                text("context"),
+                video("cond", Fixed(1)),
+                mask,
+                f32("control_scale", &[]),
+                f32("guidance", &[]),
+            ];
+            fits(step, &inputs, &[video("noise_pred", Fixed(1))])
+        }
+    }
+}
+
+fn fits(
+    network: &NetworkFacts,
+    inputs: &[TensorFacts],
+    outputs: &[TensorFacts],
+) -> Result<(), ModelError> {
+    for (key, found, expected) in [
+        ("network.inputs", network.inputs.as_slice(), inputs),
+        ("network.outputs", network.outputs.as_slice(), outputs),
+    ] {
+        if found.len() != expected.len() || !found.iter().zip(expected).all(fits_tensor) {
+            return Err(ModelError::Family {
+                path: network.path.clone(),
+                family: "animatediff",
+                key,
+                found: listed(found),
+                expected: format!("{} with role `{}`", listed(expected), network.role),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn fits_tensor((found, expected): (&TensorFacts, &TensorFacts)) -> bool {
+    let fits = |(a, b): (&Dim, &Dim)| *a == Open || *b == Open || a == b;
+    found.name == expected.name
+        && found.dtype == expected.dtype
+        && found.shape.len() == expected.shape.len()
+        && found.shape.iter().zip(&expected.shape).all(fits)
+}

@@ -1,0 +1,195 @@
+//! The reference: its manifest, its tensors, and how it is compared with.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses some; a test fails by panicking")]
+
+pub mod pipeline;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use corticast_models::{
+    generator::scheduler::{Step, Training},
+    manifest::{Dim, ElementType, NetworkFacts, Role, TensorFacts},
+    session::{Device, SessionOptions},
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Where the reference is.
+pub fn folder() -> PathBuf {
+    match std::env::var_os("CORTICAST_REFERENCE") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/reference"),
+    }
+}
+
+/// Its manifest.
+pub fn manifest() -> Value {
+    let path = folder().join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// On the CPU, where it was made.
+pub fn on_cpu() -> SessionOptions {
+    SessionOptions { device: Device::Cpu, ..SessionOptions::default() }
+}
+
+/// A whole number of the manifest.
+pub fn number(of: &Value, key: &str) -> usize {
+    of[key].as_u64().unwrap_or_else(|| panic!("{key} is {}", of[key])) as usize
+}
+
+/// A file that the manifest names.
+pub fn file(of: &Value, key: &str) -> PathBuf {
+    folder().join(of[key].as_str().unwrap_or_else(|| panic!("{key} is {}", of[key])))
+}
+
+/// A tensor of a file.
+pub fn f32s(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), safetensors::Dtype::F32, "{name}");
+    view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// A tensor of a file.
+pub fn f64s(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), safetensors::Dtype::F64, "{name}");
+    view.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+}
+
+/// A tensor of a file.
+pub fn i64s(tensors: &SafeTensors<'_>, name: &str) -> Vec<i64> {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), safetensors::Dtype::I64, "{name}");
+    view.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+}
+
+/// Says how far two tensors are apart, and fails beyond the tolerance.
+pub fn compare(case: &str, found: &[f32], expected: &[f32], tolerance: &Value) {
+    let tolerance = tolerance.as_f64().unwrap();
+    let error = apart(found, expected);
+    let verdict = if error <= tolerance { "pass" } else { "FAIL" };
+    println!("{case:<40} {error:.3e}  {tolerance:.0e}  {verdict}");
+    assert!(error <= tolerance, "{case}: {error} is more than {tolerance}");
+}
+
+/// A network as a manifest would describe it.
+pub fn network(
+    role: Role,
+    path: PathBuf,
+    inputs: Vec<TensorFacts>,
+    outputs: Vec<TensorFacts>,
+) -> NetworkFacts {
+    let (sha256, external, classes) = (String::new(), Vec::new(), Vec::new());
+    NetworkFacts { role, path, sha256, external, inputs, outputs, classes }
+}
+
+/// A tensor of ids.
+pub fn ids(name: &str, shape: &[Dim]) -> TensorFacts {
+    TensorFacts { name: name.into(), shape: shape.into(), dtype: ElementType::I64 }
+}
+
+/// A tensor of a file.
+pub fn u8s(tensors: &SafeTensors<'_>, name: &str) -> Vec<u8> {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), safetensors::Dtype::U8, "{name}");
+    view.data().to_vec()
+}
+
+/// The largest difference of two tensors; infinite where one is not a number, or has another
+/// length.
+pub fn apart(found: &[f32], expected: &[f32]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let apart = |(a, b): (&f32, &f32)| f64::from((a - b).abs());
+    let number = |error: f64| if error.is_nan() { f64::INFINITY } else { error };
+    found.iter().zip(expected).map(apart).map(number).fold(0.0, f64::max)
+}
+
+/// The largest value, of either sign.
+pub fn largest(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(value.abs())).fold(0.0, f64::max)
+}
+
+/// A number of the manifest.
+pub fn real(of: &Value, key: &str) -> f64 {
+    of[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", of[key]))
+}
+
+/// What the manifest says of a scheduler.
+pub fn training(scheduler: &Value) -> Training {
+    assert_eq!(scheduler["beta_schedule"], "linear", "the only one there is");
+    assert_eq!(scheduler["clip_sample"], false, "the only way there is");
+    Training {
+        timesteps: number(scheduler, "num_train_timesteps"),
+        first_beta: real(scheduler, "beta_start"),
+        last_beta: real(scheduler, "beta_end"),
+        steps_offset: number(scheduler, "steps_offset"),
+        ..Training::default()
+    }
+}
+
+/// The timesteps of a plan.
+pub fn timesteps(plan: &[Step]) -> Vec<i64> {
+    plan.iter().map(|step| step.timestep as i64).collect()
+}
+
+/// Whole numbers of the manifest.
+pub fn listed(of: &Value) -> Vec<i64> {
+    of.as_array().unwrap().iter().map(|t| t.as_i64().unwrap()).collect()
+}
+
+/// What was compared of one case: of all that was, the one nearest to its tolerance, or beyond
+/// it, is shown.
+pub struct Case {
+    name: String,
+    compared: Vec<(String, f64, f64)>,
+}
+
+impl Case {
+    /// A case of which nothing was compared yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), compared: Vec::new() }
+    }
+
+    /// How far something is from the reference, and how far it may be.
+    pub fn add(&mut self, what: impl Into<String>, error: f64, tolerance: f64) {
+        self.compared.push((what.into(), error, tolerance));
+    }
+
+    /// What has to hold, without a tolerance.
+    pub fn require(&mut self, what: impl Into<String>, holds: bool) {
+        self.add(what, if holds { 0.0 } else { f64::INFINITY }, 0.0);
+    }
+
+    /// Prints the case's line. Whether all was within its tolerance, and anything was compared.
+    pub fn close(self) -> bool {
+        let share = |(_, error, tolerance): &(String, f64, f64)| {
+            if *error > 0.0 { error / tolerance } else { 0.0 }
+        };
+        let worst = self.compared.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+        let Some((what, error, tolerance)) = worst else {
+            println!("{:<40} nothing was compared  FAIL", self.name);
+            return false;
+        };
+        let all = self.compared.iter().all(|(_, error, tolerance)| error <= tolerance);
+        let verdict = if all { "pass" } else { "FAIL" };
+        println!("{:<40} {error:.3e}  {tolerance:.0e}  {verdict}  ({what})", self.name);
+        all
+    }
+}
+
+/// Runs a case and prints its line, whatever becomes of it: a case that cannot be run has failed.
+/// Whether it was run and all was within its tolerance.
+pub fn run(name: &str, compare: impl FnOnce(&mut Case)) -> bool {
+    let mut case = Case::new(name);
+    let ran = catch_unwind(AssertUnwindSafe(|| compare(&mut case))).is_ok();
+    case.require("it was run to its end", ran);
+    case.close()
+}
