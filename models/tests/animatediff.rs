@@ -11,7 +11,8 @@ use corticast_bold::time::TrIndex;
 use corticast_models::{
     error::ModelError,
     generator::{
-        animatediff::{AnimateDiff, ClipConditions, ClipSizes, Recipe},
+        animatediff::AnimateDiff,
+        clip::{ClipConditions, ClipSizes, Recipe},
         draw::Draws,
         frames::Shown,
         scheduler::{Init, Sampler},

@@ -13,7 +13,10 @@ use common::{
     apart, f32s, f64s, file, folder, i64s, largest, listed, manifest, number, real, run, timesteps,
     training,
 };
-use corticast_models::generator::scheduler::{Init, Sampler, Schedule};
+use corticast_models::generator::{
+    schedule::Schedule,
+    scheduler::{Init, Sampler},
+};
 use safetensors::SafeTensors;
 
 #[test]

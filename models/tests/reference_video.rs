@@ -15,7 +15,8 @@ use common::{
     real, run, u8s,
 };
 use corticast_models::generator::{
-    animatediff::{AnimateDiff, Conditioning},
+    animatediff::AnimateDiff,
+    clip::Conditioning,
     frames::{Shown, between, to_bytes},
     scheduler::{Init, Sampler, Step},
 };

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::animatediff::{ClipSizes, Conditioning};
+use super::clip::{ClipSizes, Conditioning};
 use crate::{
     decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,

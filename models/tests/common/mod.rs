@@ -11,7 +11,7 @@ use std::{
 };
 
 use corticast_models::{
-    generator::scheduler::{Step, Training},
+    generator::{schedule::Training, scheduler::Step},
     manifest::{Dim, ElementType, NetworkFacts, Role, TensorFacts},
     session::{Device, SessionOptions},
 };

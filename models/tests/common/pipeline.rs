@@ -4,10 +4,13 @@ use std::fs;
 
 use corticast_models::{
     generator::{
-        animatediff::{AnimateDiff, ClipConditions, ClipSizes, Networks, Recipe, StepNetworks},
+        animatediff::AnimateDiff,
+        clip::{ClipConditions, ClipSizes, Recipe},
         draw::Draw,
         frames::Shown,
-        scheduler::{Schedule, Step},
+        networks::{Networks, StepNetworks},
+        schedule::Schedule,
+        scheduler::Step,
     },
     manifest::{Dim, Role, TensorFacts},
 };

@@ -1,6 +1,6 @@
-//! What the networks of a clip take and give, from the sizes of the clip.
+//! The networks of a generator, as files, and what they have to take and give.
 
-use super::animatediff::{ClipSizes, Networks, StepNetworks};
+use super::clip::ClipSizes;
 use crate::{
     decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,
@@ -8,6 +8,33 @@ use crate::{
 };
 
 use Dim::{Fixed, Open};
+
+/// The networks of a generator, as files.
+#[derive(Clone, Debug)]
+pub struct Networks {
+    /// From ids to text states.
+    pub text_encoder: NetworkFacts,
+    /// From pictures to the mean and log-variance of their latents.
+    pub vae_encoder: NetworkFacts,
+    /// From latents to pictures.
+    pub vae_decoder: NetworkFacts,
+    /// One step.
+    pub step: StepNetworks,
+}
+
+/// The networks of a step, as files.
+#[derive(Clone, Debug)]
+pub enum StepNetworks {
+    /// SparseCtrl apart, so that what it adds can be kept.
+    Split {
+        /// What is added inside the other.
+        controlnet: NetworkFacts,
+        /// From noisy latents to their noise.
+        unet: NetworkFacts,
+    },
+    /// All in one.
+    Fused(NetworkFacts),
+}
 
 /// Compares every network with what it is for. A dimension that a network leaves open fits.
 pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelError> {

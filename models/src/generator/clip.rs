@@ -1,0 +1,140 @@
+//! What goes into a clip, and what comes out.
+
+use super::{frames::Shown, scheduler::Step};
+use crate::{decoupler::reconstruction::LATENT_CHANNELS, error::ModelError};
+
+/// Pixels along the edge of one latent value.
+const PIXELS_PER_LATENT: usize = 8;
+
+/// Sizes of a clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClipSizes {
+    /// Frames.
+    pub n_frame: usize,
+    /// Edge of a latent frame.
+    pub latent: usize,
+    /// Channels of a text state.
+    pub text_dim: usize,
+    /// Ids of a prompt, with padding.
+    pub n_text_token: usize,
+}
+
+impl ClipSizes {
+    /// Edge of a frame in pixels.
+    #[must_use]
+    pub fn image(&self) -> usize {
+        PIXELS_PER_LATENT * self.latent
+    }
+
+    /// Values of one latent frame.
+    pub(super) fn latent_len(&self) -> usize {
+        LATENT_CHANNELS * self.latent * self.latent
+    }
+
+    /// Values of one frame.
+    pub(super) fn frame_len(&self) -> usize {
+        3 * self.image() * self.image()
+    }
+
+    /// Shape of so many clips' latents.
+    pub(super) fn video(&self, batch: usize) -> [usize; 5] {
+        [batch, LATENT_CHANNELS, self.n_frame, self.latent, self.latent]
+    }
+
+    pub(super) fn mask(&self) -> [usize; 5] {
+        [1, 1, self.n_frame, self.latent, self.latent]
+    }
+
+    pub(super) fn context(&self, batch: usize) -> [usize; 3] {
+        [batch, self.n_text_token, self.text_dim]
+    }
+
+    pub(super) fn text_len(&self) -> usize {
+        self.n_text_token * self.text_dim
+    }
+}
+
+/// What a clip is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipConditions<'a> {
+    /// Ids of the prompt, padded. Shape `[n_text_token]`.
+    pub prompt: &'a [i64],
+    /// Ids of the negative prompt, padded. Shape `[n_text_token]`.
+    pub negative: &'a [i64],
+    /// Blurry frames, 0 to 1, `(n_frame + 2) / 3` of them. Shape `[n, 3, image, image]`.
+    pub blurry: &'a [f32],
+    /// Key frame, 0 to 1. Shape `[3, image, image]`.
+    pub keyframe: &'a [f32],
+}
+
+/// How a clip is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Its steps.
+    pub plan: Vec<Step>,
+    /// How far the prompt is followed; `None` looks at the prompt only, at half the cost.
+    pub guidance: Option<f32>,
+    /// How far the key frame is followed.
+    pub control_scale: f32,
+    /// Frames that are decoded.
+    pub shown: Shown,
+}
+
+/// What every step of a clip is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditioning {
+    /// Text states, of the negative prompt and of the prompt. Shape `[2, n_text_token, text_dim]`.
+    pub text: Vec<f32>,
+    /// Latents of the key frame at frame 0, else 0. Shape `[4, n_frame, latent, latent]`.
+    pub cond: Vec<f32>,
+    /// See [`Recipe::guidance`].
+    pub guidance: Option<f32>,
+    /// See [`Recipe::control_scale`].
+    pub control_scale: f32,
+}
+
+impl Conditioning {
+    /// Clips that the UNet sees at once.
+    pub(super) fn batch(&self) -> usize {
+        if self.guidance.is_some() { 2 } else { 1 }
+    }
+
+    /// The text states that the UNet sees.
+    pub(super) fn context(&self, sizes: &ClipSizes) -> &[f32] {
+        &self.text[(2 - self.batch()) * sizes.text_len()..]
+    }
+}
+
+/// A clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// Red, green and blue of the frames that are shown. Shape `[n, 3, edge, edge]`.
+    pub rgb: Vec<u8>,
+    /// How many.
+    pub n: usize,
+    /// Pixels along an edge.
+    pub edge: usize,
+}
+
+/// How often the networks were run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// The text encoder.
+    pub text_encoder: u64,
+    /// The encoder of pictures, once a picture.
+    pub vae_encoder: u64,
+    /// SparseCtrl, where it is apart.
+    pub controlnet: u64,
+    /// The UNet, or all in one.
+    pub step: u64,
+    /// The decoder of pictures, once a frame.
+    pub vae_decoder: u64,
+}
+
+pub(super) fn check_len(
+    name: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), ModelError> {
+    if found == expected { Ok(()) } else { Err(ModelError::ClipInput { name, found, expected }) }
+}
