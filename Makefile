@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench runtime haxby train-demo deps binaries clean
+.PHONY: help demo test test-reference check bench runtime haxby train-demo deps binaries clean
 
 CARGO ?= cargo
 PYTHON := .venv/bin/python
@@ -21,6 +21,9 @@ demo: runtime binaries ## recorded scans, daemon and the shipped model; DEMO_SEC
 test: runtime binaries .venv/dev.stamp ## every test, Rust and Python
 	$(CARGO) test --release --workspace --locked
 	cd training && $(CORTICAST_PYTHON) -m pytest
+
+test-reference: runtime .venv/dev.stamp ## one line per case: error, tolerance, verdict; CORTICAST_REFERENCE names other cases
+	CARGO='$(CARGO)' scripts/test_reference.sh
 
 check: .venv/dev.stamp ## formatting, lints, docs and types
 	$(CARGO) fmt --all --check

@@ -30,3 +30,17 @@ def section(name: str) -> dict[str, Any]:
 def tensors(name: str) -> dict[str, NDArray[Any]]:
     """The tensors of a file that the manifest names."""
     return {key: np.asarray(value) for key, value in load_file(folder() / name).items()}
+
+
+def differ(found: Any, expected: Any) -> float:
+    """The largest difference of two arrays, infinite where one is not a number."""
+    apart = np.abs(np.asarray(found, np.float64) - np.asarray(expected, np.float64))
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+
+
+def compare(case: str, error: float, tolerance: float) -> None:
+    """Prints a case's line, which `make test-reference` shows, and fails beyond the tolerance."""
+    verdict = "pass" if error <= tolerance else "FAIL"
+    # On a line of its own, after what pytest shows of its progress.
+    print(f"\n{case:<40} {error:.3e}  {tolerance:.0e}  {verdict}")
+    assert error <= tolerance, f"{case}: {error} is more than {tolerance}"

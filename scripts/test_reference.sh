@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Compares with the reference, in Rust and in Python: one line per case with its error, its
+# tolerance, and pass or FAIL. CORTICAST_REFERENCE names another folder than the shipped one.
+#
+# Fails when a case is beyond its tolerance, when one that the manifest lists was not run, or when
+# a side compares nothing; then says all that the side had to say.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+status=0
+
+side() {
+    echo "== $1"
+    shift
+    "$@" >"$said" 2>&1
+    local failed=$?
+    grep -E '  (pass|FAIL)( |$)' "$said" | sed -E 's/^test [^ ]+ \.\.\. //' || failed=1
+    if [ "$failed" != 0 ]; then
+        status=1
+        echo "== failed:"
+        cat "$said"
+    fi
+}
+
+side Rust "${CARGO:-cargo}" test --release --locked --package corticast-models --no-fail-fast \
+    --test reference --test reference_sampling --test reference_video -- --nocapture
+cd training || exit 1
+side Python "$CORTICAST_PYTHON" -m pytest -s -k "reference or strength" \
+    tests/test_prior.py tests/test_captioner.py tests/test_metrics.py tests/test_video_sampling.py
+exit "$status"
