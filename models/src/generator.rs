@@ -11,7 +11,7 @@ mod denoiser;
 pub mod draw;
 pub mod frames;
 pub mod networks;
-pub mod pictures;
+mod pictures;
 pub mod schedule;
 pub mod scheduler;
 mod vae;

@@ -12,7 +12,7 @@ use corticast_models::{
     error::ModelError,
     generator::{
         animatediff::AnimateDiff,
-        clip::{ClipConditions, ClipSizes, Recipe},
+        clip::{ClipConditions, ClipSizes, Pictures, Recipe},
         draw::Draws,
         frames::Shown,
         scheduler::{Init, Sampler},
@@ -89,6 +89,7 @@ fn conditions_of_other_sizes_are_refused_and_say_which() {
         error.to_string()
     };
     let whole = given.conditions();
+    let picture = |pixels| Pictures { pixels, edge: given.edge };
     let short = refused(&ClipConditions { prompt: &whole.prompt[1..], ..whole });
     assert!(
         short.contains("a prompt's ids came with 76 values, the generator takes 77"),
@@ -96,10 +97,13 @@ fn conditions_of_other_sizes_are_refused_and_say_which() {
     );
     let empty = refused(&ClipConditions { prompt: &[], ..whole });
     assert!(empty.contains("with 0 values"), "{empty}");
-    let small = refused(&ClipConditions { keyframe: &whole.keyframe[3..], ..whole });
+    let small = refused(&ClipConditions { keyframe: picture(&given.keyframe[3..]), ..whole });
     assert!(small.contains("the key frame"), "{small}");
-    let few = refused(&ClipConditions { blurry: &whole.blurry[..whole.keyframe.len()], ..whole });
+    let few = refused(&ClipConditions { blurry: picture(&given.keyframe), ..whole });
     assert!(few.contains("the blurry frames"), "{few}");
+    let keyframe = Pictures { pixels: &[], edge: 0 };
+    let nothing = refused(&ClipConditions { keyframe, ..whole });
+    assert!(nothing.contains("the key frame came with 0 values"), "{nothing}");
 }
 
 #[test]
@@ -111,4 +115,37 @@ fn networks_of_another_size_are_refused_before_they_are_loaded() {
     let error = error.unwrap_err();
     assert!(matches!(error, ModelError::Family { family: "animatediff", .. }), "{error}");
     assert!(error.to_string().contains("768"), "{error}");
+}
+
+#[test]
+fn pictures_of_another_size_are_scaled() {
+    let pipeline = Pipeline::read();
+    let given = Given::of(&pipeline);
+    let mut stage = pipeline.open(Set::Fused);
+    let mut latents = |pixels: &[f32], edge| {
+        let draw = |_, block: &mut [f32]| block.fill(0.0);
+        stage.start(&Pictures { pixels, edge }, &[], draw).unwrap()
+    };
+    let n = given.blurry.len() / given.keyframe.len();
+    let (plain, large) = (vec![0.25; given.blurry.len()], vec![0.25; 3 * n * 100 * 100]);
+    let apart = common::apart(&latents(&plain, given.edge), &latents(&large, 100));
+    assert!(apart < 1e-5, "{apart}");
+}
+
+#[test]
+fn a_network_that_gives_nan_costs_its_clip_and_is_named() {
+    let pipeline = Pipeline::read();
+    let mut given = Given::of(&pipeline);
+    let mut stage = pipeline.open(Set::Fused);
+    let recipe = recipe(Vec::new(), None, 1.0);
+    let mut clip = |given: &Given| {
+        let draw = |_, block: &mut [f32]| block.fill(0.0);
+        stage.generate(&given.conditions(), &recipe, draw, |_, _| true)
+    };
+    let whole = std::mem::replace(&mut given.keyframe[0], f32::NAN);
+    let error = clip(&given).unwrap_err();
+    assert!(matches!(error, ModelError::NotFinite { .. }), "{error}");
+    assert!(error.to_string().contains("`mean`") && error.costs_one_window(), "{error}");
+    given.keyframe[0] = whole;
+    assert!(clip(&given).is_ok());
 }

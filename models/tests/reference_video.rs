@@ -48,7 +48,7 @@ fn clips_are_prepared_and_begun_as_the_reference_does() {
         case.add("text_context", apart(&conditioning.text, &expected), text);
         let vae = real(tolerance, "vae");
         case.add("cond", apart(&conditioning.cond, &f32s(&prepared, "cond")), vae);
-        let latents = stage.start(&given.blurry, &[], draw).unwrap();
+        let latents = stage.start(&given.blurry(), &[], draw).unwrap();
         case.add("init_latents", apart(&latents, &f32s(&prepared, "init_latents")), vae);
         let frame = given.keyframe.len();
         let clip = between(&given.blurry, frame);
@@ -132,7 +132,7 @@ fn run_case(
     if let Some(init) = init {
         let planned = schedule.plan(Sampler::Ddim { steps, eta: 0.0 }, init).unwrap();
         compared.require("plan", planned == plan);
-        let start = stage.start(&given.blurry, &planned, draw).unwrap();
+        let start = stage.start(&given.blurry(), &planned, draw).unwrap();
         compared.add("start_latents", apart(&start, &x), real(tolerance, "vae"));
     }
 

@@ -15,7 +15,7 @@
 //! gives NaN costs the clip; the next may succeed.
 
 use super::{
-    clip::{ClipConditions, ClipSizes, Conditioning, Frames, Recipe, Runs, check_len},
+    clip::{ClipConditions, ClipSizes, Conditioning, Frames, Pictures, Recipe, Runs, check_len},
     control,
     denoiser::Denoiser,
     draw::Draw,
@@ -92,7 +92,7 @@ impl AnimateDiff {
         go_on: impl FnMut(usize, &[f32]) -> bool,
     ) -> Result<Frames, ModelError> {
         let conditioning = self.condition(conditions, recipe, &mut draw)?;
-        let mut x = self.start(conditions.blurry, &recipe.plan, &mut draw)?;
+        let mut x = self.start(&conditions.blurry, &recipe.plan, &mut draw)?;
         self.denoise(&mut x, &recipe.plan, &conditioning, draw, go_on)?;
         let pixels = self.decode(&x, recipe.shown)?;
         let edge = self.sizes.image();
@@ -116,7 +116,7 @@ impl AnimateDiff {
     ) -> Result<Conditioning, ModelError> {
         let mut text = self.text(0, conditions.negative)?;
         text.extend(self.text(1, conditions.prompt)?);
-        let keyframe = self.keyframe(conditions.keyframe, draw)?;
+        let keyframe = self.keyframe(&conditions.keyframe, draw)?;
         Ok(Conditioning {
             text,
             cond: control::at_first_frame(&keyframe, &self.sizes),
@@ -133,7 +133,7 @@ impl AnimateDiff {
     /// As [`AnimateDiff::generate`].
     pub fn start(
         &mut self,
-        blurry: &[f32],
+        blurry: &Pictures<'_>,
         plan: &[Step],
         mut draw: impl FnMut(Draw, &mut [f32]),
     ) -> Result<Vec<f32>, ModelError> {
@@ -143,8 +143,8 @@ impl AnimateDiff {
             let (found, expected) = (sizes.n_frame, frames::n_between(n_blurry));
             return Err(ModelError::ClipInput { name: "a clip's frames", found, expected });
         }
-        check_len("the blurry frames", blurry.len(), n_blurry * sizes.frame_len())?;
-        let clip = frames::between(blurry, sizes.frame_len());
+        let blurry = blurry.scaled("the blurry frames", n_blurry, &sizes)?;
+        let clip = frames::between(&blurry, sizes.frame_len());
         let mut noise = vec![0.0; sizes.n_frame * sizes.latent_len()];
         draw(Draw::Blurry, &mut noise);
         let latents = self.vae.encode(&clip, &noise)?;
@@ -261,19 +261,19 @@ impl AnimateDiff {
     /// The latents of a key frame, those of the last time if it is the same.
     fn keyframe(
         &mut self,
-        pixels: &[f32],
+        keyframe: &Pictures<'_>,
         mut draw: impl FnMut(Draw, &mut [f32]),
     ) -> Result<Vec<f32>, ModelError> {
-        check_len("the key frame", pixels.len(), self.sizes.frame_len())?;
+        let pixels = keyframe.scaled("the key frame", 1, &self.sizes)?;
         if let Some((of, latents)) = &self.keyframe
-            && of == pixels
+            && *of == pixels
         {
             return Ok(latents.clone());
         }
         let mut noise = vec![0.0; self.sizes.latent_len()];
         draw(Draw::Keyframe, &mut noise);
-        let latents = self.vae.encode(pixels, &noise)?;
-        self.keyframe = Some((pixels.to_vec(), latents.clone()));
+        let latents = self.vae.encode(&pixels, &noise)?;
+        self.keyframe = Some((pixels, latents.clone()));
         Ok(latents)
     }
 }

@@ -1,6 +1,6 @@
 //! What goes into a clip, and what comes out.
 
-use super::{frames::Shown, scheduler::Step};
+use super::{frames::Shown, pictures::resize, scheduler::Step};
 use crate::{decoupler::reconstruction::LATENT_CHANNELS, error::ModelError};
 
 /// Pixels along the edge of one latent value.
@@ -61,10 +61,35 @@ pub struct ClipConditions<'a> {
     pub prompt: &'a [i64],
     /// Ids of the negative prompt, padded. Shape `[n_text_token]`.
     pub negative: &'a [i64],
-    /// Blurry frames, 0 to 1, `(n_frame + 2) / 3` of them. Shape `[n, 3, image, image]`.
-    pub blurry: &'a [f32],
-    /// Key frame, 0 to 1. Shape `[3, image, image]`.
-    pub keyframe: &'a [f32],
+    /// Blurry frames, `(n_frame + 2) / 3` of them.
+    pub blurry: Pictures<'a>,
+    /// Key frame.
+    pub keyframe: Pictures<'a>,
+}
+
+/// Square pictures of any size; a generator scales them to its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pictures<'a> {
+    /// Red, green and blue, 0 to 1. Shape `[n, 3, edge, edge]`.
+    pub pixels: &'a [f32],
+    /// Pixels along an edge.
+    pub edge: usize,
+}
+
+impl Pictures<'_> {
+    /// So many pictures at the size of a clip's frames. Shape `[n, 3, image, image]`.
+    pub(super) fn scaled(
+        &self,
+        name: &'static str,
+        n: usize,
+        sizes: &ClipSizes,
+    ) -> Result<Vec<f32>, ModelError> {
+        check_len(name, self.pixels.len(), n * 3 * self.edge * self.edge)?;
+        if self.edge == 0 {
+            return Err(ModelError::ClipInput { name, found: 0, expected: n * sizes.frame_len() });
+        }
+        Ok(resize(self.pixels, self.edge, sizes.image()))
+    }
 }
 
 /// How a clip is made.

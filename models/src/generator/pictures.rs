@@ -4,16 +4,16 @@
 //! mean of those under a triangle around its place, which grows with the reduction when a
 //! picture shrinks. What lies outside of the picture has no weight.
 
-/// Scales square pictures, shape `[n, edge, edge]`, to another edge. Shape `[n, to, to]`.
-#[must_use]
-pub fn resize(pictures: &[f32], edge: usize, to: usize) -> Vec<f32> {
+/// Scales square pictures, shape `[n, edge, edge]` with an edge of at least 1, to another
+/// edge. Shape `[n, to, to]`.
+pub(super) fn resize(pictures: &[f32], edge: usize, to: usize) -> Vec<f32> {
     if edge == to {
         return pictures.to_vec();
     }
     let weights = weights(edge, to);
-    let mut resized = Vec::with_capacity(pictures.len() / (edge * edge).max(1) * to * to);
+    let mut resized = Vec::with_capacity(pictures.len() / (edge * edge) * to * to);
     let mut wide = vec![0.0; edge * to];
-    for picture in pictures.chunks_exact((edge * edge).max(1)) {
+    for picture in pictures.chunks_exact(edge * edge) {
         // Along rows first, then along columns.
         for (row, wide) in picture.chunks_exact(edge).zip(wide.chunks_exact_mut(to)) {
             for (value, (first, weights)) in wide.iter_mut().zip(&weights) {

@@ -5,7 +5,7 @@ use std::fs;
 use corticast_models::{
     generator::{
         animatediff::AnimateDiff,
-        clip::{ClipConditions, ClipSizes, Recipe},
+        clip::{ClipConditions, ClipSizes, Pictures, Recipe},
         draw::Draw,
         frames::Shown,
         networks::{Networks, StepNetworks},
@@ -197,6 +197,8 @@ pub struct Given {
     pub blurry: Vec<f32>,
     /// One.
     pub keyframe: Vec<f32>,
+    /// Pixels along an edge of both.
+    pub edge: usize,
 }
 
 impl Given {
@@ -207,13 +209,24 @@ impl Given {
             ids: i64s(&inputs, "input_ids"),
             blurry: f32s(&inputs, "blurry"),
             keyframe: f32s(&inputs, "keyframe"),
+            edge: pipeline.sizes().image(),
         }
+    }
+
+    /// The blurry frames.
+    pub fn blurry(&self) -> Pictures<'_> {
+        Pictures { pixels: &self.blurry, edge: self.edge }
+    }
+
+    /// The key frame.
+    pub fn keyframe(&self) -> Pictures<'_> {
+        Pictures { pixels: &self.keyframe, edge: self.edge }
     }
 
     /// For the generator.
     pub fn conditions(&self) -> ClipConditions<'_> {
         let (negative, prompt) = self.ids.split_at(self.ids.len() / 2);
-        ClipConditions { prompt, negative, blurry: &self.blurry, keyframe: &self.keyframe }
+        ClipConditions { prompt, negative, blurry: self.blurry(), keyframe: self.keyframe() }
     }
 }
 
