@@ -13,7 +13,7 @@ export CORTICAST_ONNXRUNTIME ?= $(CURDIR)/.runtime/libonnxruntime.so
 export CORTICAST_PYTHON ?= $(CURDIR)/$(PYTHON)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 demo: runtime binaries ## recorded scans, daemon and the shipped model; DEMO_SECONDS=20 shortens it
 	./target/release/corticast demo --seconds $${DEMO_SECONDS:-60}
