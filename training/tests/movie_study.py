@@ -67,7 +67,7 @@ def small_config() -> Config:
             caption_layers=1,
         ),
         brain=replace(tiny.brain, **few),
-        decoupler=replace(tiny.decoupler, **few | {"epochs": 2}),
+        decoupler=replace(tiny.decoupler, **few | {"epochs": 2, "segmentation_loss": "bce"}),
     )
 
 
