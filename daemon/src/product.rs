@@ -5,6 +5,8 @@
 //! of the daemon's monotonic clock and differ between a session and its replay; everything else
 //! is equal to the bit on the CPU.
 
+mod clip;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
@@ -15,6 +17,8 @@ use corticast_bold::{
 };
 use corticast_models::readout::Concepts;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+
+pub use self::clip::{ClipPictures, ClipReport};
 
 /// Class names with their probabilities, in the model's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,6 +247,8 @@ pub enum Product {
     Result(DecodedResult),
     /// What a generator is given of it, from a model that gives it.
     Conditions(ConditionsReport),
+    /// What a generator made of that.
+    Clip(ClipReport),
     /// A volume.
     Volume(VolumeReport),
     /// A run started, changed state, or ended.
@@ -258,6 +264,7 @@ impl Product {
         match self {
             Self::Result(_) => "concepts",
             Self::Conditions(_) => "conditions",
+            Self::Clip(_) => "clip",
             Self::Volume(_) => "volume",
             Self::Run(_) => "run",
             Self::Status(_) => "status",

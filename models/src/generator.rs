@@ -15,3 +15,37 @@ mod pictures;
 pub mod schedule;
 pub mod scheduler;
 mod vae;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How clips are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The blurry frames as they are, without diffusion: for machines without a GPU.
+    Still,
+    /// Few steps, without guidance.
+    Live,
+    /// As NEURONS makes them: many steps, with guidance.
+    Reference,
+}
+
+impl Mode {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Still => "still",
+            Self::Live => "live",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
