@@ -24,7 +24,8 @@ side() {
 }
 
 side Rust "${CARGO:-cargo}" test --release --locked --package corticast-models --no-fail-fast \
-    --test reference --test reference_sampling --test reference_video -- --nocapture
+    --test reference --test reference_sampling --test reference_text --test reference_video \
+    -- --nocapture
 cd training || exit 1
 side Python "$CORTICAST_PYTHON" -m pytest -s -k "reference or strength" \
     tests/test_prior.py tests/test_captioner.py tests/test_metrics.py tests/test_video_sampling.py

@@ -8,7 +8,6 @@ pub mod concepts;
 pub mod motion;
 pub mod objects;
 pub mod reconstruction;
-pub mod vocabulary;
 
 use std::fmt;
 

@@ -12,6 +12,7 @@ pub mod draw;
 pub mod frames;
 pub mod networks;
 mod pictures;
+pub mod prompt;
 pub mod schedule;
 pub mod scheduler;
 mod vae;

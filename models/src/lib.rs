@@ -21,6 +21,7 @@ pub mod readout;
 pub mod runtime;
 pub mod session;
 pub mod statistics;
+pub mod vocabulary;
 
 #[cfg(test)]
 mod fixtures;

@@ -11,12 +11,13 @@ use std::fs;
 
 use common::{compare, f32s, f64s, file, folder, i64s, ids, manifest, network, number, on_cpu};
 use corticast_models::{
-    decoupler::{caption::CaptionHead, vocabulary::Vocabulary},
+    decoupler::caption::CaptionHead,
     manifest::{CaptionFacts, Dim, NeuronsFacts, PriorSchedule, Role, TensorFacts},
     prior::{
         Prior,
         schedule::{Cosine, Sampler},
     },
+    vocabulary::Vocabulary,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;

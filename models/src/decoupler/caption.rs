@@ -5,11 +5,11 @@
 //! as they lie. Greedy: the most probable token, of those that are CLIP's; the first one where
 //! several are. It ends with the stop token, or after as many tokens as the model was trained on.
 
-use super::vocabulary::Vocabulary;
 use crate::{
     error::ModelError,
     manifest::{CaptionFacts, NetworkFacts},
     session::{Input, Session, SessionOptions},
+    vocabulary::Vocabulary,
 };
 
 /// Smallest length of a vector that is divided by it, as in PyTorch's `normalize`.
