@@ -60,6 +60,12 @@ impl<'a> Pictures<'a> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
         self.bytes.chunks_exact(self.len.max(1))
     }
+
+    /// The one that is shown while frame `at` of `n` is; `None` where there are no pictures.
+    pub(super) fn beside(&self, at: usize, n: usize) -> Option<&'a [u8]> {
+        let own = (at * self.n() / n.max(1)).min(self.n().saturating_sub(1));
+        self.iter().nth(own)
+    }
 }
 
 /// The frames of a clip, red, green and blue. None while feedback is blanked.
@@ -72,6 +78,37 @@ pub(super) fn frames(clip: &ClipReport) -> Result<Pictures<'_>, WrongPixels> {
     let wrong = || WrongPixels::new(clip, format!("{n} frames"), edge, bytes.len());
     let frames = Pictures::cut(bytes, edge, 3).ok_or_else(wrong)?;
     if frames.n() != 0 && frames.n() != n { Err(wrong()) } else { Ok(frames) }
+}
+
+/// All pictures of a clip.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels<'a> {
+    /// The clip itself, red, green and blue.
+    pub(super) frames: Pictures<'a>,
+    /// What was decoded, red, green and blue.
+    pub(super) blurry: Pictures<'a>,
+    /// 1 where the most probable class is, else 0.
+    pub(super) masks: Pictures<'a>,
+}
+
+impl<'a> Pixels<'a> {
+    /// The pictures of a clip.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the clip's sizes and its pixels disagree.
+    pub(super) fn of(clip: &'a ClipReport) -> Result<Self, WrongPixels> {
+        let pictures = &clip.pictures;
+        let some = |what: &str, bytes: &'a [u8], edge, channels| {
+            Pictures::cut(bytes, edge, channels)
+                .ok_or_else(|| WrongPixels::new(clip, what.to_owned(), edge, bytes.len()))
+        };
+        Ok(Self {
+            frames: frames(clip)?,
+            blurry: some("blurry frames", &pictures.blurry, pictures.blurry_edge, 3)?,
+            masks: some("masks", &pictures.mask, pictures.mask_edge, 1)?,
+        })
+    }
 }
 
 /// Frames per second as a fraction, so that times are whole numbers: `n / d`.
@@ -164,6 +201,9 @@ pub(super) mod tests {
         let frames = frames(&clip).unwrap();
         assert_eq!(frames.n(), 3);
         assert_eq!(frames.iter().nth(2).unwrap(), [2, 0, 9].repeat(4));
+        // Three pictures beside six frames: each twice.
+        let reds: Vec<u8> = (0..6).map(|at| frames.beside(at, 6).unwrap()[0]).collect();
+        assert_eq!(reds, [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]
@@ -180,6 +220,11 @@ pub(super) mod tests {
         clip.pictures.frames = Bytes::new();
         clip.edge = 0;
         assert_eq!(frames(&clip).unwrap().n(), 0);
+        assert_eq!(frames(&clip).unwrap().beside(0, 4), None);
+        clip.pictures.mask = vec![1; 5].into();
+        clip.pictures.mask_edge = 2;
+        let message = Pixels::of(&clip).unwrap_err().to_string();
+        assert!(message.contains("5 bytes are no masks of 2 x 2"), "{message}");
     }
 
     #[test]
