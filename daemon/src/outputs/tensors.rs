@@ -5,15 +5,13 @@
 //! The header is padded to a multiple of 8 bytes, and tensors of wider types come first, so that
 //! a reader that maps the file finds each aligned.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use bytes::Bytes;
 use corticast_models::conditions::Conditions;
 use serde_json::{Map, Value, json};
 
+use super::folder::{FolderError, NewFolder};
 use crate::product::{ConditionsReport, Product};
 
 /// Conditions with what they are about, as a safetensors file. Metadata values are text, as the
@@ -67,26 +65,9 @@ pub fn to_safetensors(
     file.into()
 }
 
-/// Why conditions cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum ConditionsFolderError {
-    /// What is there already would be taken for a part of this.
-    #[error("{0} is there and not empty; conditions go into a new folder")]
-    NotEmpty(PathBuf),
-    /// The disk does not take it.
-    #[error("cannot write conditions to {path}: {source}")]
-    Io {
-        /// Which file or folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 /// A folder of conditions: `<run>/<index as 6 digits>.safetensors`.
 #[derive(Debug)]
-pub struct ConditionsFolder(PathBuf);
+pub struct ConditionsFolder(NewFolder);
 
 impl ConditionsFolder {
     /// Creates the folder.
@@ -94,13 +75,8 @@ impl ConditionsFolder {
     /// # Errors
     ///
     /// Fails when it is there with something in it, or when the disk does.
-    pub fn create(path: &Path) -> Result<Self, ConditionsFolderError> {
-        let io = |source| ConditionsFolderError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(io)?;
-        if fs::read_dir(path).map_err(io)?.next().is_some() {
-            return Err(ConditionsFolderError::NotEmpty(path.to_owned()));
-        }
-        Ok(Self(path.to_owned()))
+    pub fn create(path: &Path) -> Result<Self, FolderError> {
+        Ok(Self(NewFolder::create("conditions", path)?))
     }
 
     /// Writes a product, if it is conditions. Nothing half written stands under a final name.
@@ -108,17 +84,11 @@ impl ConditionsFolder {
     /// # Errors
     ///
     /// Fails when the disk does; the next may succeed.
-    pub fn deliver(&self, product: &Product) -> Result<(), ConditionsFolderError> {
+    pub fn deliver(&self, product: &Product) -> Result<(), FolderError> {
         let Product::Conditions(ConditionsReport { run, index, tensors, .. }) = product else {
             return Ok(());
         };
-        let folder = self.0.join(&**run);
-        let path = folder.join(format!("{:06}.safetensors", index.0));
-        let aside = path.with_extension("part");
-        fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(&aside, tensors))
-            .and_then(|()| fs::rename(&aside, &path))
-            .map_err(|source| ConditionsFolderError::Io { path, source })
+        self.0.write(run, &format!("{:06}.safetensors", index.0), tensors)
     }
 }
 
@@ -181,13 +151,5 @@ mod tests {
     fn the_same_conditions_give_the_same_bytes() {
         let file = || to_safetensors(&conditions(), "sub-01", 0, 0.0);
         assert_eq!(file(), file());
-    }
-
-    #[test]
-    fn a_folder_with_something_in_it_is_not_written_into() {
-        let folder = tempfile::tempdir().unwrap();
-        ConditionsFolder::create(&folder.path().join("a/b")).unwrap();
-        let message = ConditionsFolder::create(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("not empty"), "{message}");
     }
 }
