@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from corticast_training import __version__
+from corticast_training.apart import run_apart
 from corticast_training.config import STOP_ID, Config, Sizes
 from corticast_training.errors import TrainingError
-from corticast_training.export import worker
 from corticast_training.export.assets import CLASS_STATES, copy_vocabulary, write_class_states
 from corticast_training.export.roles import HEADS, TABLE, VAE_ROLE
 from corticast_training.export.trace import EXTERNAL_ABOVE_BYTES
-from corticast_training.export.worker import Job
+from corticast_training.export.worker import Job, write
 from corticast_training.model_folder import (
     FORMAT,
     date,
@@ -29,6 +29,7 @@ from corticast_training.model_folder import (
 from corticast_training.progress import Bar
 from corticast_training.training.checkpoint import CONFIG
 from corticast_training.training.facts import read_facts
+from corticast_training.video.weights import Stored
 
 STATISTICS = "normalise.safetensors"
 SIGNAL_KEYS = ("repetition_time_s", "hrf_delay_s", "shift", "window_volumes")
@@ -123,7 +124,7 @@ def only_subject(facts: Mapping[str, Any], folder: Path) -> str:
 def _graphs(
     request: Request, roles: list[str], folder: Path, metadata: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    table: dict[str, Any] | None = None
+    table: Mapping[str, Stored] | None = None
     found = []
     jobs = [TABLE, *roles] if set(_TABLE_READERS) & set(roles) else roles
     with Bar("graphs", len(jobs)) as bar:
@@ -139,9 +140,9 @@ def _graphs(
                 metadata={**metadata, "corticast_role": role},
                 table=table if role in _TABLE_READERS else None,
             )
-            result = worker.run(job)
+            result = run_apart(write, job, role, preload=__name__)
             if role == TABLE:
-                table = result
+                table = result["index"]
             else:
                 found.append(result)
             bar.advance(role)
