@@ -21,6 +21,7 @@ from corticast_training.export.worker import Job, write
 from corticast_training.model_folder import (
     FORMAT,
     date,
+    network_entries,
     new_model,
     sha256_of,
     versions,
@@ -94,7 +95,7 @@ def export_model(request: Request, out: Path, *, force: bool) -> list[Exported]:
             "mask": own["mask"],
             "signal": {key: own["signal"][key] for key in SIGNAL_KEYS},
             "normalise": _normalise(own, request.checkpoint, folder),
-            "network": [_network(entry, folder) for entry in found],
+            "network": network_entries(found, folder),
             "neurons": _neurons(config.sizes, files, folder),
             "provenance": _provenance(request, facts, own, found),
         }
@@ -174,23 +175,6 @@ def _normalise(own: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[s
         shutil.copyfile(source, folder / STATISTICS)
         section |= {"statistics": STATISTICS, "statistics_sha256": found}
     return section
-
-
-def _network(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    network = {
-        "role": entry["role"],
-        "file": entry["file"],
-        "sha256": sha256_of(folder / entry["file"]),
-        "inputs": entry["inputs"],
-        "outputs": entry["outputs"],
-    }
-    if entry["external"]:
-        network["external"] = [
-            {"file": file, "sha256": sha256_of(folder / file)} for file in entry["external"]
-        ]
-    if entry["classes"]:
-        network["classes"] = entry["classes"]
-    return network
 
 
 def _neurons(sizes: Sizes, files: Mapping[str, str], folder: Path) -> dict[str, Any]:
