@@ -11,14 +11,9 @@ from corticast_training.video import sampling
 from corticast_training.video.config import VideoConfig
 
 CONFIG = VideoConfig.load()
-PRESENT = (reference.folder() / "ddim").is_dir()
-DDIM: dict[str, Any] = reference.section("ddim")["cases"] if PRESENT else {}
-needs_fixtures = pytest.mark.skipif(
-    not PRESENT, reason="no ddim fixtures: name their folder in CORTICAST_REFERENCE"
-)
+DDIM: dict[str, Any] = reference.section("ddim")["cases"]
 
 
-@needs_fixtures
 @pytest.mark.parametrize("name", [k for k, v in DDIM.items() if v.get("eta") == 0.0])
 def test_ddim_follows_the_reference_from_its_first_latents_to_its_last(name: str) -> None:
     case = DDIM[name]
@@ -33,7 +28,6 @@ def test_ddim_follows_the_reference_from_its_first_latents_to_its_last(name: str
     reference.compare(f"ddim {name}", error, 1e-5)
 
 
-@needs_fixtures
 @pytest.mark.parametrize("name", [k for k, v in DDIM.items() if "strength_slicing_sdedit" in v])
 def test_a_strength_keeps_the_tail_of_the_schedule(name: str) -> None:
     n_step = len(DDIM[name]["timesteps"])

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,35 @@ def write_model(
         for name, content in files.items():
             (written / name).write_bytes(content)
         write_manifest(written, manifest)
+
+
+def network_entries(graphs: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """The manifest's networks: graphs that lie in `folder`, each file with its SHA-256.
+
+    A graph has `role`, `file`, `inputs`, `outputs`, `external` (files of weights beside it, which
+    other graphs may share) and, where its outputs are of classes, `classes`.
+    """
+    external = {file for graph in graphs for file in graph["external"]}
+    # Once each: graphs share files of gigabytes.
+    hashes = {file: sha256_of(folder / file) for file in external}
+    return [_network_entry(graph, folder, hashes) for graph in graphs]
+
+
+def _network_entry(
+    graph: Mapping[str, Any], folder: Path, hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    network = {
+        "role": graph["role"],
+        "file": graph["file"],
+        "sha256": sha256_of(folder / graph["file"]),
+        "inputs": graph["inputs"],
+        "outputs": graph["outputs"],
+    }
+    if graph["external"]:
+        network["external"] = [{"file": f, "sha256": hashes[f]} for f in graph["external"]]
+    if graph.get("classes"):
+        network["classes"] = graph["classes"]
+    return network
 
 
 def sha256(content: bytes) -> str:

@@ -15,11 +15,11 @@ from corticast_training.baseline.neuroclips import NeuroClipsLike
 from corticast_training.baseline.nishimoto import NishimotoLike
 from corticast_training.baseline.ridge import folds_of
 from corticast_training.baseline.wen import WenLike
+from corticast_training.data.inputs import add_inputs, prepared_folders
 from corticast_training.data.movie import read_movie
 from corticast_training.errors import TrainingError
 from corticast_training.evaluate.truth import sizes_of
 from corticast_training.model_folder import versions
-from corticast_training.training.options import prepared_folders
 from corticast_training.training.read import read_study
 
 EPILOG = """\
@@ -50,19 +50,7 @@ DIFFERENCES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="data set of `synth` or `cc2017`"
-    )
-    parser.add_argument(
-        "--prepared",
-        action="append",
-        required=True,
-        metavar="SUBJECT=DIR",
-        help="what `corticast prepare` wrote of a subject, such as 01=prepared/sub-01; repeatable",
-    )
-    parser.add_argument(
-        "--targets", type=Path, required=True, metavar="DIR", help="of `corticast-train targets`"
-    )
+    add_inputs(parser, "data", "prepared", "targets")
     parser.add_argument("--subject", help="which of --prepared (default: the only one)")
     parser.add_argument("--preset", choices=tuple(DIFFERENCES), required=True)
     parser.add_argument(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from corticast_training.data.inputs import prepared_folders
 from corticast_training.model.brain import BrainModel
 from corticast_training.model.published import load_published
 from corticast_training.training.brain import BrainTask
@@ -21,7 +22,7 @@ from corticast_training.training.folder import (
     refuse_existing,
 )
 from corticast_training.training.loop import Loop
-from corticast_training.training.options import add_common, brain_config, prepared_folders
+from corticast_training.training.options import add_common, brain_config
 from corticast_training.training.reached import Reached
 from corticast_training.training.read import read_study
 from corticast_training.training.report import check_stage_memory, say_outcome

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from corticast_training.data.inputs import prepared_folders
 from corticast_training.errors import TrainingError
 from corticast_training.model.diffusion import CosineSchedule
 from corticast_training.model.published import load_published
@@ -31,7 +32,7 @@ from corticast_training.training.folder import (
     refuse_existing,
 )
 from corticast_training.training.loop import Loop
-from corticast_training.training.options import add_common, decoupler_config, prepared_folders
+from corticast_training.training.options import add_common, decoupler_config
 from corticast_training.training.reached import Reached
 from corticast_training.training.read import read_study
 from corticast_training.training.report import check_stage_memory, say_outcome

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from corticast_training.data.inputs import add_inputs
 from corticast_training.data.movie import Movie, read_movie
 from corticast_training.errors import TrainingError
 from corticast_training.evaluate.classifiers import image_classifier, video_classifier
@@ -61,12 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RESULTS",
         help="folders of results.jsonl and conditions/, or recordings (.mcap)",
     )
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DATA", help="data set of `synth` or `cc2017`"
-    )
-    parser.add_argument(
-        "--targets", type=Path, required=True, metavar="TARGETS", help="what `targets` wrote"
-    )
+    add_inputs(parser, "data", "targets")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="REPORT", help="folder of the report"
     )

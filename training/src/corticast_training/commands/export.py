@@ -19,7 +19,7 @@ from corticast_training.export.model import (
 )
 from corticast_training.export.roles import HEADS, roles_without
 from corticast_training.export.weights import PRECISIONS
-from corticast_training.export.work import load_vae
+from corticast_training.export.worker import load_vae
 from corticast_training.model.memory import check_memory, estimate, gigabytes
 from corticast_training.model_folder import refuse_existing
 from corticast_training.targets.pretrained import TINY

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from corticast_training.data.inputs import add_inputs
 from corticast_training.data.movie import read_bold, read_movie
 from corticast_training.errors import TrainingError
 from corticast_training.interpret import TASKS, truth
@@ -40,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
     parser.add_argument("--decoupler", help="what `corticast-train decoupler` wrote", **folder)
-    parser.add_argument("--data", help="movie data set", **folder)
-    parser.add_argument("--targets", help="what `corticast-train targets` wrote", **folder)
+    add_inputs(parser, "data", "targets")
     parser.add_argument(
         "--prepared", required=True, metavar="SUBJECT=DIR", help="what `corticast prepare` wrote"
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corticast_training.data.inputs import add_inputs
 from corticast_training.data.layout import SPLITS
 from corticast_training.data.movie import Movie, read_movie
 from corticast_training.errors import TrainingError
@@ -60,13 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             description=text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        step.add_argument(
-            "--data",
-            type=Path,
-            required=True,
-            help="data set of `synth` or `cc2017`",
-            metavar="DIR",
-        )
+        add_inputs(step, "data")
         step.add_argument("--split", choices=SPLITS, help="only this one (default: both)")
         step.add_argument(
             "--config", type=Path, metavar="FILE", help="what differs from presets/labels.toml"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corticast_training.config import Config
+from corticast_training.data.inputs import add_inputs
 from corticast_training.data.layout import SPLITS
 from corticast_training.data.movie import read_movie
 from corticast_training.targets.make import data_sha256, make_targets
@@ -23,9 +24,7 @@ is downloaded. A run that was cut short goes on where it stopped.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
-    parser.add_argument(
-        "--data", type=Path, required=True, help="data set of `synth` or `cc2017`", metavar="DIR"
-    )
+    add_inputs(parser, "data")
     parser.add_argument(
         "--pretrained", required=True, metavar="PRETRAINED", help="`tiny` or a folder of networks"
     )

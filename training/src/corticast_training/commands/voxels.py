@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from corticast_training.data.inputs import add_inputs
 from corticast_training.data.movie import Movie, read_movie
 from corticast_training.data.nifti import write_map
 from corticast_training.data.reliability import (
@@ -38,7 +39,7 @@ Only the training runs are looked at. With few segments the t-test has little po
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DATA")
+    add_inputs(parser, "data")
     parser.add_argument("--subject", required=True, metavar="LABEL", help="e.g. 01")
     parser.add_argument("--alpha", type=float, default=0.05, help="P that counts (default: 0.05)")
     parser.add_argument(

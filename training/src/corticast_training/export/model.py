@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from corticast_training import __version__
+from corticast_training.apart import run_apart
 from corticast_training.config import STOP_ID, Config, Sizes
 from corticast_training.errors import TrainingError
-from corticast_training.export import worker
 from corticast_training.export.assets import CLASS_STATES, copy_vocabulary, write_class_states
 from corticast_training.export.roles import HEADS, TABLE, VAE_ROLE
 from corticast_training.export.trace import EXTERNAL_ABOVE_BYTES
-from corticast_training.export.worker import Job
+from corticast_training.export.worker import Job, write
 from corticast_training.model_folder import (
     FORMAT,
     date,
+    network_entries,
     new_model,
     sha256_of,
     versions,
@@ -29,6 +30,7 @@ from corticast_training.model_folder import (
 from corticast_training.progress import Bar
 from corticast_training.training.checkpoint import CONFIG
 from corticast_training.training.facts import read_facts
+from corticast_training.video.weights import Stored
 
 STATISTICS = "normalise.safetensors"
 SIGNAL_KEYS = ("repetition_time_s", "hrf_delay_s", "shift", "window_volumes")
@@ -93,7 +95,7 @@ def export_model(request: Request, out: Path, *, force: bool) -> list[Exported]:
             "mask": own["mask"],
             "signal": {key: own["signal"][key] for key in SIGNAL_KEYS},
             "normalise": _normalise(own, request.checkpoint, folder),
-            "network": [_network(entry, folder) for entry in found],
+            "network": network_entries(found, folder),
             "neurons": _neurons(config.sizes, files, folder),
             "provenance": _provenance(request, facts, own, found),
         }
@@ -123,7 +125,7 @@ def only_subject(facts: Mapping[str, Any], folder: Path) -> str:
 def _graphs(
     request: Request, roles: list[str], folder: Path, metadata: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    table: dict[str, Any] | None = None
+    table: Mapping[str, Stored] | None = None
     found = []
     jobs = [TABLE, *roles] if set(_TABLE_READERS) & set(roles) else roles
     with Bar("graphs", len(jobs)) as bar:
@@ -139,9 +141,9 @@ def _graphs(
                 metadata={**metadata, "corticast_role": role},
                 table=table if role in _TABLE_READERS else None,
             )
-            result = worker.run(job)
+            result = run_apart(write, job, role, preload=__name__)
             if role == TABLE:
-                table = result
+                table = result["index"]
             else:
                 found.append(result)
             bar.advance(role)
@@ -173,23 +175,6 @@ def _normalise(own: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[s
         shutil.copyfile(source, folder / STATISTICS)
         section |= {"statistics": STATISTICS, "statistics_sha256": found}
     return section
-
-
-def _network(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    network = {
-        "role": entry["role"],
-        "file": entry["file"],
-        "sha256": sha256_of(folder / entry["file"]),
-        "inputs": entry["inputs"],
-        "outputs": entry["outputs"],
-    }
-    if entry["external"]:
-        network["external"] = [
-            {"file": file, "sha256": sha256_of(folder / file)} for file in entry["external"]
-        ]
-    if entry["classes"]:
-        network["classes"] = entry["classes"]
-    return network
 
 
 def _neurons(sizes: Sizes, files: Mapping[str, str], folder: Path) -> dict[str, Any]:

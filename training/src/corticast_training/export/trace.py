@@ -37,7 +37,7 @@ class Target:
     external_above_bytes: int
     metadata: Mapping[str, str]
     shared_file: Path | None = None
-    """Weights that several graphs read, written by `write_shared`."""
+    """Weights that several graphs read, written before them."""
     shared_index: Mapping[str, Stored] | None = None
 
 

@@ -1,22 +1,27 @@
-"""One graph in a process of its own, so that the peak of memory is one network and no more.
+"""What the process of one graph does: loads its network, writes the graph, has it checked.
 
-The processes are forked from a server that has imported PyTorch once and holds no weights. A
-checkpoint is mapped from its file: of ten gigabytes a graph reads the pages it needs.
+A process a graph, so that the peak of memory is one network and no more. A checkpoint is mapped
+from its file: of ten gigabytes a graph reads the pages it needs.
 """
 
-import multiprocessing
-import resource
-import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from corticast_training.apart import peak_bytes
 from corticast_training.errors import TrainingError
+from corticast_training.export.roles import TABLE, VAE_ROLE, Networks, graph, vae_graph
+from corticast_training.export.trace import Target, write_graph
+from corticast_training.export.weights import write_weights
+from corticast_training.targets.pretrained import TINY
+from corticast_training.training.checkpoint import load_decoupler
 from corticast_training.video.weights import Stored
 
-_STATUS = Path("/proc/self/status")
+VAE_LATENT = 28
+"""Edge of the latents that a VAE is traced with; others are checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,63 +39,68 @@ class Job:
     precision: str
     external_above_bytes: int
     metadata: Mapping[str, str]
-    table: Mapping[str, Any] | None = None
-    """What the job of `roles.TABLE` returned."""
+    table: Mapping[str, Stored] | None = None
+    """Where the shared weights lie, as the job of `roles.TABLE` returned it."""
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Does a job in a process of its own. Raises `TrainingError` with what went wrong there."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "corticast_training.export.work"])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, job), daemon=True)
-    process.start()
-    sender.close()
+def write(job: Job) -> dict[str, Any]:
+    """Writes the file of a job; returns what the manifest and the summary need."""
+    return {**_written(job), "peak_bytes": peak_bytes()}
+
+
+def _written(job: Job) -> dict[str, Any]:
+    table = job.folder / f"{TABLE}.data"
+    target = Target(
+        folder=job.folder,
+        precision=job.precision,
+        external_above_bytes=job.external_above_bytes,
+        metadata=job.metadata,
+        shared_file=table if job.table else None,
+        shared_index=job.table,
+    )
+    if job.role == VAE_ROLE:
+        return write_graph(vae_graph(load_vae(str(job.vae)), VAE_LATENT), target)
+    networks = read_networks(job.checkpoint, job.subject)
+    if job.role == TABLE:
+        weight = networks.decoupler.captioner.wte.weight
+        half = job.precision != "fp32"
+        return {"index": write_weights({TABLE: weight}, table, transposed=(), half=half)}
+    return write_graph(graph(job.role, networks), target)
+
+
+def read_networks(checkpoint: Path, subject: str) -> Networks:
+    """A stage 2 folder, mapped."""
+    brain, prior, decoupler, config, facts = load_decoupler(checkpoint)
+    return Networks(
+        brain=brain,
+        prior=prior,
+        decoupler=decoupler,
+        config=config,
+        window_volumes=facts["window_volumes"],
+        subject=subject,
+    )
+
+
+def load_vae(where: str) -> nn.Module:
+    """The tiny VAE, or the one of a folder in diffusers' layout."""
+    if where == TINY:
+        from corticast_training.targets.tiny import TinyVae
+
+        return TinyVae().eval()
+    from diffusers import AutoencoderKL
+
+    folder = Path(where)
+    if not (folder / "config.json").is_file():
+        raise TrainingError(f"{folder}: no config.json, expected a VAE in diffusers' layout")
     try:
-        kind, found = receiver.recv()
-    except EOFError:
-        process.join()
+        vae = AutoencoderKL.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder}: not a VAE that can be read: {error}") from error
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if factor != 8 or vae.config.latent_channels != 4:
         raise TrainingError(
-            f"{job.role}: the process ended with {process.exitcode}, expected a result"
-            + ("; was it out of memory?" if process.exitcode == -9 else "")
-        ) from None
-    finally:
-        receiver.close()
-    process.join()
-    if kind == "error":
-        raise TrainingError(f"{job.role}: {found}")
-    result: dict[str, Any] = found
-    return result
-
-
-def _serve(sender: Connection, job: Job) -> None:
-    warnings.simplefilter("ignore")  # the exporter's, about tracing and its own deprecation
-    try:
-        from corticast_training.export.work import do
-
-        found = do(job)
-        sender.send(("done", {**found, "peak_bytes": peak_bytes()}))
-    except (TrainingError, OSError) as error:
-        sender.send(("error", str(error)))
-    except MemoryError:
-        sender.send(("error", "not enough memory"))
-
-
-def peak_bytes() -> int:
-    """Most memory that this process held at once, pages of mapped files included."""
-    if _STATUS.is_file():
-        for line in _STATUS.read_text().splitlines():
-            # Not getrusage: that counts what the process forked from held, too.
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def index_from(table: Mapping[str, Any]) -> dict[str, Stored]:
-    """The index of shared weights, as `index_facts` made it."""
-    return {name: Stored(**entry) for name, entry in table["index"].items()}
-
-
-def index_facts(index: Mapping[str, Stored]) -> dict[str, Any]:
-    """An index for another process."""
-    return {name: asdict(stored) for name, stored in index.items()}
+            f"{folder}: a VAE of factor {factor} with {vae.config.latent_channels} latent "
+            "channels, expected 8 and 4"
+        )
+    module: nn.Module = vae.eval()
+    return module

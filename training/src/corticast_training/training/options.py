@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corticast_training.config import Config
+from corticast_training.data.inputs import add_inputs
 from corticast_training.errors import TrainingError
 from corticast_training.training.checkpoint import CONFIG
 from corticast_training.training.devices import PRECISIONS, STRATEGIES
@@ -13,19 +14,7 @@ from corticast_training.training.devices import PRECISIONS, STRATEGIES
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Data, output and devices."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="the movie data set"
-    )
-    parser.add_argument(
-        "--prepared",
-        action="append",
-        required=True,
-        metavar="SUBJECT=DIR",
-        help="what `corticast prepare` wrote of a subject, such as 01=prepared/sub-01; repeatable",
-    )
-    parser.add_argument(
-        "--targets", type=Path, required=True, metavar="DIR", help="of `corticast-train targets`"
-    )
+    add_inputs(parser, "data", "prepared", "targets")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new model")
     parser.add_argument(
         "--set",
@@ -70,20 +59,6 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             found[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             found[name] = text
-    return found
-
-
-def prepared_folders(given: list[str]) -> dict[str, Path]:
-    """Subject → folder, in the order given."""
-    found: dict[str, Path] = {}
-    for item in given:
-        subject, equals, folder = item.partition("=")
-        subject = subject.removeprefix("sub-")
-        if not equals or not subject or not folder:
-            raise TrainingError(f"--prepared {item}: expected SUBJECT=DIR, such as 01=prepared/01")
-        if subject in found:
-            raise TrainingError(f"--prepared: subject {subject} is given twice, expected once")
-        found[subject] = Path(folder)
     return found
 
 

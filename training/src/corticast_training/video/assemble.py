@@ -59,8 +59,8 @@ class Assembled:
     """Rows of the position tables of the motion modules."""
 
 
-def run(job: dict[str, Any]) -> dict[str, Any]:
-    """The task `assemble` of the worker: one network. Returns facts for provenance and checks."""
+def assemble_network(job: dict[str, Any]) -> dict[str, Any]:
+    """One network, in a process of its own. Returns facts for provenance and checks."""
     source = job["source"]
     network, notes = load_source(source, {k: Path(v) for k, v in job["from"].items()}, job)
     facts = keep(network, source, Path(job["work"]), Path(job["out"]), job["precision"])

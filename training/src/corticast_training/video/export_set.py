@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corticast_training.apart import run_apart
 from corticast_training.errors import TrainingError
 from corticast_training.progress import progress
-from corticast_training.video.assemble import fit
+from corticast_training.video.assemble import assemble_network, fit
 from corticast_training.video.folder import write_manifest
 from corticast_training.video.graphs import plan
 from corticast_training.video.manifest import manifest
 from corticast_training.video.request import Request
-from corticast_training.video.worker import run_worker
+from corticast_training.video.trace import trace_graph
 
 
 def assemble(
@@ -25,7 +26,6 @@ def assemble(
     facts, notes = {}, []
     for source in progress(sources, len(sources), "networks"):
         job = {
-            "task": "assemble",
             "source": source,
             "from": {key: str(path) for key, path in sources[source].items()},
             "work": str(work),
@@ -34,7 +34,7 @@ def assemble(
             "domain_lora_scale": request.config.domain_lora_scale,
             "lcm_lora_scale": request.config.lcm_lora_scale,
         }
-        found = run_worker(job, source)
+        found = run_apart(assemble_network, job, source, preload=__name__)
         facts[source] = found["facts"]
         notes += [note for note in found["notes"] if note not in notes]
     return facts, notes
@@ -70,7 +70,6 @@ def export_graphs(
     entries = []
     for role in progress(roles, len(roles), "graphs"):
         job = {
-            "task": "trace",
             "role": role,
             "plan": options,
             "config": dataclasses.asdict(config),
@@ -82,7 +81,7 @@ def export_graphs(
             "compact": request.compact,
             "embed_below_bytes": request.embed_below_bytes,
         }
-        entries.append(run_worker(job, role))
+        entries.append(run_apart(trace_graph, job, role, preload=__name__))
     named = {file for entry in entries for file in entry["external"]}
     for path in out.glob("*.data"):
         if path.name not in named:

@@ -11,7 +11,7 @@ from typing import Any
 
 from corticast_training import __version__
 from corticast_training.export.assets import copy_vocabulary
-from corticast_training.model_folder import date, sha256_of, versions
+from corticast_training.model_folder import date, network_entries, sha256_of, versions
 from corticast_training.targets import bpe
 from corticast_training.video.assemble import Assembled
 from corticast_training.video.check import TOLERANCE
@@ -34,7 +34,6 @@ def manifest(
     """The content of `video.toml`, for graphs that lie in `out`; the vocabulary goes there too."""
     config, entries = request.config, list(entries)
     vocabulary = copy_vocabulary(out)
-    hashes = {file: sha256_of(out / file) for entry in entries for file in entry["external"]}
     distilled = {"adapter": request.few_steps} if request.few_steps else {"note": UNDISTILLED}
     return {
         "format": FORMAT,
@@ -82,7 +81,7 @@ def manifest(
             "vocabulary_sha256": sha256_of(out / vocabulary),
         },
         "graphs": _modes({entry["role"] for entry in entries}),
-        "network": [_network(entry, out, hashes) for entry in entries],
+        "network": network_entries(entries, out),
         "provenance": {
             "version": __version__,
             "date": date(),
@@ -117,16 +116,3 @@ def _modes(roles: set[str]) -> dict[str, Any]:
         mode: {kind: graphs for kind, graphs in kinds.items() if roles.issuperset(graphs)}
         for mode, kinds in wanted.items()
     }
-
-
-def _network(entry: Mapping[str, Any], out: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
-    network = {
-        "role": entry["role"],
-        "file": entry["file"],
-        "sha256": sha256_of(out / entry["file"]),
-        "inputs": entry["inputs"],
-        "outputs": entry["outputs"],
-    }
-    if entry["external"]:
-        network["external"] = [{"file": f, "sha256": hashes[f]} for f in entry["external"]]
-    return network

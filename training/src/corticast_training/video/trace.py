@@ -34,8 +34,8 @@ from corticast_training.video.weights import read_index
 OPSET = 18
 
 
-def run(job: dict[str, Any]) -> dict[str, Any]:
-    """The task `trace` of the worker. Returns the graph's entry of `video.toml`."""
+def trace_graph(job: dict[str, Any]) -> dict[str, Any]:
+    """One graph, in a process of its own. Returns its entry of `video.toml`."""
     config = VideoConfig(**job["config"])
     work, out = Path(job["work"]), Path(job["out"])
     precision, assembled = job["precision"], Assembled(**job["assembled"])
