@@ -20,6 +20,8 @@ pub struct Conditions {
     pub latents: Option<Vec<f32>>,
     /// Tokens of the caption, with the stop token if that came.
     pub caption_ids: Option<Vec<i64>>,
+    /// The caption in words.
+    pub caption: Option<String>,
 }
 
 /// Sizes of the conditions of a model.

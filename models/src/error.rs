@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{decoupler::Head, manifest::ManifestError, runtime::RuntimeError};
+use crate::{decoupler::Head, generator::Mode, manifest::ManifestError, runtime::RuntimeError};
 
 /// Why a model cannot be opened or run. [`ModelError::costs_one_window`] tells the two apart.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,22 @@ pub enum ModelError {
         /// Most steps that there are.
         most: usize,
     },
+    /// The networks of a step were made with guidance, or without.
+    #[error(
+        "the networks of a step were exported {}: choose other `graphs`, or {}",
+        if *is_guided { "without guidance, and it is asked for" } else { "with guidance only" },
+        if *is_guided { "mode `live`" } else { "mode `reference`" }
+    )]
+    Guidance {
+        /// Whether it is asked for.
+        is_guided: bool,
+    },
+    /// Clips are asked for without networks that make them.
+    #[error("mode `{mode}` needs a set of video networks: set `dir` in [generator]")]
+    NoSet {
+        /// The mode.
+        mode: Mode,
+    },
     /// What should be a share is not.
     #[error("`{name}` is {found}, expected 0 to 1")]
     NotAShare {
@@ -82,6 +98,12 @@ pub enum ModelError {
         found: usize,
         /// Values it should have.
         expected: usize,
+    },
+    /// A clip is made of what a head gives, which is switched off or gave nothing.
+    #[error("a clip is made of what the head `{head}` gives, and that is not there")]
+    ClipNeeds {
+        /// Which head.
+        head: Head,
     },
     /// A head is asked for that the model does not have.
     #[error("the head `{head}` is asked for, the model has {}", names(available))]
@@ -179,11 +201,14 @@ impl ModelError {
             | Self::Family { .. }
             | Self::PriorSteps { .. }
             | Self::ClipSteps { .. }
+            | Self::Guidance { .. }
+            | Self::NoSet { .. }
             | Self::NotAShare { .. }
             | Self::NoHead { .. }
             | Self::NoCuda { .. } => false,
             Self::Window { .. }
             | Self::ClipInput { .. }
+            | Self::ClipNeeds { .. }
             | Self::Run(_)
             | Self::OutputShape { .. }
             | Self::NotFinite { .. }

@@ -1,6 +1,6 @@
-//! The models in `tests/data/models`, and copies of them with something changed.
+//! The models in `tests/data/models`, the shipped set of video networks, and copies of them with something changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use corticast_bold::{
     time::TrIndex,
@@ -19,14 +19,28 @@ pub fn edited(from: &str, to: &str) -> TempDir {
     edited_of("linear-3x4", from, to)
 }
 
+/// The shipped set of networks that make clips.
+pub fn video() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("demo/video")
+}
+
+/// A copy of it with `from` replaced by `to` in its manifest, once.
+pub fn edited_video(from: &str, to: &str) -> TempDir {
+    edited_copy(&video(), "video.toml", from, to)
+}
+
 /// A copy of a model with `from` replaced by `to` in its manifest, once.
 pub fn edited_of(name: &str, from: &str, to: &str) -> TempDir {
+    edited_copy(&model(name), "manifest.toml", from, to)
+}
+
+fn edited_copy(of: &Path, manifest: &str, from: &str, to: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(model(name)).unwrap() {
+    for entry in std::fs::read_dir(of).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
-    let path = folder.path().join("manifest.toml");
+    let path = folder.path().join(manifest);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from:?} is not in the manifest");
     std::fs::write(path, text.replacen(from, to, 1)).unwrap();

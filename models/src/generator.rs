@@ -5,16 +5,20 @@
 //! loop itself ([`animatediff`]).
 
 pub mod animatediff;
+pub mod blurry;
 pub mod clip;
 mod control;
 mod denoiser;
 pub mod draw;
 pub mod frames;
+pub mod keyframe;
+pub mod maker;
 pub mod networks;
 mod pictures;
 pub mod prompt;
 pub mod schedule;
 pub mod scheduler;
+pub mod set;
 mod vae;
 
 use std::fmt;

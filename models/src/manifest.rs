@@ -8,6 +8,7 @@
 
 mod network;
 mod neurons;
+pub mod video;
 mod written;
 
 use std::{
@@ -63,8 +64,8 @@ pub enum ManifestError {
     },
     /// The manifest is of another format version.
     #[error(
-        "{path}: manifest format {found}, this version reads format {FORMAT}; {}",
-        if *found < i64::from(FORMAT) {
+        "{path}: manifest format {found}, this version reads format {expected}; {}",
+        if *found < i64::from(*expected) {
             "export the model again with the `corticast-train` of this version"
         } else {
             "the model was made for a newer version"
@@ -75,6 +76,8 @@ pub enum ManifestError {
         path: PathBuf,
         /// Its format.
         found: i64,
+        /// The format that is read.
+        expected: u32,
     },
     /// The manifest is no TOML, has an unknown or missing key, or a value that cannot be.
     #[error("{path}:{line}:{column}: {reason}")]
@@ -212,11 +215,7 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join(FILE_NAME);
         let text = read_text(&path)?;
-        // The format comes first: in a newer manifest an unknown key is not the news.
-        let Versioned { format } = parse(&path, &text)?;
-        if format != i64::from(FORMAT) {
-            return Err(ManifestError::Format { path, found: format });
-        }
+        check_format(&path, &text, FORMAT)?;
         let written: Written = parse(&path, &text)?;
         let value = |key: &str, reason: String| ManifestError::Value {
             path: path.clone(),
@@ -227,10 +226,7 @@ impl Manifest {
         let subject = RunEntities::checked(&written.subject, None, None, None)
             .map_err(|error| value("subject", error.to_string()))?
             .sub;
-        let name = written.name;
-        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-            return Err(value("name", format!("is {name:?}, expected 1 to 128 printable bytes")));
-        }
+        let name = checked_name(written.name).map_err(|reason| value("name", reason))?;
         let n_value = written.mask.n_voxel.checked_mul(written.signal.window_volumes.get());
         if n_value.is_none_or(|n| n > MAX_VOLUME_VOXELS) {
             return Err(value(
@@ -241,19 +237,7 @@ impl Manifest {
                 ),
             ));
         }
-        if written.network.is_empty() {
-            return Err(value("network", "found none, expected at least one".into()));
-        }
-        let networks = written
-            .network
-            .into_iter()
-            .map(|network| network.check(dir, &value))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (at, network) in networks.iter().enumerate() {
-            if networks[..at].iter().any(|before| before.role == network.role) {
-                return Err(value("network.role", format!("`{}` comes twice", network.role)));
-            }
-        }
+        let networks = network::check_all(written.network, dir, &value)?;
         let neurons = match (written.family, written.neurons) {
             (Family::Neurons, Some(neurons)) => Some(neurons.check(dir, &value)?),
             (Family::Linear, None) => None,
@@ -305,6 +289,22 @@ fn read_text(path: &Path) -> Result<String, ManifestError> {
         });
     }
     Ok(text)
+}
+
+/// The format comes before anything else: in a newer manifest an unknown key is not the news.
+fn check_format(path: &Path, text: &str, expected: u32) -> Result<(), ManifestError> {
+    let Versioned { format } = parse(path, text)?;
+    if format == i64::from(expected) {
+        return Ok(());
+    }
+    Err(ManifestError::Format { path: path.into(), found: format, expected })
+}
+
+fn checked_name(name: String) -> Result<String, String> {
+    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        return Err(format!("is {name:?}, expected 1 to 128 printable bytes"));
+    }
+    Ok(name)
 }
 
 fn parse<'de, T: Deserialize<'de>>(path: &Path, text: &'de str) -> Result<T, ManifestError> {

@@ -184,6 +184,7 @@ impl Neurons {
             mask,
             latents,
             caption_ids,
+            caption: caption.clone(),
         };
         Ok(Readouts { concepts, caption, conditions: Some(conditions), failures })
     }
@@ -232,7 +233,8 @@ impl Neurons {
     }
 }
 
-fn sizes(facts: &NeuronsFacts, n_class: usize) -> Sizes {
+/// Sizes of a model's conditions.
+pub(crate) fn sizes(facts: &NeuronsFacts, n_class: usize) -> Sizes {
     Sizes {
         n_frame: facts.n_frame,
         n_token: facts.n_token,

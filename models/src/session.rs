@@ -23,12 +23,17 @@ use std::{
     sync::{Mutex, Once, PoisonError},
 };
 
+use half::f16;
 use ort::{
     environment::Environment,
     ep::{CUDA, ExecutionProvider},
     logging::LogLevel,
-    session::{Session as OrtSession, SessionInputValue, SessionOutputs, builder::SessionBuilder},
-    value::{DynValue, Outlet, TensorElementType, TensorRef},
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::{
+        IoBinding, Session as OrtSession, SessionInputValue, SessionOutputs,
+        builder::SessionBuilder,
+    },
+    value::{DynValue, Outlet, Tensor, TensorElementType, TensorRef},
 };
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +138,8 @@ fn why_not_loaded(error: &ort::LoadDynamicError) -> String {
 pub enum Input<'a> {
     /// 32-bit floating point.
     F32(&'a [usize], &'a [f32]),
+    /// 16-bit floating point.
+    F16(&'a [usize], &'a [f16]),
     /// 64-bit integers.
     I64(&'a [usize], &'a [i64]),
     /// What a run gave out, as it lies.
@@ -143,15 +150,33 @@ impl<'a> Input<'a> {
     fn as_ort(&self) -> ort::Result<SessionInputValue<'a>> {
         Ok(match *self {
             Self::F32(shape, values) => TensorRef::from_array_view((shape, values))?.into(),
+            Self::F16(shape, values) => TensorRef::from_array_view((shape, values))?.into(),
             Self::I64(shape, values) => TensorRef::from_array_view((shape, values))?.into(),
             Self::Kept(Kept(value)) => value.into(),
         })
     }
 
+    /// Binds the input. What is borrowed is copied: `ort` would copy it through a network of its
+    /// own, and waits for itself there.
+    fn bind(&self, name: &str, binding: &mut IoBinding) -> ort::Result<()> {
+        match *self {
+            Self::F32(shape, values) => {
+                binding.bind_input(name, &Tensor::from_array((shape, values.to_vec()))?)
+            }
+            Self::F16(shape, values) => {
+                binding.bind_input(name, &Tensor::from_array((shape, values.to_vec()))?)
+            }
+            Self::I64(shape, values) => {
+                binding.bind_input(name, &Tensor::from_array((shape, values.to_vec()))?)
+            }
+            Self::Kept(Kept(value)) => binding.bind_input(name, value),
+        }
+    }
+
     fn n_not_finite(&self) -> usize {
         match self {
             Self::F32(_, values) => values.iter().filter(|value| !value.is_finite()).count(),
-            Self::I64(..) | Self::Kept(_) => 0,
+            Self::F16(..) | Self::I64(..) | Self::Kept(_) => 0,
         }
     }
 }
@@ -353,21 +378,23 @@ impl Session {
     fn run_on_zeros(&mut self, shapes: &[Vec<usize>]) -> Result<(), ModelError> {
         let inputs = self.inputs.clone();
         let n_most = shapes.iter().map(|shape| shape.iter().product()).max().unwrap_or(0);
-        let (zeros, zero_ids) = (vec![0.0; n_most], vec![0; n_most]);
+        let zeros = (vec![0.0; n_most], vec![f16::ZERO; n_most], vec![0; n_most]);
         let inputs: Vec<Input<'_>> = inputs
             .iter()
             .zip(shapes)
             .map(|(input, shape)| {
                 let n = shape.iter().product();
                 match input.dtype {
-                    ElementType::I64 => Input::I64(shape, &zero_ids[..n]),
-                    ElementType::F32 | ElementType::F16 => Input::F32(shape, &zeros[..n]),
+                    ElementType::F32 => Input::F32(shape, &zeros.0[..n]),
+                    ElementType::F16 => Input::F16(shape, &zeros.1[..n]),
+                    ElementType::I64 => Input::I64(shape, &zeros.2[..n]),
                 }
             })
             .collect();
         let n_output = self.outputs.len();
         self.run(&inputs, |outputs| {
-            (0..n_output).try_for_each(|at| outputs.f32_unchecked(at).map(drop))
+            let is_f32 = |at: &usize| outputs.facts[*at].dtype == ElementType::F32;
+            (0..n_output).filter(is_f32).try_for_each(|at| outputs.f32_unchecked(at).map(drop))
         })
     }
 
@@ -391,6 +418,36 @@ impl Session {
             inputs.iter().map(Input::as_ort).collect::<Result<_, _>>().map_err(run)?;
         let values = self.ort.run(values.as_slice()).map_err(run)?;
         take(&mut Outputs { values, facts: &self.outputs, inputs })
+    }
+
+    /// Runs the network and keeps all that comes out where the network runs: what is large and the
+    /// next network's input does not go to the host and back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`].
+    pub fn run_and_keep(&mut self, inputs: &[Input<'_>]) -> Result<Vec<Kept>, ModelError> {
+        let run = |error: ort::Error| ModelError::Run(error.to_string());
+        if inputs.len() != self.inputs.len() {
+            let (found, expected) = (inputs.len(), self.inputs.len());
+            return Err(ModelError::Run(format!("{found} inputs, the network takes {expected}")));
+        }
+        let device = match self.provider {
+            Provider::Cpu => AllocationDevice::CPU,
+            Provider::Cuda => AllocationDevice::CUDA,
+        };
+        let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default);
+        let memory = memory.map_err(run)?;
+        let mut binding = self.ort.create_binding().map_err(run)?;
+        for (facts, input) in self.inputs.iter().zip(inputs) {
+            input.bind(&facts.name, &mut binding).map_err(run)?;
+        }
+        for facts in &self.outputs {
+            binding.bind_output_to_device(&facts.name, &memory).map_err(run)?;
+        }
+        let values = self.ort.run_binding(&binding).map_err(run)?;
+        let mut outputs = Outputs { values, facts: &self.outputs, inputs };
+        (0..outputs.n()).map(|at| outputs.keep(at)).collect()
     }
 
     /// Runs a network with one output of a length that is known.

@@ -9,6 +9,8 @@ use crate::{
 
 /// Channels of a latent picture.
 pub const LATENT_CHANNELS: usize = 4;
+/// What latents are multiplied by, as in Stable Diffusion 1.5.
+pub const LATENT_SCALE: f32 = 0.18215;
 
 /// The reconstruction head.
 #[derive(Debug)]

@@ -66,7 +66,12 @@ impl AnimateDiff {
         let text = vec![1, sizes.n_text_token];
         Ok(Self {
             text_encoder: Session::open_at(&[text], &networks.text_encoder, options)?,
-            vae: Vae::open([&networks.vae_encoder, &networks.vae_decoder], sizes, options)?,
+            vae: Vae::open(
+                [&networks.vae_encoder, &networks.vae_decoder],
+                sizes,
+                networks.vae_scale,
+                options,
+            )?,
             denoiser: Denoiser::open(&networks.step, sizes, options)?,
             texts: [None, None],
             keyframe: None,
@@ -229,6 +234,21 @@ impl AnimateDiff {
             self.vae.decode(latents[place], picture)?;
         }
         Ok(pixels)
+    }
+
+    /// Every network.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<&Session> {
+        let mut sessions = vec![&self.text_encoder];
+        sessions.extend(self.vae.sessions());
+        sessions.extend(self.denoiser.sessions());
+        sessions
+    }
+
+    /// The noise that the networks were trained with.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// How often the networks were run.

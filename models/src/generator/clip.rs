@@ -4,7 +4,7 @@ use super::{frames::Shown, pictures::resize, scheduler::Step};
 use crate::{decoupler::reconstruction::LATENT_CHANNELS, error::ModelError};
 
 /// Pixels along the edge of one latent value.
-const PIXELS_PER_LATENT: usize = 8;
+pub(super) const PIXELS_PER_LATENT: usize = 8;
 
 /// Sizes of a clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,21 @@ pub struct Frames {
     pub n: usize,
     /// Pixels along an edge.
     pub edge: usize,
+}
+
+impl Frames {
+    /// The colours of each pixel side by side, as displays and files take them. Shape
+    /// `[n, edge, edge, 3]`.
+    #[must_use]
+    pub fn interleaved(&self) -> Vec<u8> {
+        let plane = self.edge * self.edge;
+        let pixels = |frame: &[u8]| -> Vec<u8> {
+            (0..plane)
+                .flat_map(|at| [frame[at], frame[plane + at], frame[2 * plane + at]])
+                .collect()
+        };
+        self.rgb.chunks_exact((3 * plane).max(1)).flat_map(pixels).collect()
+    }
 }
 
 /// How often the networks were run.

@@ -103,7 +103,7 @@ pub(super) fn run(
         Input::F32(&sizes.mask(), mask),
         Input::F32(&[], &scale),
     ];
-    controlnet.run(&inputs, |outputs| (0..outputs.n()).map(|at| outputs.keep(at)).collect())
+    controlnet.run_and_keep(&inputs)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Networks {
     pub vae_encoder: NetworkFacts,
     /// From latents to pictures.
     pub vae_decoder: NetworkFacts,
+    /// What latents are multiplied by.
+    pub vae_scale: f32,
     /// One step.
     pub step: StepNetworks,
 }
@@ -32,8 +34,41 @@ pub enum StepNetworks {
         /// From noisy latents to their noise.
         unet: NetworkFacts,
     },
-    /// All in one.
+    /// The UNet alone: nothing holds the clip to the key frame.
+    Uncontrolled(NetworkFacts),
+    /// All in one, with guidance.
     Fused(NetworkFacts),
+    /// All in one, without guidance.
+    FusedPlain(NetworkFacts),
+}
+
+impl StepNetworks {
+    /// Clips that the UNet sees at once, where its file fixes that: 2 with guidance, 1 without.
+    pub(super) fn batch(&self) -> Option<usize> {
+        let dim = |network: &NetworkFacts| match network.inputs.first()?.shape.first()? {
+            Dim::Fixed(n) => Some(*n),
+            Dim::Open => None,
+        };
+        match self {
+            Self::Split { unet, .. } | Self::Uncontrolled(unet) => dim(unet),
+            // Without guidance it is run with a guidance of 1, which comes to the same.
+            Self::Fused(_) => None,
+            Self::FusedPlain(_) => Some(1),
+        }
+    }
+
+    /// Refuses to guide with networks that cannot, and not to with those that must.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Guidance`].
+    pub(super) fn check_guidance(&self, is_guided: bool) -> Result<(), ModelError> {
+        let batch = if is_guided { 2 } else { 1 };
+        match self.batch() {
+            Some(found) if found != batch => Err(ModelError::Guidance { is_guided }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Compares every network with what it is for. A dimension that a network leaves open fits.
@@ -62,8 +97,11 @@ pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelE
             // How many there are, and their channels, is between the two networks.
             let n_residual = controlnet.outputs.len();
             let name = |k| if k + 1 == n_residual { "mid".into() } else { format!("down_{k}") };
-            let residuals: Vec<_> =
-                (0..n_residual).map(|k| f32(&name(k), &[Open, Open, Open, Open])).collect();
+            // They never leave the device, so they may be of the networks' own precision.
+            let is_half = controlnet.outputs.iter().any(|found| found.dtype == ElementType::F16);
+            let dtype = if is_half { ElementType::F16 } else { ElementType::F32 };
+            let residual = |k| TensorFacts { dtype, ..f32(&name(k), &[Open; 4]) };
+            let residuals: Vec<_> = (0..n_residual).map(residual).collect();
             let control =
                 [timestep(), text("context"), video("cond", Fixed(1)), mask, f32("scale", &[])];
             fits(controlnet, &control, &residuals)?;
@@ -71,16 +109,22 @@ pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelE
             inputs.extend(residuals);
             fits(unet, &inputs, &[video("noise_pred", Open)])
         }
-        StepNetworks::Fused(step) => {
-            let inputs = [
+        StepNetworks::Uncontrolled(unet) => {
+            let inputs = [video("sample", Open), timestep(), text("context")];
+            fits(unet, &inputs, &[video("noise_pred", Open)])
+        }
+        StepNetworks::Fused(step) | StepNetworks::FusedPlain(step) => {
+            let mut inputs = vec![
                 video("latents", Fixed(1)),
                 timestep(),
                 text("context"),
                 video("cond", Fixed(1)),
                 mask,
                 f32("control_scale", &[]),
-                f32("guidance", &[]),
             ];
+            if matches!(networks.step, StepNetworks::Fused(_)) {
+                inputs.push(f32("guidance", &[]));
+            }
             fits(step, &inputs, &[video("noise_pred", Fixed(1))])
         }
     }

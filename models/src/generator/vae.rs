@@ -12,15 +12,14 @@ use crate::{
     session::{Input, Session, SessionOptions},
 };
 
-/// What Stable Diffusion 1.5 multiplies latents by.
-const VAE_SCALE: f32 = 0.18215;
-
 /// The picture coder. See the module docs.
 #[derive(Debug)]
 pub(super) struct Vae {
     encoder: Session,
     decoder: Session,
     sizes: ClipSizes,
+    /// What latents are multiplied by.
+    scale: f32,
     /// Pictures encoded.
     pub(super) n_encoded: u64,
     /// Pictures decoded.
@@ -36,6 +35,7 @@ impl Vae {
     pub(super) fn open(
         [encoder, decoder]: [&NetworkFacts; 2],
         sizes: ClipSizes,
+        scale: f32,
         options: &SessionOptions,
     ) -> Result<Self, ModelError> {
         let picture = vec![1, 3, sizes.image(), sizes.image()];
@@ -44,6 +44,7 @@ impl Vae {
             encoder: Session::open_at(&[picture], encoder, options)?,
             decoder: Session::open_at(&[latent], decoder, options)?,
             sizes,
+            scale,
             n_encoded: 0,
             n_decoded: 0,
         })
@@ -61,7 +62,7 @@ impl Vae {
         noise: &[f32],
     ) -> Result<Vec<f32>, ModelError> {
         let (edge, n_value) = (self.sizes.image(), self.sizes.latent_len());
-        let shape = [1, 3, edge, edge];
+        let (shape, scale) = ([1, 3, edge, edge], self.scale);
         let mut latents = Vec::with_capacity(noise.len());
         let pictures = pictures.chunks_exact(self.sizes.frame_len());
         for (picture, noise) in pictures.zip(noise.chunks_exact(n_value)) {
@@ -70,13 +71,18 @@ impl Vae {
                 let (mean, log_var) = (outputs.f32(0, n_value)?, outputs.f32(1, n_value)?);
                 let moments = mean.iter().zip(log_var).zip(noise);
                 latents.extend(moments.map(|((mean, log_var), z)| {
-                    VAE_SCALE * (mean + libm::expf(0.5 * log_var.clamp(-30.0, 20.0)) * z)
+                    scale * (mean + libm::expf(0.5 * log_var.clamp(-30.0, 20.0)) * z)
                 }));
                 Ok(())
             })?;
             self.n_encoded += 1;
         }
         Ok(latents)
+    }
+
+    /// The networks.
+    pub(super) fn sessions(&self) -> [&Session; 2] {
+        [&self.encoder, &self.decoder]
     }
 
     /// What latents look like, 0 to 1. Shapes `[4, latent, latent]` and `[3, image, image]`.
@@ -86,7 +92,7 @@ impl Vae {
     /// Fails when inference does or gives what is not finite.
     pub(super) fn decode(&mut self, latent: &[f32], picture: &mut [f32]) -> Result<(), ModelError> {
         let shape = [1, LATENT_CHANNELS, self.sizes.latent, self.sizes.latent];
-        let unscaled: Vec<f32> = latent.iter().map(|value| value / VAE_SCALE).collect();
+        let unscaled: Vec<f32> = latent.iter().map(|value| value / self.scale).collect();
         self.decoder.run_into(&[Input::F32(&shape, &unscaled)], picture)?;
         self.n_decoded += 1;
         picture.iter_mut().for_each(|value| *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0));

@@ -46,6 +46,12 @@ pub enum Role {
     VaeDecoder,
     /// From pictures to the distribution of their latents.
     VaeEncoder,
+    /// As `vae_decoder`, smaller and coarser.
+    TaesdDecoder,
+    /// As `vae_encoder`, smaller and coarser.
+    TaesdEncoder,
+    /// From image tokens and noise to the picture that a clip begins with.
+    Keyframe,
     /// From the ids of a prompt to its text states.
     TextEncoder,
     /// From a key frame to what is added inside `unet`.
@@ -53,8 +59,14 @@ pub enum Role {
     ControlNet,
     /// From noisy latents to their noise.
     Unet,
+    /// As `unet`, trained for few steps.
+    UnetLcm,
+    /// As `unet`, without a key frame.
+    UnetPlain,
     /// From noisy latents to their noise, with key frame and guidance in one.
     DenoiseStep,
+    /// As `denoise_step`, without guidance.
+    DenoiseStepPlain,
 }
 
 impl Role {
@@ -74,10 +86,16 @@ impl Role {
             Self::CaptionDecoder => "caption_decoder",
             Self::VaeDecoder => "vae_decoder",
             Self::VaeEncoder => "vae_encoder",
+            Self::TaesdDecoder => "taesd_decoder",
+            Self::TaesdEncoder => "taesd_encoder",
+            Self::Keyframe => "keyframe",
             Self::TextEncoder => "text_encoder",
             Self::ControlNet => "controlnet",
             Self::Unet => "unet",
+            Self::UnetLcm => "unet_lcm",
+            Self::UnetPlain => "unet_plain",
             Self::DenoiseStep => "denoise_step",
+            Self::DenoiseStepPlain => "denoise_step_plain",
         }
     }
 }
@@ -244,8 +262,28 @@ struct ExternalWritten {
     sha256: Hex64,
 }
 
+/// Checks every network of a manifest: there is one, and no role comes twice.
+pub(super) fn check_all(
+    written: Vec<NetworkWritten>,
+    dir: &Path,
+    value: &impl Fn(&str, String) -> ManifestError,
+) -> Result<Vec<NetworkFacts>, ManifestError> {
+    if written.is_empty() {
+        return Err(value("network", "found none, expected at least one".into()));
+    }
+    let mut networks: Vec<NetworkFacts> = Vec::with_capacity(written.len());
+    for network in written {
+        let network = network.check(dir, value)?;
+        if networks.iter().any(|before| before.role == network.role) {
+            return Err(value("network.role", format!("`{}` comes twice", network.role)));
+        }
+        networks.push(network);
+    }
+    Ok(networks)
+}
+
 impl NetworkWritten {
-    pub(super) fn check(
+    fn check(
         self,
         dir: &Path,
         value: &impl Fn(&str, String) -> ManifestError,

@@ -9,13 +9,18 @@ use crate::{
 /// Networks without which there is no result.
 const NEEDED: [Role; 3] = [Role::Brain, Role::Prior, Role::Motion];
 /// Networks of other families, or of a generator.
-const FOREIGN: [Role; 6] = [
+const FOREIGN: [Role; 11] = [
     Role::Decoder,
     Role::VaeEncoder,
+    Role::TaesdEncoder,
+    Role::TaesdDecoder,
     Role::TextEncoder,
     Role::ControlNet,
     Role::Unet,
+    Role::UnetLcm,
+    Role::UnetPlain,
     Role::DenoiseStep,
+    Role::DenoiseStepPlain,
 ];
 /// Networks that are one head.
 const CAPTION: [Role; 3] = [Role::CaptionPrefix, Role::CaptionEmbed, Role::CaptionDecoder];
@@ -103,10 +108,26 @@ fn tensors(
     match network.role {
         Role::Decoder
         | Role::VaeEncoder
+        | Role::TaesdEncoder
+        | Role::TaesdDecoder
         | Role::TextEncoder
         | Role::ControlNet
         | Role::Unet
-        | Role::DenoiseStep => (Vec::new(), Vec::new()),
+        | Role::UnetLcm
+        | Role::UnetPlain
+        | Role::DenoiseStep
+        | Role::DenoiseStepPlain => (Vec::new(), Vec::new()),
+        Role::Keyframe => {
+            // How much noise it takes and how large its picture is, is its own.
+            let noise = network.inputs.get(1).map(|noise| noise.shape_with(1)).unwrap_or_default();
+            let noise: Vec<Dim> = noise.into_iter().map(Fixed).collect();
+            let edge = network.outputs.first().and_then(|image| image.shape.last());
+            let edge =
+                Fixed(edge.map_or(1, |&edge| TensorFacts::f32("", &[edge]).shape_with(1)[0]));
+            let tokens = f32("tokens", &[Fixed(1), n_token, channels]);
+            let image = f32("image", &[Fixed(1), Fixed(3), edge, edge]);
+            (vec![tokens, f32("noise", &noise)], vec![image])
+        }
         Role::Brain => {
             let volumes = Fixed(manifest.signal.window_volumes.get());
             let bold = f32("bold", &[Open, volumes, Fixed(manifest.mask.n_voxel)]);

@@ -167,6 +167,7 @@ impl Pipeline {
                 vec![latent("latent")],
                 vec![picture("image")],
             ),
+            vae_scale: 0.18215,
             step,
         }
     }

@@ -1,6 +1,7 @@
 """The models `neurons-tiny` and `neurons-nan`: every role of the family, with arithmetic instead of training.
 
-Called by make.py. `neurons-nan` is the same with an object head that gives NaN.
+Called by make.py. `neurons-nan` is the same with an object head that gives NaN; beside it lies a
+`vae_decoder` that does, for tests that put it in place.
 """
 
 import gzip
@@ -43,7 +44,7 @@ class Graph:
     def ints(self, name, value):
         return self.const(name, value, np.int64)
 
-    def save(self, folder):
+    def save(self, folder, name=None):
         def infos(facts):
             return [tensor(name, shape, INT64 if i64 else FLOAT) for name, shape, i64 in facts]
 
@@ -62,7 +63,7 @@ class Graph:
         )
         helper.set_model_props(model, {"corticast.family": "neurons", "corticast.role": self.role})
         onnx.checker.check_model(model)
-        (folder / f"{self.role}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (folder / f"{name or self.role}.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
     def manifest(self, folder):
         def facts(tensors):
@@ -216,12 +217,15 @@ def caption_decoder():
     return g
 
 
-def vae_decoder():
-    """Three of four channels, each latent as 8x8 pixels."""
+def vae_decoder(nan=False):
+    """Three of four channels, each latent as 8x8 pixels; with `nan` the square root of each, which
+    is none of a negative one."""
     g = Graph("vae_decoder", [("latent", [-1, 4, -1, -1], 0)], [("image", [-1, 3, -1, -1], 0)])
     bounds = [g.ints("first", [0]), g.ints("end", [3]), g.ints("axis", [1])]
     g("Slice", ["latent", *bounds], "three")
-    g("Resize", ["three", "", g.const("scales", [1, 1, 8, 8])], "image", mode="nearest")
+    if nan:
+        g("Sqrt", ["three"], "root")
+    g("Resize", ["root" if nan else "three", "", g.const("scales", [1, 1, 8, 8])], "image", mode="nearest")
     return g
 
 
@@ -249,6 +253,8 @@ def write(folder: Path, head: str, nan=False):
     graphs += [caption_prefix(), caption_embed(), caption_decoder(), vae_decoder()]
     for graph in graphs:
         graph.save(folder)
+    if nan:
+        vae_decoder(nan).save(folder, "vae_nan")
     states, vocabulary = folder / "class_states.safetensors", folder / "vocabulary.txt.gz"
     class_states(states)
     vocabulary.write_bytes(gzip.compress("\n".join(["#version: 0.2", *PAIRS, ""]).encode(), mtime=0))

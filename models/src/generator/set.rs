@@ -1,0 +1,233 @@
+//! Which networks of a set make up a step.
+//!
+//! A set may hold a step as one graph or with SparseCtrl apart, with guidance or without, and a
+//! second, smaller picture coder. What is not there is refused with what is, before anything is
+//! loaded.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    clip::ClipSizes,
+    networks::{Networks, StepNetworks},
+};
+use crate::{
+    error::ModelError,
+    manifest::{
+        NetworkFacts, Role,
+        video::{Shapes, StepGraphs, VideoManifest},
+    },
+    session::Session,
+};
+
+/// How a step's networks come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphChoice {
+    /// SparseCtrl apart if the set has it so, else in one.
+    #[default]
+    Auto,
+    /// SparseCtrl apart: what it gives is kept while words and key frame stay.
+    Split,
+    /// In one: on a GPU nothing lies between the networks.
+    Fused,
+    /// Without SparseCtrl: cheaper, and nothing holds the clip to the key frame.
+    Uncontrolled,
+}
+
+/// Which picture coder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coder {
+    /// That of the set.
+    #[default]
+    Vae,
+    /// The small one: a twentieth of the cost, and coarser.
+    Taesd,
+}
+
+impl VideoManifest {
+    /// The networks of clips, with guidance or without.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Family`] when the set does not have them.
+    pub fn choose(
+        &self,
+        is_guided: bool,
+        choice: GraphChoice,
+        coder: Coder,
+    ) -> Result<Networks, ModelError> {
+        let graphs = &self.graphs;
+        let (coder_key, coder) = match coder {
+            Coder::Vae => ("graphs.clip.vae", &graphs.clip.vae),
+            Coder::Taesd => ("graphs.clip.taesd", &graphs.clip.taesd),
+        };
+        let [text_encoder] = self.take("graphs.clip.text", &graphs.clip.text)?;
+        let [vae_encoder, vae_decoder] = self.take(coder_key, coder)?;
+        let step = if is_guided {
+            self.step(["graphs.reference.split", "graphs.reference.fused"], choice, is_guided)
+        } else {
+            self.step(["graphs.live.split", "graphs.live.fused"], choice, is_guided)
+        }?;
+        let vae_scale = self.vae_scale;
+        Ok(Networks { text_encoder, vae_encoder, vae_decoder, vae_scale, step })
+    }
+
+    /// Sizes of clips that are made of so many blurry frames.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Family`] when the set's clips are of another length.
+    pub fn clip_sizes(&self, n_blurry: usize) -> Result<ClipSizes, ModelError> {
+        let (sizes, n_frame) = (&self.sizes, super::frames::n_between(n_blurry));
+        let fits = match self.shapes {
+            Shapes::Static => n_frame == sizes.frames,
+            Shapes::Dynamic => (1..=sizes.max_frames).contains(&n_frame),
+        };
+        if !fits {
+            let most = match self.shapes {
+                Shapes::Static => sizes.frames.to_string(),
+                Shapes::Dynamic => format!("at most {}", sizes.max_frames),
+            };
+            let expected = format!("{most} frames; {n_blurry} blurry ones make {n_frame}");
+            return Err(self.refuse("sizes.frames", sizes.frames.to_string(), expected));
+        }
+        Ok(ClipSizes {
+            n_frame,
+            latent: sizes.latent,
+            text_dim: sizes.text_dim,
+            n_text_token: sizes.text_tokens,
+        })
+    }
+
+    /// Refuses networks whose files say that they are of another set, or of another precision.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Family`].
+    pub(super) fn check_files(&self, sessions: &[&Session]) -> Result<(), ModelError> {
+        for session in sessions {
+            for (key, name, expected) in [
+                ("precision", "corticast_precision", self.precision.name()),
+                ("name", "corticast_set", self.name.as_str()),
+            ] {
+                let found = session.metadata().get(name);
+                if let Some(found) = found.filter(|found| *found != expected) {
+                    let expected = format!("files of {expected:?} only; export the set again");
+                    return Err(self.refuse(
+                        key,
+                        format!("{found:?} in one of its files"),
+                        expected,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(
+        &self,
+        [split, fused]: [&'static str; 2],
+        choice: GraphChoice,
+        is_guided: bool,
+    ) -> Result<StepNetworks, ModelError> {
+        let graphs = if is_guided { &self.graphs.reference } else { &self.graphs.live };
+        let step = match choice {
+            GraphChoice::Auto => {
+                // Split graphs of a set with fixed sizes are for one of the two modes only.
+                let kept = self.step([split, fused], GraphChoice::Split, is_guided);
+                return kept.or_else(|_| self.step([split, fused], GraphChoice::Fused, is_guided));
+            }
+            GraphChoice::Split => {
+                let [controlnet, unet] = self.take(split, &graphs.split)?;
+                StepNetworks::Split { controlnet, unet }
+            }
+            GraphChoice::Fused => {
+                let [step] = self.take(fused, &graphs.fused)?;
+                if is_guided { StepNetworks::Fused(step) } else { StepNetworks::FusedPlain(step) }
+            }
+            GraphChoice::Uncontrolled => {
+                let StepGraphs { uncontrolled, .. } = graphs;
+                let [unet] = self.take("graphs.live.uncontrolled", uncontrolled)?;
+                StepNetworks::Uncontrolled(unet)
+            }
+        };
+        step.check_guidance(is_guided)?;
+        Ok(step)
+    }
+
+    fn take<const N: usize>(
+        &self,
+        key: &'static str,
+        roles: &[Role],
+    ) -> Result<[NetworkFacts; N], ModelError> {
+        let networks: Vec<_> = roles.iter().filter_map(|&role| self.network(role)).collect();
+        <[&NetworkFacts; N]>::try_from(networks).map(|networks| networks.map(Clone::clone)).map_err(
+            |found| {
+                let found: Vec<&str> = found.iter().map(|network| network.role.name()).collect();
+                let found = if found.is_empty() { "not there".into() } else { found.join(", ") };
+                let has: Vec<&str> = self.networks.iter().map(|n| n.role.name()).collect();
+                self.refuse(key, found, format!("{N} of its networks ({})", has.join(", ")))
+            },
+        )
+    }
+
+    fn refuse(&self, key: &'static str, found: String, expected: String) -> ModelError {
+        ModelError::Family { path: self.path(), family: "animatediff", key, found, expected }
+    }
+}
+
+impl fmt::Display for GraphChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Split => "split",
+            Self::Fused => "fused",
+            Self::Uncontrolled => "uncontrolled",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::video;
+
+    fn set() -> VideoManifest {
+        VideoManifest::read(&video()).unwrap()
+    }
+
+    /// Its split graphs take one clip at a time, so only the fused one can be guided.
+    #[test]
+    fn auto_takes_what_fits_the_mode() {
+        let step = |is_guided, choice| set().choose(is_guided, choice, Coder::Vae).unwrap().step;
+        assert!(matches!(step(false, GraphChoice::Auto), StepNetworks::Split { .. }));
+        assert!(matches!(step(true, GraphChoice::Auto), StepNetworks::Fused(_)));
+        assert!(matches!(step(false, GraphChoice::Fused), StepNetworks::FusedPlain(_)));
+    }
+
+    #[test]
+    fn what_the_set_does_not_have_is_refused_with_what_it_has() {
+        let refused = |is_guided, choice, coder| {
+            set().choose(is_guided, choice, coder).map(drop).unwrap_err().to_string()
+        };
+        let message = refused(true, GraphChoice::Split, Coder::Vae);
+        assert!(message.contains("without guidance"), "{message}");
+        let message = refused(false, GraphChoice::Uncontrolled, Coder::Vae);
+        assert!(message.contains("graphs.live.uncontrolled"), "{message}");
+        let message = refused(false, GraphChoice::Auto, Coder::Taesd);
+        assert!(message.contains("not there") && message.contains("vae_encoder"), "{message}");
+    }
+
+    #[test]
+    fn clips_of_another_length_are_refused() {
+        assert_eq!(set().clip_sizes(6).unwrap().n_frame, 16);
+        let message = set().clip_sizes(5).unwrap_err().to_string();
+        assert!(message.contains("5 blurry ones make 13"), "{message}");
+        let dynamic = VideoManifest { shapes: Shapes::Dynamic, ..set() };
+        assert_eq!(dynamic.clip_sizes(2).unwrap().n_frame, 4);
+        assert!(dynamic.clip_sizes(12).is_err(), "34 frames are too many");
+    }
+}
