@@ -16,6 +16,11 @@
 //! PUB (the daemon binds): `[topic][header]` or `[topic][header][payload]`, MessagePack. A
 //! `query` ROUTER answers for late joiners, a `control` ROUTER takes commands.
 //!
+//! # Daemon ↔ workers
+//!
+//! ROUTER (the daemon binds) ↔ DEALER (a worker connects): conditions one way, clips the other
+//! ([`work`]).
+//!
 //! # Trust
 //!
 //! No field is used before it was checked. Sockets leave the machine only with CURVE and an
@@ -29,3 +34,4 @@ mod limits;
 pub mod message;
 pub mod socket;
 mod trust;
+pub mod work;
