@@ -4,6 +4,7 @@ pub mod check;
 pub mod ctl;
 pub mod demo;
 pub mod export;
+pub mod generate;
 pub mod keygen;
 pub mod prepare;
 pub mod recover;

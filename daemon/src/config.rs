@@ -12,8 +12,10 @@
 //! relative to the working directory.
 
 pub mod decoder;
+pub mod generator;
 pub mod model;
 pub mod normalise;
+pub mod outputs;
 pub mod recording;
 pub mod session;
 pub mod signal;
@@ -25,8 +27,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use self::{
-    decoder::DecoderConfig, model::ModelConfig, normalise::NormaliseConfig,
-    recording::RecordingConfig, session::SessionConfig, signal::SignalConfig, wire::WireConfig,
+    decoder::DecoderConfig, generator::GeneratorConfig, model::ModelConfig,
+    normalise::NormaliseConfig, outputs::OutputsConfig, recording::RecordingConfig,
+    session::SessionConfig, signal::SignalConfig, wire::WireConfig,
 };
 
 /// Prefix of environment variables that are configuration.
@@ -36,6 +39,10 @@ const ENVIRONMENT_PREFIX: &str = "CORTICAST_";
 const PATH_KEYS: &[(&str, &str)] = &[
     ("signal", "mask"),
     ("model", "dir"),
+    ("generator", "dir"),
+    ("outputs", "film"),
+    ("outputs", "webp"),
+    ("outputs", "png"),
     ("recording", "file"),
     ("recording", "results"),
     ("wire", "key"),
@@ -59,6 +66,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// `[decoder]`
     pub decoder: DecoderConfig,
+    /// `[generator]`
+    pub generator: GeneratorConfig,
+    /// `[outputs]`
+    pub outputs: OutputsConfig,
     /// `[recording]`
     pub recording: RecordingConfig,
 }
@@ -155,6 +166,39 @@ pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Ve
     overlays
 }
 
+impl Overlay {
+    /// Sets the key in a configuration as it is written. The key stays set when the whole cannot
+    /// be read with it: the next one may make it right.
+    fn lay_over(&self, table: &mut Table) -> Result<Config, ConfigError> {
+        let mut set = |value: Value| {
+            let section =
+                table.entry(self.section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(self.key.clone(), value);
+            }
+            table.clone().try_into::<Config>()
+        };
+        let failed = |error: toml::de::Error| ConfigError::Overlay {
+            origin: self.origin.clone(),
+            reason: error.message().to_owned(),
+        };
+        let error = match set(self.value.clone()) {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
+        // `ses = 01` and `name = 7` are meant as text.
+        let as_text = match &self.value {
+            Value::Integer(n) => Some(n.to_string()),
+            Value::Float(n) => Some(n.to_string()),
+            _ => None,
+        };
+        if let Some(Ok(config)) = as_text.map(|text| set(Value::String(text))) {
+            return Ok(config);
+        }
+        set(self.value.clone()).map_err(|_| failed(error))
+    }
+}
+
 impl Config {
     /// Reads a file and lays the overlays over it, later ones over earlier ones.
     ///
@@ -193,33 +237,21 @@ impl Config {
             }
         }
         let mut config: Self = table.clone().try_into().map_err(in_file)?;
+        // Keys that need each other come one after the other, so only what is still wrong after
+        // the last one is an error: that of the first one that made it so.
+        let mut wrong = None;
         for overlay in overlays {
-            let section =
-                table.entry(overlay.section.clone()).or_insert_with(|| Value::Table(Table::new()));
-            let Value::Table(section) = section else { continue };
-            section.insert(overlay.key.clone(), overlay.value.clone());
-            config = match table.clone().try_into() {
-                Ok(config) => config,
-                // `ses = 01` and `name = 7` are meant as text.
+            match overlay.lay_over(&mut table) {
+                Ok(laid) => (config, wrong) = (laid, None),
                 Err(error) => {
-                    let as_text = match &overlay.value {
-                        Value::Integer(n) => Some(n.to_string()),
-                        Value::Float(n) => Some(n.to_string()),
-                        _ => None,
-                    };
-                    let failed = |error: toml::de::Error| ConfigError::Overlay {
-                        origin: overlay.origin.clone(),
-                        reason: error.message().to_owned(),
-                    };
-                    let Some(as_text) = as_text else { return Err(failed(error)) };
-                    if let Some(Value::Table(section)) = table.get_mut(&overlay.section) {
-                        section.insert(overlay.key.clone(), Value::String(as_text));
-                    }
-                    table.clone().try_into().map_err(|_| failed(error))?
+                    wrong.get_or_insert(error);
                 }
-            };
+            }
         }
-        Ok(config)
+        match wrong {
+            Some(error) => Err(error),
+            None => Ok(config),
+        }
     }
 
     /// The configuration as a file would say it, every key written out.
@@ -266,6 +298,17 @@ mod tests {
         assert_eq!(signal.hrf_delay_s, Some(3.5));
         assert_eq!(signal.window_volumes.map(std::num::NonZeroUsize::get), Some(4));
         assert_eq!(signal.discard_volumes, 3);
+    }
+
+    #[test]
+    fn keys_that_need_each_other_may_come_in_any_order() {
+        let flag = |text| Overlay::from_flag(text).unwrap();
+        let mode = flag("generator.mode=live");
+        let dir = flag("generator.dir=video");
+        assert!(load("", &[mode.clone(), dir.clone()]).is_ok());
+        assert!(load("", &[dir, mode.clone()]).is_ok());
+        let message = load("", &[mode, flag("generator.seed=3")]).unwrap_err().to_string();
+        assert!(message.contains("--set generator.mode=live: `mode` is \"live\""), "{message}");
     }
 
     #[test]

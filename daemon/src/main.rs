@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    commands::{check, ctl, demo, export, keygen, prepare, recover, replay, run},
+    commands::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
     plan::PlanError,
@@ -28,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   corticast check --config site.toml --model models/demo
   corticast run --config site.toml --record session.mcap --results results.jsonl
   corticast replay --config site.toml --run session.mcap --results again.jsonl
+  corticast replay --config site.toml --run session.mcap --film film.mp4
   corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
   corticast export session.mcap --bids dataset
   corticast recover session.mcap
@@ -45,6 +46,8 @@ enum Command {
     Run(run::RunArgs),
     /// Replay recorded runs
     Replay(replay::ReplayArgs),
+    /// Make clips for a daemon elsewhere
+    Generate(generate::GenerateArgs),
     /// Make training data from recorded runs
     Prepare(prepare::PrepareArgs),
     /// Check configuration, model and mask without starting
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Generate(args) => generate::run(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Check(args) => check::run(args),
         Command::Export(args) => export::run(args),

@@ -10,12 +10,17 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::product::ClipReport;
+
 /// Upper bounds of the latency buckets, in seconds.
 const LATENCY_BUCKETS_S: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0];
 /// Upper bounds of the stage buckets, in seconds: a stage takes microseconds.
 const STAGE_BUCKETS_S: [f64; 13] =
     [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.02, 0.1, 0.5, 2.0];
+
+/// Upper bounds of the clip buckets, in seconds: from blurry frames to a slow GPU.
+const CLIP_BUCKETS_S: [f64; 11] = [0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0, 10.0, 60.0];
 
 /// Names of the stages that are timed.
 pub const STAGES: [&str; 13] = [
@@ -58,6 +63,20 @@ pub struct Metrics {
     pub results: Counter,
     /// Conditions replaced by newer ones before the generator took them.
     pub conditions_superseded: Counter,
+    /// Clips given out.
+    pub clips: Counter,
+    /// Clips that failed.
+    pub clips_failed: Counter,
+    /// Conditions that hardly differed from those of the last clip.
+    pub clips_skipped: Counter,
+    /// Time a clip took.
+    pub clip_duration: Histogram,
+    /// Volume received to clip handed to the outputs.
+    pub clip_age: Histogram,
+    /// Workers that make clips.
+    pub workers: Gauge,
+    /// Of these, those that make one now.
+    pub workers_busy: Gauge,
     /// Volume received to result handed to the outputs.
     pub feedback_latency: Histogram,
     /// Stage time over TR.
@@ -101,6 +120,16 @@ impl Metrics {
             "corticast_stage_duration_seconds",
             Unit::Seconds,
             "Time one stage of the signal path took for one volume."
+        );
+        describe_histogram!(
+            "corticast_clip_duration_seconds",
+            Unit::Seconds,
+            "Time a clip took to make."
+        );
+        describe_histogram!(
+            "corticast_clip_age_seconds",
+            Unit::Seconds,
+            "Time from a volume's arrival to its clip at the outputs."
         );
         describe_counter!(
             "corticast_stage_errors_total",
@@ -173,6 +202,29 @@ impl Metrics {
                 Unit::Count,
                 "Conditions replaced by newer ones before the generator took them.",
             ),
+            clips: counted("corticast_clips_total", Unit::Count, "Clips handed to the outputs."),
+            clips_failed: counted(
+                "corticast_clips_failed_total",
+                Unit::Count,
+                "Clips that were dropped because a network or a worker failed.",
+            ),
+            clips_skipped: counted(
+                "corticast_clips_skipped_total",
+                Unit::Count,
+                "Conditions too similar to those of the last clip for another one.",
+            ),
+            clip_duration: histogram!("corticast_clip_duration_seconds"),
+            clip_age: histogram!("corticast_clip_age_seconds"),
+            workers: measured(
+                "corticast_workers_connected",
+                Unit::Count,
+                "Workers that make clips.",
+            ),
+            workers_busy: measured(
+                "corticast_workers_busy",
+                Unit::Count,
+                "Workers that make a clip now.",
+            ),
             feedback_latency: histogram!("corticast_feedback_latency_seconds"),
             load: measured(
                 "corticast_signal_path_load_ratio",
@@ -223,6 +275,13 @@ impl Metrics {
         }
     }
 
+    /// Notes a clip that is given out.
+    pub fn clip(&self, clip: &ClipReport) {
+        self.clips.increment(1);
+        self.clip_duration.record(clip.took_ns as f64 / 1e9);
+        self.clip_age.record(clip.age_ns as f64 / 1e9);
+    }
+
     /// Says which model runs.
     pub fn model(&self, subject: &str, model: &str, provider: &str) {
         gauge!(
@@ -263,6 +322,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(
             Matcher::Full("corticast_stage_duration_seconds".to_owned()),
             &STAGE_BUCKETS_S,
+        )?
+        .set_buckets_for_metric(
+            Matcher::Full("corticast_clip_duration_seconds".to_owned()),
+            &CLIP_BUCKETS_S,
+        )?
+        .set_buckets_for_metric(
+            Matcher::Full("corticast_clip_age_seconds".to_owned()),
+            &CLIP_BUCKETS_S,
         )?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();

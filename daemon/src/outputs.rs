@@ -8,6 +8,7 @@ pub mod film;
 pub mod folder;
 pub mod frames;
 pub mod json_lines;
+pub mod pictures;
 pub mod png;
 pub mod queue;
 pub mod tensors;

@@ -24,6 +24,7 @@ use corticast_models::{
 
 use crate::{
     config::Config,
+    generate::{ClipMaker, ClipPlan},
     ingest::Admission,
     mask::{self, MaskFileError},
     metrics::Metrics,
@@ -37,8 +38,9 @@ const DEFAULT_HRF_DELAY_S: f64 = 4.0;
 const DEFAULT_WARM_UP_VOLUMES: u32 = 6;
 /// Baseline when neither configuration nor model say one.
 const DEFAULT_BASELINE_VOLUMES: u32 = 10;
-/// Half of what is kept for a slow subscriber; the published model's take 4 MB.
-const MAX_CONDITIONS_BYTES: usize = 16 << 20;
+/// Half of what is kept for a slow subscriber; conditions of the published model take 4 MB, its
+/// clips 3.
+const MAX_PRODUCT_BYTES: usize = 16 << 20;
 
 /// Why a session cannot be run as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -67,15 +69,22 @@ pub enum PlanError {
         /// What the model asks for.
         expected: String,
     },
-    /// One result would be more than anybody can be sent.
+    /// One product would be more than anybody can be sent.
     #[error(
-        "the conditions of one result of this model take {found} bytes, at most \
-         {MAX_CONDITIONS_BYTES} can be published"
+        "{what} of this model takes {found} bytes, at most {MAX_PRODUCT_BYTES} can be published"
     )]
-    Conditions {
-        /// What they take.
+    TooLarge {
+        /// Which product.
+        what: &'static str,
+        /// What it takes.
         found: usize,
     },
+    /// Clips are asked for, and nothing is decoded.
+    #[error("`mode` in [generator] asks for clips, and there is no model: set `dir` in [model]")]
+    NoModel,
+    /// Clips are to be written, and none are made.
+    #[error("[outputs] asks for clips, and none are made: set `mode` in [generator]")]
+    NoClips,
     /// The normalisation cannot be.
     #[error(transparent)]
     Normalise(#[from] InvalidNormalise),
@@ -92,6 +101,28 @@ pub struct Plan {
     pub signal: SignalOptions,
     /// The model, if there is one, ready to decode.
     pub decoder: Option<Decoder>,
+    /// What makes clips, if anything does.
+    pub clips: Option<Clips>,
+}
+
+/// What makes clips.
+#[derive(Debug)]
+pub enum Clips {
+    /// The daemon, on a thread of its own.
+    Here(Box<ClipMaker>),
+    /// Workers, which have to have the same files.
+    Elsewhere(Box<ClipPlan>),
+}
+
+impl Clips {
+    /// What clips are made with.
+    #[must_use]
+    pub fn plan(&self) -> &ClipPlan {
+        match self {
+            Self::Here(maker) => maker.plan(),
+            Self::Elsewhere(plan) => plan,
+        }
+    }
 }
 
 impl Plan {
@@ -104,12 +135,20 @@ impl Plan {
         let mask_path = config.signal.mask.as_deref().ok_or(PlanError::NoMask)?;
         let mask = mask::read(mask_path)?;
         let decoder = config.model.dir.as_deref().map(|dir| open(dir, &config)).transpose()?;
-        let found = decoder.as_ref().map_or(0, conditions_bytes);
-        if found > MAX_CONDITIONS_BYTES {
-            return Err(PlanError::Conditions { found });
-        }
         let signal = agree(&config, &mask, decoder.as_ref().map(Decoder::manifest))?;
-        Ok(Self { config, mask, signal, decoder })
+        let clips = clips(&config, decoder.as_ref())?;
+        if clips.is_none() && !config.outputs.is_empty() {
+            return Err(PlanError::NoClips);
+        }
+        for (what, found) in [
+            ("what a clip is made of", decoder.as_ref().map_or(0, conditions_bytes)),
+            ("a clip", clips.as_ref().map_or(0, |clips| clips.plan().bytes())),
+        ] {
+            if found > MAX_PRODUCT_BYTES {
+                return Err(PlanError::TooLarge { what, found });
+            }
+        }
+        Ok(Self { config, mask, signal, decoder, clips })
     }
 
     /// Whether a run may start: its matrix and affine are the mask's, its TR the model's.
@@ -184,7 +223,16 @@ impl Plan {
             ]);
             effective.insert("decoder".to_owned(), Value::Table(decoder));
         }
+        if let Some(clips) = &self.clips {
+            effective.insert("generator".to_owned(), Value::Table(clips.plan().effective()));
+        }
         effective
+    }
+
+    /// The most bytes that a clip takes; 0 where none are made.
+    #[must_use]
+    pub fn clip_bytes(&self) -> usize {
+        self.clips.as_ref().map_or(0, |clips| clips.plan().bytes())
     }
 
     /// The most bytes that the conditions of one result take; 0 where the model gives none.
@@ -202,6 +250,25 @@ fn word(setting: impl serde::Serialize) -> toml::Value {
 fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
     let options = SessionOptions { device: config.model.device, ..SessionOptions::default() };
     Decoder::open(dir, &config.decoder.options(), &options)
+}
+
+fn clips(config: &Config, decoder: Option<&Decoder>) -> Result<Option<Clips>, PlanError> {
+    if config.generator.options().is_none() {
+        return Ok(None);
+    }
+    let decoder = decoder.ok_or(PlanError::NoModel)?;
+    let Some(plan) = ClipPlan::make(&config.generator, decoder.manifest())? else {
+        return Ok(None);
+    };
+    plan.check(decoder)?;
+    if config.generator.workers.is_some() {
+        return Ok(Some(Clips::Elsewhere(Box::new(plan))));
+    }
+    let maker = ClipMaker::open(plan)?;
+    if let Some(reason) = maker.fallback_reason() {
+        tracing::info!(reason, "clips are made on the CPU");
+    }
+    Ok(Some(Clips::Here(Box::new(maker))))
 }
 
 fn conditions_bytes(decoder: &Decoder) -> usize {

@@ -18,6 +18,8 @@ use corticast_bold::{
 use corticast_models::readout::Concepts;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
+use crate::outputs::tensors::clip_to_safetensors;
+
 pub use self::clip::{ClipPictures, ClipReport};
 
 /// Class names with their probabilities, in the model's order.
@@ -276,6 +278,7 @@ impl Product {
     pub fn to_recorded(&self) -> Bytes {
         match self {
             Self::Conditions(report) => report.tensors.clone(),
+            Self::Clip(report) => clip_to_safetensors(report),
             _ => self.to_json().into(),
         }
     }

@@ -30,8 +30,10 @@ use mcap::{WriteOptions, Writer, records::MessageHeader};
 
 use crate::{
     clock::ClockPair,
+    config::RecordingConfig,
     ingest::{Recorded, RunNumber},
     metrics::Metrics,
+    product::Product,
     recording::{Recording, RecordingError, TOPICS},
 };
 
@@ -77,6 +79,31 @@ fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
         Err(TryLockError::WouldBlock) => Err(RecordError::InUse(path.to_owned())),
         // Not every file system can lock; recording goes on without.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+/// What of a session is recorded; the rest a replay makes anew.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedProducts {
+    conditions: bool,
+    clips: bool,
+}
+
+impl RecordedProducts {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &RecordingConfig) -> Self {
+        Self { conditions: config.conditions, clips: config.clips }
+    }
+
+    /// Whether a product is recorded.
+    #[must_use]
+    pub fn includes(self, product: &Product) -> bool {
+        match product {
+            Product::Conditions(_) => self.conditions,
+            Product::Clip(_) => self.clips,
+            _ => true,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `command` | json | what the operator asked |
 //! | `concepts`, `volume`, `run`, `status` | json | products, as published |
 //! | `conditions` | safetensors | what a generator is given, one file for each result |
+//! | `clip` | safetensors | what it made of that, one file for each clip |
 //!
 //! `corticast-frames`: number of frames (u8), then for each its length (u32 LE) and its bytes.
 //! A file that was cut (kill -9, power) is readable up to its last whole chunk.
@@ -35,12 +36,13 @@ pub const WIRE: &str = "wire";
 /// Topic of commands.
 pub const COMMAND: &str = "command";
 /// Topics and their encodings.
-pub const TOPICS: [(&str, &str); 8] = [
+pub const TOPICS: [(&str, &str); 9] = [
     (SESSION, "json"),
     (WIRE, "corticast-frames"),
     (COMMAND, "json"),
     ("concepts", "json"),
     ("conditions", "safetensors"),
+    ("clip", "safetensors"),
     ("volume", "json"),
     ("run", "json"),
     ("status", "json"),

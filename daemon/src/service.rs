@@ -41,23 +41,29 @@ use crate::{
     clock::monotonic_ns,
     describe, disk,
     exit::Exit,
+    generate::{
+        thread::{self as generator, Pace},
+        workers::Dispatcher,
+    },
     ingest::{Admission, Ingest, Recorded},
+    latest::{Mailbox, latest},
     metrics::{self, Metrics},
     outputs::{
         json_lines::JsonLines,
+        pictures::{self, PictureThreads},
         queue::{Feeder, drop_oldest},
     },
-    plan::Plan,
-    product::{Product, StatusReport},
-    record::{Recorder, RecorderThread},
+    plan::{Clips, Plan},
+    product::{ConditionsReport, Product, StatusReport},
+    record::{RecordedProducts, Recorder, RecorderThread},
     recording::SESSION,
     session::Session,
 };
 
 /// Products that wait for the PUB socket or the results file.
 const OUTPUT_QUEUE: usize = 4096;
-/// Conditions that wait for the PUB socket; they are large, and old ones are of no use.
-const CONDITIONS_QUEUE: usize = 8;
+/// Conditions and clips that wait for the PUB socket; they are large, and old ones are of no use.
+const LARGE_QUEUE: usize = 8;
 /// Commands that wait for the receive task.
 const COMMAND_QUEUE: usize = 16;
 
@@ -74,6 +80,9 @@ pub struct Endpoints {
     pub control: String,
     /// For Prometheus.
     pub http: String,
+    /// For workers that make clips, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
 }
 
 /// What a service is told besides its plan.
@@ -94,28 +103,38 @@ pub struct ServiceOptions {
 struct Fanout {
     publish: Arc<Feeder<Product>>,
     /// As `publish`, for what is large.
-    publish_conditions: Arc<Feeder<Product>>,
+    publish_large: Arc<Feeder<Product>>,
     results: Option<Arc<Feeder<Product>>>,
     watch: Option<Arc<Feeder<Product>>>,
     recorder: Option<Recorder>,
-    records_conditions: bool,
+    records: RecordedProducts,
+    /// Clips as files.
+    pictures: Arc<[Feeder<Product>]>,
+    /// To whatever makes clips, which has a fanout without it.
+    clips: Option<Arc<Mailbox<ConditionsReport>>>,
 }
 
 impl Fanout {
     fn deliver(&self, product: Product) {
         // Subscribers come first: what else is done with it may take a core from them.
-        let is_large = matches!(product, Product::Conditions(_));
-        let publish = if is_large { &self.publish_conditions } else { &self.publish };
+        let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
+        let publish = if is_large { &self.publish_large } else { &self.publish };
         publish.push(product.clone());
+        if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &product) {
+            clips.put(conditions.clone());
+        }
         if let Some(watch) = &self.watch
-            && !is_large
+            && !matches!(product, Product::Conditions(_))
         {
             watch.push(product.clone());
         }
         if let Some(recorder) = &self.recorder
-            && (self.records_conditions || !is_large)
+            && self.records.includes(&product)
         {
             recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
+        }
+        if matches!(product, Product::Result(_) | Product::Clip(_)) {
+            self.pictures.iter().for_each(|output| output.push(product.clone()));
         }
         if let Product::Status(status) = &product {
             match status.level {
@@ -141,7 +160,7 @@ impl Fanout {
 ///
 /// Fails when a socket cannot be bound or a file cannot be written; once it runs, only when
 /// the recording was lost.
-pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
+pub async fn run(mut plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
     let prometheus = metrics::install().context("cannot set up metrics")?;
     let metrics = Metrics::new();
     let instance = format!("{:016x}", crate::clock::wall_ns() ^ u64::from(std::process::id()));
@@ -162,6 +181,7 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         Arc::clone(&recorded),
     );
     let resequence = config.signal.resequence_volumes;
+    let clips = plan.clips.take();
     let path = plan.into_path(metrics.clone(), monotonic_ns)?;
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
@@ -182,6 +202,12 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     let publisher = Publisher::bind(&wire.publish, &security, &Limits::default()).await?;
     let query = Router::bind(&wire.query, &security, &Limits::for_commands()).await?;
     let control = Router::bind(&wire.control, &control_security, &Limits::for_commands()).await?;
+    let workers = match &config.generator.workers {
+        Some(endpoint) if clips.is_some() => {
+            Some(Router::bind(endpoint, &security, &limits).await?)
+        }
+        _ => None,
+    };
     let http = tokio::net::TcpListener::bind(wire.http)
         .await
         .with_context(|| format!("cannot serve metrics on {}: is it in use?", wire.http))?;
@@ -191,15 +217,15 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         query: query.endpoint().to_owned(),
         control: control.endpoint().to_owned(),
         http: format!("http://{}", http.local_addr()?),
+        workers: workers.as_ref().map(|workers| workers.endpoint().to_owned()),
     };
 
     let board = Board::new(description.clone());
     let is_ready = Arc::new(AtomicBool::new(false));
     let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
-    let (publish_conditions, conditions) =
-        drop_oldest(CONDITIONS_QUEUE, metrics.output_dropped("publish_conditions"));
+    let (publish_large, large) = drop_oldest(LARGE_QUEUE, metrics.output_dropped("publish_large"));
     let publisher = Arc::new(publisher);
-    let publishing = [published, conditions].map(|products| {
+    let publishing = [published, large].map(|products| {
         tokio::spawn(broadcast::publish(Arc::clone(&publisher), products, board.clone()))
     });
     let (results, writing) = match &config.recording.results {
@@ -211,13 +237,19 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
         }
         None => (None, None),
     };
+    let (pictures, drawing) = PictureThreads::start(
+        pictures::create(&pictures::with_free_names(&config.outputs))?,
+        &metrics,
+    )?;
     let mut fanout = Fanout {
         publish: Arc::new(publish),
-        publish_conditions: Arc::new(publish_conditions),
+        publish_large: Arc::new(publish_large),
         results,
         watch: options.watch.take().map(Arc::new),
         recorder: None,
-        records_conditions: config.recording.conditions,
+        records: RecordedProducts::of(&config.recording),
+        pictures,
+        clips: None,
     };
     let (answers, answering) = Answers::start(Arc::clone(&adapters));
     let recording: Option<RecorderThread> = match file {
@@ -234,6 +266,31 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
             recorder.note(SESSION, monotonic_ns(), description.to_string());
             fanout.recorder = Some(recorder);
             Some(thread)
+        }
+        None => None,
+    };
+    // What makes clips has a fanout of its own, from which none come back to it.
+    let generating = match clips {
+        Some(Clips::Here(maker)) => {
+            let (mailbox, newest) = latest(metrics.conditions_superseded.clone());
+            let (out, pace) = (fanout.clone(), Pace::of(&config.generator));
+            let thread = generator::start(*maker, pace, newest, metrics.clone(), move |product| {
+                out.deliver(product);
+            })?;
+            fanout.clips = Some(Arc::new(mailbox));
+            Some(tokio::task::spawn_blocking(move || thread.join().is_ok()))
+        }
+        Some(Clips::Elsewhere(clips)) => {
+            let (mailbox, newest) = latest(metrics.conditions_superseded.clone());
+            let (out, pace) = (fanout.clone(), Pace::of(&config.generator));
+            let workers = workers.context("workers are configured, so their socket is bound")?;
+            let out = move |product| out.deliver(product);
+            let dispatcher = Dispatcher::new(workers, *clips, pace, newest, metrics.clone(), out);
+            fanout.clips = Some(Arc::new(mailbox));
+            Some(tokio::spawn(async move {
+                dispatcher.run().await;
+                true
+            }))
         }
         None => None,
     };
@@ -277,9 +334,13 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     drop(inbox);
     let n_lost = tokio::task::spawn_blocking(move || signal.join()).await?;
     let n_lost = n_lost.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
+    if let Some(generating) = generating {
+        anyhow::ensure!(generating.await?, "the generator thread panicked");
+    }
     for publishing in publishing {
         publishing.await?;
     }
+    tokio::task::spawn_blocking(move || drawing.join()).await?;
     if let Some(writing) = writing {
         tokio::task::spawn_blocking(move || writing.join()).await?.ok();
     }
@@ -297,8 +358,9 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
 /// A run may start if it fits the plan and the rest of the session fits the disk.
 fn with_disk_check(plan: &Plan) -> Admission {
     let fits = plan.admission();
-    let conditions_bytes =
-        if plan.config.recording.conditions { plan.conditions_bytes() } else { 0 };
+    let only = |recorded: bool, bytes: usize| if recorded { bytes } else { 0 };
+    let result_bytes = only(plan.config.recording.conditions, plan.conditions_bytes())
+        + only(plan.config.recording.clips, plan.clip_bytes());
     let recording = plan.config.recording.clone();
     let session = plan.config.session.clone();
     let started = std::sync::atomic::AtomicU32::new(0);
@@ -306,7 +368,7 @@ fn with_disk_check(plan: &Plan) -> Admission {
         fits(header)?;
         let n_started = started.load(std::sync::atomic::Ordering::Relaxed);
         let n_more = session.expected_runs.saturating_sub(n_started + 1);
-        let needed = disk::needed_bytes(header, session.expected_volumes, n_more, conditions_bytes);
+        let needed = disk::needed_bytes(header, session.expected_volumes, n_more, result_bytes);
         if let Some(file) = &recording.file
             && let Some(shortage) = disk::shortage(file, needed)
         {

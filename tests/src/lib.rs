@@ -14,7 +14,7 @@ mod talk;
 use std::{path::PathBuf, time::Duration};
 
 pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
-pub use process::{Daemon, Finished, Process, adapter, corticast, in_shell};
+pub use process::{Daemon, Finished, Process, adapter, binary, corticast, in_shell};
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
 

@@ -16,7 +16,8 @@ use serde_json::Value;
 use crate::{Site, Talk, wait_for};
 
 /// One of our binaries, as it was built beside the running test.
-fn binary(name: &str) -> PathBuf {
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
     let folder = test.parent().and_then(Path::parent).expect("tests lie in target/*/deps");
     let path = folder.join(name);

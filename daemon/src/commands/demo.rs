@@ -6,6 +6,7 @@
 //! `session`; the model was not trained on it.
 
 mod film;
+mod picture;
 mod show;
 
 use std::{
@@ -41,8 +42,8 @@ use crate::{
 
 /// How much faster than the TR the scanner runs.
 const SPEED: f64 = 2.0;
-/// Results that may wait to be shown.
-const SHOWN_QUEUE: usize = 1024;
+/// Results and clips that may wait to be shown.
+const SHOWN_QUEUE: usize = 256;
 /// Folder of the session, in that of the model.
 const SESSION: &str = "session";
 /// What was shown in it.
@@ -82,15 +83,16 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create {}", args.out.display()))?;
     let (recording, results) = (args.out.join("session.mcap"), args.out.join("results.jsonl"));
+    let clips = args.out.join("film.mp4");
     // A session is taken up where its recording ends; a demo starts anew.
-    if recording.exists() {
-        std::fs::remove_file(&recording)
-            .with_context(|| format!("cannot replace {}", recording.display()))?;
+    for file in [&recording, &clips].into_iter().filter(|file| file.exists()) {
+        std::fs::remove_file(file).with_context(|| format!("cannot replace {}", file.display()))?;
     }
     let config_args = ConfigArgs { config: config.clone(), model: None, set: Vec::new() };
     let plan = Plan::make(config_args.load(&[
         Overlay::from_path("--out", "recording", "file", &recording),
         Overlay::from_path("--out", "recording", "results", &results),
+        Overlay::from_path("--out", "outputs", "film", &clips),
     ])?)?;
 
     let decoder = plan.decoder.as_ref().context("the demo needs `dir` in [model]")?;
@@ -108,8 +110,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     println!("{}", tally.summary(&film));
     println!("  recording  {}", recording.display());
     println!("  results    {}", results.display());
+    println!("  film       {}", clips.display());
     println!(
-        "replay it: corticast replay --config {} --run {} --results again.jsonl",
+        "replay it: corticast replay --config {} --run {} --film again.mp4",
         config.display(),
         recording.display()
     );
@@ -217,7 +220,7 @@ async fn session(
     Ok(exit)
 }
 
-/// Shows results as they come and counts them.
+/// Shows results and clips as they come and counts them.
 async fn show(
     products: Drain<Product>,
     film: Arc<Film>,
@@ -226,16 +229,30 @@ async fn show(
     is_quiet: bool,
 ) {
     let mut n_line = 0;
+    let (mut last, mut pictures) = (None, Vec::new());
     while let Some(product) = products.next().await {
-        let Product::Result(result) = product else { continue };
-        let shown = film.at(result.stimulus_time_s);
         let text = {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.add(&result, shown);
-            match (is_live, is_quiet) {
-                (true, _) => table(&result, shown, &tally),
-                (false, false) => line(&result, shown),
-                (false, true) => continue,
+            match &product {
+                Product::Result(result) => {
+                    let shown = film.at(result.stimulus_time_s);
+                    tally.add(result, shown);
+                    last = Some(result.clone());
+                }
+                Product::Clip(clip) => {
+                    tally.add_clip(clip);
+                    if is_live {
+                        pictures = picture::lines(clip);
+                    }
+                }
+                _ => continue,
+            }
+            let Some(result) = &last else { continue };
+            let shown = film.at(result.stimulus_time_s);
+            match (is_live, is_quiet, &product) {
+                (true, ..) => table(result, shown, &pictures, &tally),
+                (false, false, Product::Result(result)) => line(result, shown),
+                _ => continue,
             }
         };
         let mut out = std::io::stdout().lock();

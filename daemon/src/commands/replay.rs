@@ -3,18 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use indicatif::ProgressBar;
 
 use super::{ConfigArgs, advance, volume_bar};
 use crate::{
     clock::monotonic_ns,
-    config::Overlay,
+    config::{OutputsConfig, Overlay},
     exit::Exit,
+    generate::ClipMaker,
     ingest::Recorded,
     metrics::Metrics,
-    outputs::{json_lines::JsonLines, tensors::ConditionsFolder},
-    plan::Plan,
-    product::Product,
-    record::{Recorder, RecordingFile},
+    outputs::{
+        json_lines::JsonLines,
+        pictures::{self, Sink},
+        tensors::ConditionsFolder,
+    },
+    plan::{Clips, Plan},
+    product::{ClipReport, ConditionsReport, Product},
+    record::{RecordedProducts, Recorder, RecordingFile},
     recording::{COMMAND, SESSION},
     replay::{Fed, Player, Source, packed},
     session::Session,
@@ -40,6 +46,15 @@ pub struct ReplayArgs {
     /// Write what a generator is given into this new folder: RUN/000012.safetensors and so on
     #[arg(long, value_name = "DIR")]
     conditions: Option<PathBuf>,
+    /// Film of the clips, with captions and concepts (needs `mode` in [generator])
+    #[arg(long, value_name = "OUT.mp4")]
+    film: Option<PathBuf>,
+    /// Write each clip as an animated picture into this new folder: RUN/000012.webp and so on
+    #[arg(long, value_name = "DIR")]
+    webp: Option<PathBuf>,
+    /// Write the pictures of each clip into this new folder: RUN/000012/00.png and so on
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -55,14 +70,15 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     );
     let flags =
         args.record.iter().map(|path| Overlay::from_path("--record", "recording", "file", path));
-    let config = args.config.load(&flags.collect::<Vec<_>>())?;
-    let plan = Plan::make(config)?;
+    let mut config = args.config.load(&flags.collect::<Vec<_>>())?;
+    // Only what was asked for on this command line: a replay must not touch what a session that
+    // the file describes has written.
+    config.outputs = args.outputs();
+    let mut plan = Plan::make(config)?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
     let description = crate::describe::session(&plan, "replay");
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());
-    // Only what was asked for on this command line: a replay must not touch the recording that
-    // the file names.
     let recorder = args.record.as_deref().map(|path| {
         anyhow::ensure!(
             !path.exists(),
@@ -74,26 +90,38 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         let alarm = |message: String| tracing::error!("{message}");
         Ok(Recorder::start(file, durability, Recorded::default(), metrics.clone(), |_| {}, alarm)?)
     });
-    let recorder = recorder.transpose()?;
-    if let Some((recorder, _)) = &recorder {
+    let (recorder, recording) = recorder.transpose()?.unzip();
+    if let Some(recorder) = &recorder {
         recorder.note(SESSION, monotonic_ns(), description.to_string());
     }
     anyhow::ensure!(
         args.conditions.is_none() || plan.conditions_bytes() > 0,
         "--conditions: only a `neurons` model gives conditions, and there is none"
     );
-    let conditions = args.conditions.as_deref().map(ConditionsFolder::create).transpose()?;
-    let records_conditions = plan.config.recording.conditions;
+    let bar = volume_bar("replay");
+    let clips = match plan.clips.take() {
+        Some(Clips::Here(maker)) => Some(*maker),
+        // A replay waits for each clip, so it makes them itself.
+        Some(Clips::Elsewhere(plan)) => Some(ClipMaker::open(*plan)?),
+        None => None,
+    };
+    let mut taker = Taker {
+        results: args.results.as_deref().map(JsonLines::create).transpose()?,
+        conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
+        pictures: pictures::create(&plan.config.outputs)?,
+        recorder: recorder.as_ref(),
+        records: RecordedProducts::of(&plan.config.recording),
+        clips,
+        bar: &bar,
+        failed: None,
+    };
     let path = plan.into_path(metrics.clone(), monotonic_ns)?;
     let decodes = path.decodes();
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
     let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);
-    let mut results = args.results.as_deref().map(JsonLines::create).transpose()?;
 
-    let bar = volume_bar("replay");
-    let mut failed = None;
     let mut log = |fed: &Fed, at_ns: u64| {
-        let Some((recorder, _)) = &recorder else { return };
+        let Some(recorder) = &recorder else { return };
         match fed {
             Fed::Message(_) => {
                 // Refused only once recording has failed, which its thread reports.
@@ -102,49 +130,94 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             Fed::Command(_) => recorder.note(COMMAND, at_ns, packed(fed)),
         }
     };
-    let mut out = |product: Product| {
-        match &product {
-            Product::Status(status) => tracing::warn!("{}", status.message),
-            Product::Result(_) => {
-                let written = match &mut results {
-                    Some(results) => results.deliver(&product).map_err(anyhow::Error::from),
-                    None => {
-                        bar.suspend(|| println!("{}", product.to_json()));
-                        Ok(())
-                    }
-                };
-                failed = failed.take().or(written.err());
-            }
-            Product::Conditions(_) => {
-                let written = conditions.iter().try_for_each(|folder| folder.deliver(&product));
-                failed = failed.take().or(written.err().map(anyhow::Error::from));
-            }
-            _ => {}
-        }
-        let is_recorded = records_conditions || !matches!(product, Product::Conditions(_));
-        if let Some((recorder, _)) = &recorder
-            && is_recorded
-        {
-            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
-        }
-    };
     for source in &sources {
+        let mut out = |product| taker.take(product);
         player.play(source, &mut log, &mut out, &mut |expected| advance(&bar, expected))?;
     }
     bar.finish_and_clear();
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if let Some(results) = &mut results {
-        results.flush()?;
-    }
-    if let Some((recorder, thread)) = recorder {
+    taker.finish()?;
+    if let Some(recording) = recording {
         drop(recorder);
-        thread.join().context("the replay ran, but its recording is not whole")?;
+        recording.join().context("the replay ran, but its recording is not whole")?;
     }
     if !decodes {
         tracing::warn!("no model was given: volumes were checked, nothing was decoded");
     }
     let (_, session) = player.into_parts();
     Ok(if session.n_lost() > 0 { Exit::VolumesLost } else { Exit::Fine })
+}
+
+impl ReplayArgs {
+    fn outputs(&self) -> OutputsConfig {
+        let (film, webp, png) = (self.film.clone(), self.webp.clone(), self.png.clone());
+        OutputsConfig { film, webp, png }
+    }
+}
+
+/// Takes what comes of a replay.
+struct Taker<'a> {
+    results: Option<JsonLines>,
+    conditions: Option<ConditionsFolder>,
+    pictures: Vec<Box<dyn Sink>>,
+    recorder: Option<&'a Recorder>,
+    records: RecordedProducts,
+    clips: Option<ClipMaker>,
+    bar: &'a ProgressBar,
+    /// The first failure of a file.
+    failed: Option<anyhow::Error>,
+}
+
+impl Taker<'_> {
+    fn take(&mut self, product: Product) {
+        let written = self.write(&product);
+        self.failed = self.failed.take().or(written.err());
+        if let Some(recorder) = self.recorder
+            && self.records.includes(&product)
+        {
+            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
+        }
+        if let Product::Conditions(conditions) = &product
+            && let Some(clip) = self.clip(conditions)
+        {
+            self.take(Product::Clip(clip));
+        }
+    }
+
+    fn write(&mut self, product: &Product) -> anyhow::Result<()> {
+        match product {
+            Product::Status(status) => tracing::warn!("{}", status.message),
+            Product::Result(_) => match &mut self.results {
+                Some(results) => results.deliver(product)?,
+                None => self.bar.suspend(|| println!("{}", product.to_json())),
+            },
+            Product::Conditions(_) => {
+                self.conditions.iter().try_for_each(|folder| folder.deliver(product))?;
+            }
+            _ => {}
+        }
+        self.pictures.iter_mut().try_for_each(|sink| sink.deliver(product))
+    }
+
+    /// The clip of conditions: every one gets its own, however long it takes.
+    fn clip(&mut self, conditions: &ConditionsReport) -> Option<ClipReport> {
+        let maker = self.clips.as_mut()?;
+        let tr_s = maker.plan().repetition_time_s;
+        match maker.make(conditions, |_| true) {
+            Ok(made) => Some(made?.into_report(conditions, 0, tr_s, None, monotonic_ns())),
+            Err(error) => {
+                tracing::warn!("{}: {error}", conditions.index);
+                None
+            }
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if let Some(results) = &mut self.results {
+            results.flush()?;
+        }
+        self.pictures.into_iter().try_for_each(Sink::finish)
+    }
 }

@@ -17,6 +17,8 @@ pub struct RecordingConfig {
     pub results: Option<PathBuf>,
     /// Whether the conditions of each result are recorded; a replay makes them anew.
     pub conditions: bool,
+    /// Whether clips are recorded; a replay makes them anew.
+    pub clips: bool,
     /// `flush` survives the death of the daemon, `fsync` a power cut.
     pub durability: Durability,
     /// What happens when the disk is too small for the session.
@@ -40,6 +42,7 @@ impl Default for RecordingConfig {
             file: None,
             results: None,
             conditions: true,
+            clips: true,
             durability: Durability::Flush,
             disk_check: DiskCheck::Refuse,
         }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     outputs::{json_lines::JsonLines, queue::Drain},
-    product::Product,
+    product::{ClipPictures, Product},
 };
 
 /// The last header of every topic, and what is known of the session.
@@ -72,10 +72,10 @@ pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board:
         let published = Published { product: &product, sequence: *sequence, clocks };
         let header = encode(&published, Encoding::MessagePack);
         let mut frames = vec![Bytes::from_static(topic.as_bytes()), header];
-        if let Product::Conditions(conditions) = &product
-            && !conditions.blanked
-        {
-            frames.push(conditions.tensors.clone());
+        match &product {
+            Product::Conditions(report) if !report.blanked => frames.push(report.tensors.clone()),
+            Product::Clip(clip) if !clip.blanked => frames.push(clip.pictures.frames.clone()),
+            _ => {}
         }
         if let Err(error) = publisher.send(frames).await {
             tracing::warn!(%error, topic, "not published");
@@ -99,6 +99,11 @@ fn as_shown(product: Product) -> Product {
         Product::Conditions(mut conditions) if conditions.blanked => {
             conditions.tensors = Bytes::new();
             Product::Conditions(conditions)
+        }
+        Product::Clip(mut clip) if clip.blanked => {
+            clip.caption = clip.caption.map(|_| String::new());
+            clip.pictures = ClipPictures::default();
+            Product::Clip(clip)
         }
         other => other,
     }

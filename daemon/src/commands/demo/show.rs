@@ -1,6 +1,6 @@
 //! What the demo shows of a result, and what it counts.
 
-use crate::product::DecodedResult;
+use crate::product::{ClipReport, DecodedResult};
 
 use super::film::{Clip, Film};
 
@@ -19,6 +19,9 @@ pub(super) struct Tally {
     pub(super) n_right: u32,
     pub(super) n_class: usize,
     pub(super) latencies_ms: Vec<f64>,
+    pub(super) n_clip: u32,
+    /// How long each clip took.
+    pub(super) clips_s: Vec<f64>,
 }
 
 impl Tally {
@@ -36,24 +39,42 @@ impl Tally {
         self.latencies_ms.push(latency_ns as f64 / 1e6);
     }
 
-    /// One line for the end.
+    /// Counts a clip that was made.
+    pub(super) fn add_clip(&mut self, clip: &ClipReport) {
+        self.n_clip += 1;
+        self.clips_s.push(clip.took_ns as f64 / 1e9);
+    }
+
+    /// Two lines for the end.
     pub(super) fn summary(&self, film: &Film) -> String {
-        let mut latencies = self.latencies_ms.clone();
-        latencies.sort_by(f64::total_cmp);
-        let median = latencies.get(latencies.len() / 2).copied().unwrap_or(0.0);
         format!(
             "{} results; the most probable class was in {} of {} clips (chance {:.0} %); median \
-             latency {median:.1} ms",
+             latency {:.1} ms\n{} clips made, each in {:.2} s (median), while decoding went on",
             self.n_result,
             self.n_right,
             self.n_shown,
-            100.0 * film.chance(self.n_class)
+            100.0 * film.chance(self.n_class),
+            median(&self.latencies_ms),
+            self.n_clip,
+            median(&self.clips_s)
         )
     }
 }
 
-/// One result as a table of bars; every line clears what stood there before.
-pub(super) fn table(result: &DecodedResult, shown: Option<&Clip>, tally: &Tally) -> String {
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// One result as a table of bars, under the last clip's pictures; every line clears what stood
+/// there before.
+pub(super) fn table(
+    result: &DecodedResult,
+    shown: Option<&Clip>,
+    pictures: &[String],
+    tally: &Tally,
+) -> String {
     let mut lines = vec![
         format!(
             "{}  volume {:>4}  stimulus at {:>6.1} s",
@@ -76,6 +97,7 @@ pub(super) fn table(result: &DecodedResult, shown: Option<&Clip>, tally: &Tally)
         tally.n_right,
         tally.n_shown
     ));
+    lines.splice(1..1, pictures.iter().cloned());
     lines.iter().map(|line| format!("\x1b[2K{line}\n")).collect()
 }
 

@@ -1,0 +1,312 @@
+//! The `[generator]` section: how clips are made of what is decoded.
+//!
+//! Left out, no clips are made. What is left to itself here is what the set of networks was made
+//! for.
+
+use std::{num::NonZeroUsize, ops::Deref, path::PathBuf};
+
+use corticast_models::{
+    generator::{
+        Mode,
+        frames::Shown,
+        maker::MakerOptions,
+        scheduler::Init,
+        set::{Coder, GraphChoice},
+    },
+    session::Device,
+};
+use serde::{Deserialize, Serialize};
+
+/// Steps of mode `live`, unless somebody says otherwise.
+const LIVE_STEPS: usize = 4;
+/// Steps of mode `reference`, unless somebody says otherwise.
+const REFERENCE_STEPS: usize = 25;
+
+/// How clips are made, checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct GeneratorConfig(Written);
+
+/// The section as it is written; within a [`GeneratorConfig`] its values are in range.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Written {
+    /// Whether clips are made, and how.
+    pub mode: ModeChoice,
+    /// Folder of the video networks (`video.toml`). Not needed with mode `still`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Steps from noise to a clip. Left out: 4 in mode `live`, 25 in mode `reference`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<NonZeroUsize>,
+    /// Where a clip starts.
+    pub init: InitChoice,
+    /// With init `sdedit`: how much of the way from the blurry clip to noise, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// In mode `reference`: how far the prompt is followed. Left out: as the set says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f32>,
+    /// How far the key frame is followed; 1 as trained.
+    pub control_scale: f32,
+    /// Frames of a clip that are decoded.
+    pub frames: FramesChoice,
+    /// Which networks of a step.
+    pub graphs: GraphChoice,
+    /// Which picture coder.
+    pub coder: Coder,
+    /// What the noise of clips is made of. The same seed gives the same clips.
+    pub seed: u32,
+    /// What becomes of a clip when newer conditions come while it is made.
+    pub when_superseded: WhenSuperseded,
+    /// No new clip while conditions differ by less from those of the last one, relatively. 0: a
+    /// clip of all that comes.
+    pub skip_similar: f64,
+    /// Shortest time from the start of one clip to that of the next, in seconds.
+    pub min_interval_s: f64,
+    /// Where the networks run.
+    pub device: Device,
+    /// Threads that share one operation on the CPU.
+    pub threads: NonZeroUsize,
+    /// Endpoint for `corticast generate` workers, which then make the clips instead of the
+    /// daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
+}
+
+/// Whether clips are made, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeChoice {
+    /// No clips.
+    #[default]
+    Off,
+    /// The blurry frames as they are.
+    Still,
+    /// Few steps, without guidance.
+    Live,
+    /// Many steps, with guidance.
+    Reference,
+}
+
+/// Where a clip starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InitChoice {
+    /// From almost nothing but noise, as NEURONS does whatever its `low_strength` says.
+    #[default]
+    Reference,
+    /// From the blurry clip with as much noise as `strength` says.
+    Sdedit,
+}
+
+/// Frames of a clip that are decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FramesChoice {
+    /// All.
+    #[default]
+    All,
+    /// The six that NEURONS evaluates.
+    Evaluated,
+}
+
+/// What becomes of a clip when newer conditions come while it is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenSuperseded {
+    /// It is finished.
+    #[default]
+    Finish,
+    /// It is dropped between two steps, unless the one before it was: some are always shown.
+    Abort,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            mode: ModeChoice::default(),
+            dir: None,
+            steps: None,
+            init: InitChoice::default(),
+            strength: None,
+            guidance: None,
+            control_scale: 1.0,
+            frames: FramesChoice::default(),
+            graphs: GraphChoice::default(),
+            coder: Coder::default(),
+            seed: 0,
+            when_superseded: WhenSuperseded::default(),
+            skip_similar: 0.0,
+            min_interval_s: 0.0,
+            device: Device::default(),
+            threads: NonZeroUsize::MIN,
+            workers: None,
+        }
+    }
+}
+
+/// A `[generator]` section that cannot be run.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum GeneratorConfigError {
+    /// Clips without networks that make them.
+    #[error("`mode` is {0:?}, and there is no `dir` with video networks; `still` needs none")]
+    NoSet(&'static str),
+    /// A number out of its range.
+    #[error("`{key}` is {found}, expected {expected}")]
+    Number {
+        /// Which key.
+        key: &'static str,
+        /// What it says.
+        found: f64,
+        /// What it may say.
+        expected: &'static str,
+    },
+    /// A key without the one that gives it a meaning.
+    #[error("`{key}` is there, and has a meaning only with {with}")]
+    Without {
+        /// Which key.
+        key: &'static str,
+        /// What it needs.
+        with: &'static str,
+    },
+    /// A key that is needed.
+    #[error("init \"sdedit\" needs `strength`, 0 to 1")]
+    NoStrength,
+}
+
+impl TryFrom<Written> for GeneratorConfig {
+    type Error = GeneratorConfigError;
+
+    fn try_from(written: Written) -> Result<Self, GeneratorConfigError> {
+        let number = |key, found: f64, most: f64, expected| {
+            if (0.0..=most).contains(&found) {
+                Ok(())
+            } else {
+                Err(GeneratorConfigError::Number { key, found, expected })
+            }
+        };
+        let diffuses = matches!(written.mode, ModeChoice::Live | ModeChoice::Reference);
+        if diffuses && written.dir.is_none() {
+            return Err(GeneratorConfigError::NoSet(written.mode.name()));
+        }
+        number("strength", written.strength.unwrap_or(0.0), 1.0, "0 to 1")?;
+        number("guidance", f64::from(written.guidance.unwrap_or(0.0)), 100.0, "0 to 100")?;
+        number("control_scale", f64::from(written.control_scale), 10.0, "0 to 10")?;
+        number("skip_similar", written.skip_similar, f64::MAX, "0 or more")?;
+        number("min_interval_s", written.min_interval_s, 3600.0, "0 to 3600")?;
+        match (written.init, written.strength) {
+            (InitChoice::Sdedit, None) => return Err(GeneratorConfigError::NoStrength),
+            (InitChoice::Reference, Some(_)) => {
+                let with = "init = \"sdedit\"";
+                return Err(GeneratorConfigError::Without { key: "strength", with });
+            }
+            _ => {}
+        }
+        if written.guidance.is_some() && written.mode != ModeChoice::Reference {
+            let with = "mode = \"reference\"";
+            return Err(GeneratorConfigError::Without { key: "guidance", with });
+        }
+        Ok(Self(written))
+    }
+}
+
+impl Deref for GeneratorConfig {
+    type Target = Written;
+
+    fn deref(&self) -> &Written {
+        &self.0
+    }
+}
+
+impl ModeChoice {
+    /// As it is written.
+    fn name(self) -> &'static str {
+        self.mode().map_or("off", Mode::name)
+    }
+
+    /// How clips are made, if they are.
+    #[must_use]
+    pub fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Off => None,
+            Self::Still => Some(Mode::Still),
+            Self::Live => Some(Mode::Live),
+            Self::Reference => Some(Mode::Reference),
+        }
+    }
+}
+
+impl GeneratorConfig {
+    /// As a maker of clips is told; `None` where none are made.
+    #[must_use]
+    pub fn options(&self) -> Option<MakerOptions> {
+        let mode = self.mode.mode()?;
+        let steps = match mode {
+            Mode::Still | Mode::Live => LIVE_STEPS,
+            Mode::Reference => REFERENCE_STEPS,
+        };
+        Some(MakerOptions {
+            mode,
+            steps: self.steps.map_or(steps, NonZeroUsize::get),
+            init: match (self.init, self.strength) {
+                (InitChoice::Sdedit, Some(strength)) => Init::Sdedit { strength },
+                _ => Init::Reference,
+            },
+            guidance: self.guidance,
+            control_scale: self.control_scale,
+            shown: match self.frames {
+                FramesChoice::All => Shown::All,
+                FramesChoice::Evaluated => Shown::Evaluated,
+            },
+            graphs: self.graphs,
+            coder: self.coder,
+            seed: u64::from(self.seed),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<GeneratorConfig, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_mode_has_its_steps_unless_somebody_says_otherwise() {
+        let options = |text| read(text).unwrap().options();
+        assert_eq!(options(""), None);
+        assert_eq!(options("mode = \"live\"\ndir = \"v\"").unwrap().steps, 4);
+        assert_eq!(options("mode = \"reference\"\ndir = \"v\"").unwrap().steps, 25);
+        let edited = options("mode = \"live\"\ndir = \"v\"\ninit = \"sdedit\"\nstrength = 0.3");
+        assert_eq!(edited.unwrap().init, Init::Sdedit { strength: 0.3 });
+        assert_eq!(options("mode = \"still\"").unwrap().mode, Mode::Still);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let live = "mode = \"live\"\ndir = \"v\"\n";
+        for (text, expected) in [
+            ("mode = \"live\"", "`mode` is \"live\", and there is no `dir`"),
+            ("mode = \"fast\"", "unknown variant `fast`"),
+            (&format!("{live}init = \"sdedit\""), "needs `strength`"),
+            (&format!("{live}strength = 0.3"), "only with init = \"sdedit\""),
+            (&format!("{live}guidance = 2.0"), "only with mode = \"reference\""),
+            (&format!("{live}steps = 0"), "nonzero"),
+            ("control_scale = nan", "`control_scale` is NaN, expected 0 to 10"),
+            ("skip_similar = -1.0", "`skip_similar` is -1"),
+            ("min_interval = 1.0", "unknown field `min_interval`"),
+        ] {
+            let message = read(text).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let config = read("mode = \"reference\"\ndir = \"v\"\nguidance = 2.0").unwrap();
+        assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+}

@@ -1,0 +1,145 @@
+//! The generator thread: takes what is newest, makes a clip of it, gives it out.
+
+use std::{
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use corticast_models::error::ModelError;
+
+use super::{ClipError, ClipMaker};
+use crate::{
+    clock::monotonic_ns,
+    config::{GeneratorConfig, generator::WhenSuperseded},
+    latest::Newest,
+    metrics::Metrics,
+    product::{ConditionsReport, Product, StatusReport},
+};
+
+/// How long a clip that is on its way may take once the session is over.
+const LAST_CLIP: Duration = Duration::from_secs(5);
+/// Gives the generator a tenth of what the signal thread gets of a core that both want.
+const NICENESS: i32 = 10;
+
+/// When clips are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// What becomes of a clip when newer conditions come while it is made.
+    pub when_superseded: WhenSuperseded,
+    /// Shortest time from the start of one clip to that of the next.
+    pub min_interval: Duration,
+}
+
+impl Pace {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &GeneratorConfig) -> Self {
+        Self {
+            when_superseded: config.when_superseded,
+            min_interval: Duration::from_secs_f64(config.min_interval_s),
+        }
+    }
+}
+
+/// Starts the thread. It ends when the mailbox is closed; a clip that is on its way then is
+/// finished unless it takes long. Needs a tokio runtime, to wait for the mailbox.
+///
+/// # Errors
+///
+/// Fails when the system gives no thread.
+pub fn start(
+    mut maker: ClipMaker,
+    pace: Pace,
+    newest: Newest<ConditionsReport>,
+    metrics: Metrics,
+    out: impl Fn(Product) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
+        if let Err(error) = rustix::process::nice(NICENESS) {
+            tracing::debug!(%error, "the generator keeps the priority of the signal path");
+        }
+        let mut streak = Streak::default();
+        let (mut was_aborted, mut n_before) = (false, 0);
+        while let Some((conditions, n_superseded)) = runtime.block_on(newest.take()) {
+            let started = Instant::now();
+            let n_superseded = n_before + n_superseded;
+            let mut closed_at = None;
+            let may_abort = pace.when_superseded == WhenSuperseded::Abort && !was_aborted;
+            let made = maker.make(&conditions, |_| {
+                if newest.is_closed() {
+                    return closed_at.get_or_insert_with(Instant::now).elapsed() < LAST_CLIP;
+                }
+                !(may_abort && newest.is_waiting())
+            });
+            (was_aborted, n_before) = (false, n_superseded);
+            match made {
+                Ok(Some(made)) => {
+                    n_before = 0;
+                    streak.end();
+                    let tr_s = maker.plan().repetition_time_s;
+                    let report =
+                        made.into_report(&conditions, n_superseded, tr_s, None, monotonic_ns());
+                    metrics.clip(&report);
+                    out(Product::Clip(report));
+                }
+                Ok(None) => metrics.clips_skipped.increment(1),
+                Err(ClipError::Model(ModelError::Cancelled)) => {
+                    was_aborted = true;
+                    n_before += 1;
+                    metrics.conditions_superseded.increment(1);
+                }
+                Err(error) => {
+                    metrics.clips_failed.increment(1);
+                    let gave_up = matches!(error, ClipError::Model(ModelError::Run(_)));
+                    streak.fail(format!("{}: {error}", conditions.index), &out);
+                    if gave_up && !go_on_still(&mut maker, &out) {
+                        return;
+                    }
+                }
+            }
+            // Ends early when the session does.
+            let left = pace.min_interval.saturating_sub(started.elapsed());
+            runtime.block_on(newest.closed_or(left));
+        }
+    })
+}
+
+/// Whether there are still pictures to be made.
+fn go_on_still(maker: &mut ClipMaker, out: &impl Fn(Product)) -> bool {
+    match maker.fall_back_to_still() {
+        Ok(true) => {
+            let message = "the generator goes on with blurry frames (mode `still`) until the \
+                           daemon is started again; decoding is not affected";
+            status("alarm", message.to_owned(), out);
+            true
+        }
+        Ok(false) => true,
+        Err(error) => {
+            let message = format!("no clips until the daemon is started again: {error}");
+            status("alarm", message, out);
+            false
+        }
+    }
+}
+
+/// Failures in a row: the operator is told of the first.
+#[derive(Default)]
+pub(super) struct Streak(bool);
+
+impl Streak {
+    pub(super) fn fail(&mut self, message: String, out: &impl Fn(Product)) {
+        if !std::mem::replace(&mut self.0, true) {
+            let message = format!("{message}; corticast_clips_failed_total counts on");
+            status("warning", message, out);
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.0 = false;
+    }
+}
+
+fn status(level: &'static str, message: String, out: &impl Fn(Product)) {
+    out(Product::Status(StatusReport { level, message, published_ns: monotonic_ns() }));
+}

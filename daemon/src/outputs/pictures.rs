@@ -1,0 +1,199 @@
+//! Clips as files that people look at: a film, animated pictures, single pictures.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use super::{
+    film::Film,
+    png::PngFolder,
+    queue::{Drain, Feeder, drop_oldest},
+    webp::WebpFolder,
+};
+use crate::{config::OutputsConfig, metrics::Metrics, product::Product};
+
+/// Clips and results that wait for a file. A film takes a fraction of a TR for a clip.
+const QUEUE: usize = 16;
+
+/// Where clips go.
+pub trait Sink: Send {
+    /// Name in metrics.
+    fn name(&self) -> &'static str;
+
+    /// Takes a product, if it is for this one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this product did not arrive; the next may.
+    fn deliver(&mut self, product: &Product) -> anyhow::Result<()>;
+
+    /// No more will come.
+    ///
+    /// # Errors
+    ///
+    /// Fails when what came cannot be used.
+    fn finish(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+impl Sink for Film {
+    fn name(&self) -> &'static str {
+        "film"
+    }
+
+    fn deliver(&mut self, product: &Product) -> anyhow::Result<()> {
+        Ok(self.deliver(product)?)
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<()> {
+        let film = (*self).finish()?;
+        if film.n_skipped > 0 {
+            tracing::warn!("{} clips came too late for the film", film.n_skipped);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for WebpFolder {
+    fn name(&self) -> &'static str {
+        "webp"
+    }
+
+    fn deliver(&mut self, product: &Product) -> anyhow::Result<()> {
+        Ok(WebpFolder::deliver(self, product)?)
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for PngFolder {
+    fn name(&self) -> &'static str {
+        "png"
+    }
+
+    fn deliver(&mut self, product: &Product) -> anyhow::Result<()> {
+        Ok(PngFolder::deliver(self, product)?)
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// Creates the files and folders that are configured, which must not be there.
+///
+/// # Errors
+///
+/// Fails when one is there, or cannot be had.
+pub fn create(config: &OutputsConfig) -> anyhow::Result<Vec<Box<dyn Sink>>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if let Some(path) = &config.film {
+        sinks.push(Box::new(Film::create(path)?));
+    }
+    if let Some(path) = &config.webp {
+        sinks.push(Box::new(WebpFolder::create(path)?));
+    }
+    if let Some(path) = &config.png {
+        sinks.push(Box::new(PngFolder::create(path)?));
+    }
+    Ok(sinks)
+}
+
+/// The same outputs under names that are free: a session that is taken up after a restart must
+/// not wait for somebody to make room, and leaves what was written before it.
+#[must_use]
+pub fn with_free_names(config: &OutputsConfig) -> OutputsConfig {
+    let free = |path: &Option<PathBuf>| path.as_deref().map(free_name);
+    OutputsConfig { film: free(&config.film), webp: free(&config.webp), png: free(&config.png) }
+}
+
+/// The name, or the first of `name-2`, `name-3` and so on that nothing has.
+fn free_name(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy()));
+    let numbered =
+        |n| path.with_file_name(format!("{stem}-{n}{}", extension.as_deref().unwrap_or_default()));
+    let names = std::iter::once(path.to_owned()).chain((2_u32..).map(numbered));
+    let free = names.into_iter().find(|name| !name.exists());
+    let free = free.unwrap_or_else(|| path.to_owned());
+    if free != path {
+        tracing::warn!(path = %path.display(), now = %free.display(), "exists; clips go beside it");
+    }
+    free
+}
+
+/// Threads that write pictures, one for each sink.
+pub struct PictureThreads(Vec<JoinHandle<()>>);
+
+impl PictureThreads {
+    /// Starts them. A sink that is too slow drops its own oldest. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system gives no thread.
+    pub fn start(
+        sinks: Vec<Box<dyn Sink>>,
+        metrics: &Metrics,
+    ) -> std::io::Result<(Arc<[Feeder<Product>]>, Self)> {
+        let mut feeders = Vec::new();
+        let mut threads = Vec::new();
+        for sink in sinks {
+            let name = sink.name();
+            let (feeder, drain) = drop_oldest(QUEUE, metrics.output_dropped(name));
+            feeders.push(feeder);
+            let runtime = tokio::runtime::Handle::current();
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            threads.push(thread.spawn(move || runtime.block_on(write(sink, drain)))?);
+        }
+        Ok((feeders.into(), Self(threads)))
+    }
+
+    /// Waits until everything is written; the feeders have to be gone.
+    pub fn join(self) {
+        for thread in self.0 {
+            if thread.join().is_err() {
+                tracing::error!("a thread that writes pictures panicked");
+            }
+        }
+    }
+}
+
+async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
+    let mut has_failed = false;
+    while let Some(product) = products.next().await {
+        match sink.deliver(&product) {
+            Ok(()) => has_failed = false,
+            // Once, not for each clip.
+            Err(error) if !has_failed => {
+                tracing::error!("{}: {error:#}; decoding and recording go on", sink.name());
+                has_failed = true;
+            }
+            Err(_) => {}
+        }
+    }
+    let name = sink.name();
+    if let Err(error) = sink.finish() {
+        tracing::error!("{name}: {error:#}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let film = folder.path().join("film.mp4");
+        assert_eq!(free_name(&film), film);
+        std::fs::write(&film, "").unwrap();
+        std::fs::write(folder.path().join("film-2.mp4"), "").unwrap();
+        assert_eq!(free_name(&film), folder.path().join("film-3.mp4"));
+        let pictures = folder.path().join("webp");
+        std::fs::create_dir(&pictures).unwrap();
+        assert_eq!(free_name(&pictures), folder.path().join("webp-2"));
+    }
+}
