@@ -13,9 +13,13 @@
 pub mod thread;
 pub mod workers;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use corticast_bold::time::TrIndex;
 use corticast_models::{
     conditions::Conditions,
     decoder::Decoder,
@@ -254,6 +258,24 @@ impl ClipMaker {
     #[must_use]
     pub fn plan(&self) -> &ClipPlan {
         &self.plan
+    }
+
+    /// The maker itself.
+    #[must_use]
+    pub fn maker(&self) -> &Maker {
+        &self.maker
+    }
+
+    /// How long a clip takes here, from a trial on conditions of nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a network does.
+    pub fn trial(&mut self) -> Result<Duration, ModelError> {
+        let started = Instant::now();
+        let blank = Conditions::blank(self.plan.model.sizes);
+        self.maker.make(&blank, TrIndex(0), |_| true)?;
+        Ok(started.elapsed())
     }
 
     /// Steps of each clip.

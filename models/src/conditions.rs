@@ -1,5 +1,7 @@
 //! Conditions: what a generator of pictures is given of one window.
 
+use crate::decoupler::reconstruction::LATENT_CHANNELS;
+
 /// What a generator is given. What a head that failed or is switched off would have given is
 /// not there. Everything is finite.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,25 @@ pub struct Conditions {
     pub caption_ids: Option<Vec<i64>>,
     /// The caption in words.
     pub caption: Option<String>,
+}
+
+impl Conditions {
+    /// Conditions of nothing, with all that heads give: for trials.
+    #[must_use]
+    pub fn blank(sizes: Sizes) -> Self {
+        let latents = sizes.n_frame * LATENT_CHANNELS * sizes.latent * sizes.latent;
+        Self {
+            brain_tokens: vec![0.0; sizes.n_token * sizes.channels],
+            tokens: vec![0.0; sizes.n_token * sizes.channels],
+            text_embed: vec![0.0; sizes.text_dim],
+            probabilities: Some(vec![0.0; sizes.n_class]),
+            mask: Some(vec![0; sizes.n_frame * sizes.mask * sizes.mask]),
+            latents: Some(vec![0.0; latents]),
+            caption_ids: None,
+            caption: None,
+            sizes,
+        }
+    }
 }
 
 /// Sizes of the conditions of a model.

@@ -21,6 +21,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Mutex, Once, PoisonError},
+    time::{Duration, Instant},
 };
 
 use half::f16;
@@ -39,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ModelError,
-    manifest::{ElementType, NetworkFacts, TensorFacts, listed},
+    manifest::{ElementType, NetworkFacts, Role, TensorFacts, listed},
     runtime::{RuntimeError, RuntimeInfo, find_library, side_libraries},
 };
 
@@ -285,6 +286,10 @@ pub struct Session {
     fallback_reason: Option<String>,
     expected_cuda: bool,
     metadata: BTreeMap<String, String>,
+    role: Role,
+    /// Runs since it was opened, and how long ONNX Runtime took for them.
+    n_run: u64,
+    took: Duration,
 }
 
 impl fmt::Debug for Session {
@@ -369,8 +374,12 @@ impl Session {
             fallback_reason: None,
             expected_cuda: false,
             metadata,
+            role: network.role,
+            n_run: 0,
+            took: Duration::ZERO,
         };
         session.run_on_zeros(shapes)?;
+        (session.n_run, session.took) = (0, Duration::ZERO);
         Ok(session)
     }
 
@@ -416,7 +425,10 @@ impl Session {
         }
         let values: Vec<SessionInputValue<'_>> =
             inputs.iter().map(Input::as_ort).collect::<Result<_, _>>().map_err(run)?;
+        let started = Instant::now();
         let values = self.ort.run(values.as_slice()).map_err(run)?;
+        self.n_run += 1;
+        self.took += started.elapsed();
         take(&mut Outputs { values, facts: &self.outputs, inputs })
     }
 
@@ -445,7 +457,10 @@ impl Session {
         for facts in &self.outputs {
             binding.bind_output_to_device(&facts.name, &memory).map_err(run)?;
         }
+        let started = Instant::now();
         let values = self.ort.run_binding(&binding).map_err(run)?;
+        self.n_run += 1;
+        self.took += started.elapsed();
         let mut outputs = Outputs { values, facts: &self.outputs, inputs };
         (0..outputs.n()).map(|at| outputs.keep(at)).collect()
     }
@@ -461,6 +476,19 @@ impl Session {
             output.copy_from_slice(values);
             Ok(())
         })
+    }
+
+    /// What the network is for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How often the network was run since it was opened, and how long ONNX Runtime took for all
+    /// of that.
+    #[must_use]
+    pub fn runs(&self) -> (u64, Duration) {
+        (self.n_run, self.took)
     }
 
     /// Where the network runs.

@@ -16,7 +16,12 @@ use ndarray::Array2;
 use toml::{Table, Value};
 
 use super::ConfigArgs;
-use crate::{config::Config, disk, exit::Exit, plan::Plan};
+use crate::{
+    config::Config,
+    disk,
+    exit::Exit,
+    plan::{Clips, Plan},
+};
 
 /// Windows that are timed at most, and for how long: the model of a paper takes seconds for one.
 const MAX_TIMED: usize = 9;
@@ -61,6 +66,17 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
             model.extend(describe(decoder, &times));
         }
     }
+    let mut clips_too_slow = None;
+    if let Some(Clips::Here(maker)) = &mut plan.clips {
+        let takes_s = maker.trial()?.as_secs_f64();
+        let tr_s = maker.plan().repetition_time_s;
+        clips_too_slow = (takes_s > tr_s).then_some((takes_s, tr_s));
+        if let Some(Value::Table(generator)) = table.get_mut("generator") {
+            let provider = Value::String(maker.provider().to_string());
+            generator.insert("provider".to_owned(), provider);
+            generator.insert("clip_takes_s".to_owned(), seconds(takes_s));
+        }
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&table)?);
     } else {
@@ -73,6 +89,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         eprintln!(
             "note: a window takes {whole_s:.2} s here and the TR is {tr_s} s, so feedback falls \
              behind: take fewer steps (`prior_steps` in [decoder]) or heads, or a GPU"
+        );
+    }
+    if let Some((takes_s, tr_s)) = clips_too_slow {
+        eprintln!(
+            "note: a clip takes {takes_s:.2} s here and the TR is {tr_s} s, so not every result \
+             gets one: take fewer `steps` in [generator], mode `live` or `still`, or a GPU"
         );
     }
     if let Some(file) = &plan.config.recording.file
@@ -136,12 +158,15 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// To a microsecond; more is not meant.
+fn seconds(s: f64) -> Value {
+    Value::Float((s * 1e6).round() / 1e6)
+}
+
 /// What the model is, its networks, and what a window costs.
 fn describe(decoder: &Decoder, times: &Times) -> Table {
     let manifest = decoder.manifest();
     let text = |value: &str| Value::String(value.to_owned());
-    // To a microsecond; more is not meant.
-    let seconds = |s: f64| Value::Float((s * 1e6).round() / 1e6);
     let tensors = |tensors: &[TensorFacts]| {
         Value::Array(tensors.iter().map(|tensor| Value::String(tensor.to_string())).collect())
     };

@@ -1,6 +1,6 @@
 //! `corticast generate`: a worker that makes clips for a daemon elsewhere.
 //!
-//! It reads the configuration of the daemon ([model] and [generator], with its own paths), so
+//! It reads the configuration of the daemon (`model` and `generator`, with its own paths), so
 //! that both make the same clips, and the daemon refuses it otherwise. It makes one clip at a
 //! time; a daemon that was restarted is greeted again.
 

@@ -1,7 +1,7 @@
 //! Clips from workers elsewhere: the newest conditions to whoever is free, clips back.
 //!
 //! A worker has one job at a time. Of those that are free the quickest so far is asked first. One
-//! that says nothing for [`SILENCE`] is gone: its clip is lost and named, its next `hello` is
+//! that says nothing for some seconds is gone: its clip is lost and named, its next `hello` is
 //! welcome. Workers with other files or settings are refused, because their clips would look
 //! like clips of this session and be none.
 

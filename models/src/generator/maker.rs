@@ -4,8 +4,6 @@
 //! conditions, its seed and the index of its volume alone, whatever was made before it. So a
 //! replay makes the same clips on the CPU, and several makers can share the work.
 
-use std::collections::BTreeMap;
-
 use corticast_bold::time::TrIndex;
 
 use super::{
@@ -182,20 +180,6 @@ impl Maker {
         self.sessions().into_iter().find_map(Session::fallback_reason)
     }
 
-    /// How often the networks of clips were run, by what they are for.
-    #[must_use]
-    pub fn runs(&self) -> BTreeMap<&'static str, u64> {
-        let Some(stage) = &self.stage else { return BTreeMap::new() };
-        let runs = stage.networks.runs();
-        BTreeMap::from([
-            ("text_encoder", runs.text_encoder),
-            ("vae_encoder", runs.vae_encoder),
-            ("controlnet", runs.controlnet),
-            ("step", runs.step),
-            ("vae_decoder", runs.vae_decoder),
-        ])
-    }
-
     /// Makes the clip of the window whose newest volume has this index. `go_on` is asked before
     /// the first step and after each, told how many are done, and ends the clip with `false`.
     ///
@@ -234,7 +218,9 @@ impl Maker {
         Ok(MadeClip { frames, blurry, caption_cut: prompt.is_cut })
     }
 
-    fn sessions(&self) -> Vec<&Session> {
+    /// Every network.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<&Session> {
         let mut sessions = vec![self.blurry.session()];
         sessions.extend(self.keyframe.iter().map(Keyframe::session));
         sessions.extend(self.stage.iter().flat_map(|stage| stage.networks.sessions()));

@@ -3,12 +3,13 @@
 //! Everything that is measured runs as a process of its own; this one is the scanner and the
 //! subscriber. A figure that misses what was asked is written down as missed, and does not make
 //! the command fail: only what cannot be measured does. The whole file is written anew each
-//! time, this commentary included. It takes about five minutes and, for a while, 6 GB of disk.
+//! time, this commentary included. It takes about ten minutes and, for a while, 6 GB of disk.
 //!
 //! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only those named
-//! (`latency`, `replay`, `memory`, `dicom`, `haxby`) and prints instead of writing.
+//! (`latency`, `replay`, `memory`, `dicom`, `clips`, `haxby`) and prints instead of writing.
 
 mod client;
+mod clips;
 mod dicom;
 mod floor;
 mod haxby;
@@ -47,7 +48,7 @@ pub struct Chapter {
     pub text: String,
 }
 
-const CHAPTERS: [&str; 5] = ["latency", "replay", "memory", "dicom", "haxby"];
+const CHAPTERS: [&str; 6] = ["latency", "replay", "memory", "dicom", "clips", "haxby"];
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -81,6 +82,7 @@ fn main() -> anyhow::Result<()> {
                 "replay" => replay::measure(folder.path()).await,
                 "memory" => memory::measure(folder.path()).await,
                 "dicom" => dicom::measure(folder.path()).await,
+                "clips" => clips::measure(folder.path()).await,
                 _ => haxby::measure(folder.path()).await,
             }
         });

@@ -96,6 +96,10 @@ pub struct DaemonOptions {
     pub model: &'static str,
     /// Where to record.
     pub record: Option<PathBuf>,
+    /// A configuration instead of one for `model`.
+    pub config: Option<PathBuf>,
+    /// `--set` of these.
+    pub set: Vec<String>,
     /// Key of the daemon and the folder of keys that may connect.
     pub curve: Option<(PathBuf, PathBuf)>,
 }
@@ -127,7 +131,14 @@ impl Daemon {
             fs::remove_file(&file)?;
         }
         let mut command = Command::new(binary("corticast"));
-        command.arg("run").arg("--config").arg(config(folder, options)?);
+        let config = match &options.config {
+            Some(config) => config.clone(),
+            None => config(folder, options)?,
+        };
+        command.arg("run").arg("--config").arg(config);
+        for set in &options.set {
+            command.arg("--set").arg(set);
+        }
         command.arg("--endpoints").arg(&file);
         if let Some(record) = &options.record {
             command.arg("--record").arg(record);
@@ -149,17 +160,28 @@ impl Daemon {
 
     /// Mean of a histogram in `/metrics`, in microseconds. `labels` as they are written there.
     pub fn mean_us(&self, histogram: &str, labels: &str) -> anyhow::Result<f64> {
+        let text = self.metrics()?;
+        let value = |suffix: &str| value_of(&text, &format!("{histogram}_{suffix}{labels}"));
+        Ok(1e6 * value("sum")? / value("count")?)
+    }
+
+    /// A counter in `/metrics`.
+    pub fn counter(&self, name: &str) -> anyhow::Result<f64> {
+        value_of(&self.metrics()?, name)
+    }
+
+    fn metrics(&self) -> anyhow::Result<String> {
         let address = self.endpoint("http")?.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        let value = |suffix: &str| -> anyhow::Result<f64> {
-            let name = format!("{histogram}_{suffix}{labels} ");
-            let line = text.lines().find_map(|line| line.strip_prefix(name.as_str()));
-            Ok(line.with_context(|| format!("no {name}in /metrics"))?.parse()?)
-        };
-        Ok(1e6 * value("sum")? / value("count")?)
+        Ok(text)
     }
+}
+
+fn value_of(metrics: &str, name: &str) -> anyhow::Result<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("no {name} in /metrics"))?.parse()?)
 }

@@ -229,6 +229,27 @@ def vae_decoder(nan=False):
     return g
 
 
+def vae_encoder_that_fails():
+    """The `vae_encoder` of a video set of 64 pixels, in which ONNX Runtime itself fails as soon as a
+    picture is not black: it looks up a place that is not there. As a device that is lost does, it
+    shows only when the network is run."""
+    picture, latent = [-1, 3, 64, 64], [-1, 4, 8, 8]
+    outputs = [("mean", latent, 0), ("logvar", latent, 0)]
+    g = Graph("vae_encoder", [("image", picture, 0)], outputs)
+    g("Abs", ["image"], "size")
+    g("ReduceMax", ["size"], "largest", keepdims=0)
+    g("Mul", ["largest", g.const("many", 1000)], "place")
+    g("Cast", ["place"], "index", to=7)
+    g("Gather", [g.const("one", [0]), "index"], "nothing")
+    g("AveragePool", ["image"], "small", kernel_shape=[8, 8], strides=[8, 8])
+    bounds = [g.ints("first", [0]), g.ints("end", [1]), g.ints("axis", [1])]
+    g("Slice", ["small", *bounds], "red")
+    g("Concat", ["small", "red"], "four", axis=1)
+    g("Add", ["four", "nothing"], "mean")
+    g("Neg", ["mean"], "logvar")
+    return g
+
+
 def class_states(path):
     """Of `bottle` nothing, of `cat` 100 (masks are all 1), of `chair` -100 (all 0); as long as their place."""
     states = np.zeros((len(CLASSES), len(CLASSES), TEXT), dtype="<f4")
@@ -255,6 +276,7 @@ def write(folder: Path, head: str, nan=False):
         graph.save(folder)
     if nan:
         vae_decoder(nan).save(folder, "vae_nan")
+        vae_encoder_that_fails().save(folder, "encoder_fails")
     states, vocabulary = folder / "class_states.safetensors", folder / "vocabulary.txt.gz"
     class_states(states)
     vocabulary.write_bytes(gzip.compress("\n".join(["#version: 0.2", *PAIRS, ""]).encode(), mtime=0))
