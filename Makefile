@@ -27,8 +27,8 @@ test-reference: runtime .venv/dev.stamp ## one line per case: error, tolerance, 
 
 check: .venv/dev.stamp ## formatting, lints, docs and types
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --workspace --locked
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --no-deps --workspace --locked
 	cd training && $(CORTICAST_PYTHON) -m ruff check --config pyproject.toml . ../scripts
 	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts
 	cd training && $(CORTICAST_PYTHON) -m mypy

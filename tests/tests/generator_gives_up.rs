@@ -46,7 +46,8 @@ fn blurry_frames_take_over_and_the_operator_is_told_once() {
     let session = repository("models/demo/session/sub-01_task-test01_run-1_bold.nii.gz");
     let options = NiftiOptions { files: vec![session], ..NiftiOptions::default() };
     let mut scanner = NiftiAdapter::open(options).unwrap();
-    let header = scanner.start_run().unwrap().unwrap();
+    let mut header = scanner.start_run().unwrap().unwrap();
+    header.n_volumes = Some(11);
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;
     let mut send = |n: usize| {
