@@ -53,6 +53,14 @@ impl<T> Mailbox<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Mailbox<T> {
+    /// Whether an item waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.0.place.is_empty()
+    }
+}
+
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
         self.0.is_closed.store(true, Ordering::Release);

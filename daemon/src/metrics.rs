@@ -146,6 +146,11 @@ impl Metrics {
             Unit::Count,
             "Always 1; its labels say which model runs, for whom, and on what."
         );
+        describe_gauge!(
+            "corticast_generator_info",
+            Unit::Count,
+            "Always 1; its labels say how clips are made, and on what."
+        );
         let stages = STAGES
             .iter()
             .map(|&stage| {
@@ -288,6 +293,17 @@ impl Metrics {
             "corticast_model_info",
             "subject" => subject.to_owned(),
             "model" => model.to_owned(),
+            "provider" => provider.to_owned()
+        )
+        .set(1.0);
+    }
+
+    /// Says how clips are made.
+    pub fn generator(&self, mode: &'static str, precision: &'static str, provider: &str) {
+        gauge!(
+            "corticast_generator_info",
+            "mode" => mode,
+            "precision" => precision,
             "provider" => provider.to_owned()
         )
         .set(1.0);

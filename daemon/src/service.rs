@@ -391,6 +391,21 @@ fn announce_model(plan: &Plan, metrics: &Metrics) {
     let provider = decoder.provider().to_string();
     tracing::info!(model = manifest.name, subject = manifest.subject, provider, "model ready");
     metrics.model(&manifest.subject, &manifest.name, &provider);
+    match &plan.clips {
+        Some(Clips::Here(maker)) => {
+            let provider = maker.provider().to_string();
+            let set = maker.plan().set.as_ref();
+            let precision = set.map_or("none", |set| set.precision.name());
+            let (mode, steps) = (maker.plan().options.mode, maker.n_step());
+            tracing::info!(%mode, steps, precision, provider, "clips are made here");
+            metrics.generator(mode.name(), precision, &provider);
+        }
+        Some(Clips::Elsewhere(plan)) => {
+            tracing::info!(mode = %plan.options.mode, "clips are made by workers");
+            metrics.generator(plan.options.mode.name(), "none", "workers");
+        }
+        None => {}
+    }
 }
 
 fn say_ready(endpoints: &Endpoints, options: &mut ServiceOptions) -> anyhow::Result<()> {

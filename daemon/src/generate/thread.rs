@@ -143,3 +143,81 @@ impl Streak {
 fn status(level: &'static str, message: String, out: &impl Fn(Product)) {
     out(Product::Status(StatusReport { level, message, published_ns: monotonic_ns() }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::mpsc};
+
+    use corticast_bold::time::TrIndex;
+    use corticast_models::{conditions::Conditions, manifest::Manifest};
+    use metrics::Counter;
+
+    use super::*;
+    use crate::{
+        generate::ClipPlan, latest::latest, outputs::tensors::to_safetensors, product::ClipReport,
+    };
+
+    /// A clip takes some time, so there is time for newer conditions to come.
+    fn maker() -> ClipMaker {
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo");
+        let config =
+            format!("mode = \"live\"\ndir = {:?}\nsteps = 8\ndevice = \"cpu\"", demo.join("video"));
+        let model = Manifest::read(&demo).unwrap();
+        let plan = ClipPlan::make(&toml::from_str(&config).unwrap(), &model).unwrap().unwrap();
+        ClipMaker::open(plan).unwrap()
+    }
+
+    fn conditions(maker: &ClipMaker, index: u32) -> ConditionsReport {
+        let blank = Conditions::blank(maker.plan().model.sizes);
+        ConditionsReport {
+            run: "sub-01".into(),
+            index: TrIndex(index),
+            stimulus_time_s: f64::from(index),
+            received_ns: 0,
+            published_ns: 0,
+            blanked: false,
+            tensors: to_safetensors(&blank, "sub-01", index, f64::from(index)),
+        }
+    }
+
+    /// The clips that come of conditions 1, 2 and 3, each put while the one before is made.
+    fn clips(when_superseded: WhenSuperseded) -> Vec<ClipReport> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let maker = maker();
+        let all = [1, 2, 3].map(|index| conditions(&maker, index));
+        let (mailbox, newest) = latest(Counter::noop());
+        let (out, made) = mpsc::channel();
+        let pace = Pace { when_superseded, min_interval: Duration::ZERO };
+        let thread = start(maker, pace, newest, Metrics::new(), move |product| {
+            if let Product::Clip(clip) = product {
+                out.send(clip).unwrap();
+            }
+        })
+        .unwrap();
+        for conditions in all {
+            mailbox.put(conditions);
+            while mailbox.is_waiting() {
+                std::thread::yield_now();
+            }
+        }
+        drop(mailbox);
+        thread.join().unwrap();
+        made.iter().collect()
+    }
+
+    #[test]
+    fn a_clip_that_newer_conditions_make_old_is_finished() {
+        let clips = clips(WhenSuperseded::Finish);
+        let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
+        assert_eq!(said, [(1, 0), (2, 0), (3, 0)]);
+    }
+
+    #[test]
+    fn or_dropped_between_steps_but_never_two_in_a_row() {
+        let clips = clips(WhenSuperseded::Abort);
+        let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
+        assert_eq!(said, [(2, 1), (3, 0)]);
+        assert!(clips.iter().all(|clip| clip.steps == 8 && clip.n_frame == 16));
+    }
+}
