@@ -182,7 +182,8 @@ mod tests {
 
     /// The clips that come of conditions 1, 2 and 3, each put while the one before is made.
     fn clips(when_superseded: WhenSuperseded) -> Vec<ClipReport> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.unwrap();
         let _inside = runtime.enter();
         let maker = maker();
         let all = [1, 2, 3].map(|index| conditions(&maker, index));
@@ -198,7 +199,12 @@ mod tests {
         for conditions in all {
             mailbox.put(conditions);
             while mailbox.is_waiting() {
-                std::thread::yield_now();
+                assert!(!thread.is_finished(), "the generator is gone");
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "a mailbox does not say that it is empty"
+                )]
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         drop(mailbox);
