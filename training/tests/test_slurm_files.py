@@ -17,7 +17,10 @@ FILES = ROOT / "configs" / "slurm"
 DAEMON = ROOT / "target" / "release" / "corticast"
 STAND_INS = {
     # On a cluster it starts a task on each node: here the one it is.
-    "srun": 'while [[ $1 == -* ]]; do shift; done; SLURM_NODEID=0 exec "$@"',
+    "srun": """while [[ $1 == -* ]]; do shift; done
+    export SLURM_NODEID=0 SLURM_PROCID=0 SLURMD_NODENAME=a1
+    exec "$@"
+    """,
     "scontrol": """case "$*" in
     "show hostnames"*) printf 'a1\\na2\\n' ;;
     "show node a1") echo "NodeAddr=10.0.0.1 NodeHostName=a1" ;;
@@ -32,7 +35,16 @@ STAND_INS = {
         if [ -e writes ]; then mkdir -p brain/checkpoint-00000007; fi
         exit 1
     fi""",
+    # Nobody here has time.
+    "sleep": "exec /bin/sleep 0.05",
     "corticast": """printf '%s\\n' "$@" >called
+    if [ "$1" = generate ]; then
+        echo >>started
+        if [ -e refused ]; then exit 1; fi
+        if [ -e cancelled ]; then kill -TERM $PPID $$; fi
+        if [ "$(wc -l <started)" = 1 ]; then kill -KILL $$; fi
+        exit 0
+    fi
     while [ $# -gt 0 ]; do
         case $1 in --run) run=$2 ;; --results) out=$2 ;; --conditions) mkdir "$2" ;; esac
         shift
@@ -166,10 +178,51 @@ def test_two_recordings_of_one_name_are_refused(folder: Path) -> None:
     assert "b/one.mcap and a/one.mcap would both become results/one" in said
 
 
+def generate(folder: Path) -> tuple[int, str]:
+    keys = {"KEY": "worker.key", "SERVER_KEY": "daemon.pub", "SET": "generator.mode=live"}
+    return run(folder, "generate.sbatch", CONNECT="tcp://a9:5564", **keys)
+
+
+def n_started(folder: Path) -> int:
+    return len((folder / "started").read_text().splitlines())
+
+
+def test_a_worker_that_is_killed_is_started_again(folder: Path) -> None:
+    code, said = generate(folder)
+    assert (code, n_started(folder)) == (0, 2), said
+    assert "worker a1-42.0 ended with exit code 137, it is started again" in said
+    assert " ".join(called(folder)) == (
+        "generate --config site.toml --model model --connect tcp://a9:5564 "
+        "--set generator.mode=live --key worker.key --server-key daemon.pub --name a1-42.0"
+    )
+
+
+def test_a_worker_that_is_refused_ends_its_job(folder: Path) -> None:
+    (folder / "refused").touch()
+    assert generate(folder)[0] == 1
+    assert n_started(folder) == 1
+
+
+def test_a_worker_whose_job_is_cancelled_is_not_started_again(folder: Path) -> None:
+    (folder / "cancelled").touch()
+    assert generate(folder)[0] == 0
+    assert n_started(folder) == 1
+
+
+def test_a_worker_needs_to_be_told_where_the_daemon_is(folder: Path) -> None:
+    code, said = run(folder, "generate.sbatch")
+    assert code == 2
+    assert "expected the daemon's endpoint for workers" in said
+
+
 @pytest.mark.skipif(not DAEMON.is_file(), reason="the daemon is not built (make binaries)")
-def test_replay_has_every_option_that_decoding_uses(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["decode", "generate"])
+def test_the_daemon_s_program_has_every_option_that_a_batch_file_uses(
+    name: str, folder: Path
+) -> None:
     (folder / "recordings.txt").write_text("a/one.mcap\n")
-    assert decode(folder, 1)[0] == 0
+    code, said = decode(folder, 1) if name == "decode" else generate(folder)
+    assert code == 0, said
     command, *given = called(folder)
     shown = subprocess.run(
         [str(DAEMON), command, "--help"], capture_output=True, text=True, check=True
