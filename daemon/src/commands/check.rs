@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use super::ConfigArgs;
 use crate::{
-    config::Config,
+    config::{Config, wire::TrustError},
     disk,
     exit::Exit,
     plan::{Clips, Plan},
@@ -45,7 +45,10 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let config: Config = args.config.load(&[])?;
     let mut plan = Plan::make(config)?;
-    plan.config.wire.security()?;
+    let (data, _) = plan.config.wire.security()?;
+    if let Some(workers) = &plan.config.generator.workers {
+        data.permits(workers).map_err(TrustError::from)?;
+    }
     let mut table: toml::Table = toml::from_str(&plan.config.to_toml())?;
     // What was agreed takes the place of what was asked.
     for (name, agreed) in plan.effective() {

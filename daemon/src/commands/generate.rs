@@ -22,7 +22,7 @@ use corticast_wire::{
 };
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::ConfigArgs;
@@ -119,6 +119,9 @@ async fn work(
     let mut every = interval(HEARTBEAT);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_welcome = false;
+    let mut said_hello = Instant::now();
+    // What is being made.
+    let mut current = None;
     loop {
         tokio::select! {
             message = dealer.recv() => match ToWorker::parse(&message?) {
@@ -134,17 +137,25 @@ async fn work(
                 Ok(ToWorker::Job(job, tensors)) => {
                     let id = job.id;
                     // It asks one thing at a time: more is a daemon that does not know us.
-                    if jobs.try_send((job, tensors)).is_err() {
+                    if jobs.try_send((job, tensors)).is_ok() {
+                        current = Some(id);
+                    } else {
                         let failed = Failed { id, reason: "busy".to_owned(), dropped: false };
                         dealer.send(FromWorker::Failed(failed).to_frames()).await?;
                     }
                 }
                 Ok(ToWorker::Drop(job)) => given_up.store(job.id, Ordering::Relaxed),
-                Ok(ToWorker::Who) => dealer.send(hello.clone()).await?,
+                // It may ask more than once before the answer is there.
+                Ok(ToWorker::Who) if said_hello.elapsed() < HEARTBEAT => {}
+                Ok(ToWorker::Who) => {
+                    said_hello = Instant::now();
+                    dealer.send(hello.clone()).await?;
+                }
                 Ok(ToWorker::Ping) => {}
                 Err(error) => tracing::warn!(%error, "the daemon said something that cannot be read"),
             },
             Some(done) = results.recv() => {
+                current = None;
                 dealer.send(answer(done).to_frames()).await?;
             }
             _ = every.tick() => {
@@ -160,6 +171,11 @@ async fn work(
                 break;
             }
         }
+    }
+    if let Some(id) = current {
+        // So that the daemon need not find out by itself.
+        let failed = Failed { id, reason: "the worker was stopped".to_owned(), dropped: false };
+        dealer.send(FromWorker::Failed(failed).to_frames()).await.ok();
     }
     given_up.store(NO_JOB - 1, Ordering::Relaxed);
     drop(jobs);

@@ -256,6 +256,13 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             let mode = printable(&header.mode);
             return self.failed(format!("worker `{name}` made a clip of mode {mode:?}"));
         };
+        let n_byte = pictures.frames.len() + pictures.blurry.len() + pictures.mask.len();
+        let most = self.plan.bytes();
+        if n_byte > most {
+            return self.failed(format!(
+                "worker `{name}` sent a clip of {n_byte} bytes, expected at most {most}"
+            ));
+        }
         if header.mask_edge as usize > 0 && pictures.mask.iter().any(|&value| value > 1) {
             return self.failed(format!("worker `{name}` sent masks of other values than 0 and 1"));
         }

@@ -38,11 +38,11 @@ use crate::{
 /// Pairs of runs, with a generator and without.
 const PAIRS: usize = 5;
 /// Volumes of a run.
-const VOLUMES: u32 = 120;
+const VOLUMES: u32 = 100;
 /// Volumes of each run that are not counted: warm-up, and caches are cold.
 const COLD: u32 = 15;
-/// Time between volumes: twenty times as fast as the model's TR, so that there are enough.
-const PERIOD: Duration = Duration::from_millis(100);
+/// Time between volumes: forty times as fast as the model's TR, so that there are enough.
+const PERIOD: Duration = Duration::from_millis(50);
 /// Clips that are timed.
 const CLIPS: u32 = 5;
 /// Volumes during which a generator that is always behind must not grow.
@@ -68,7 +68,6 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
             .to_owned(),
         ..Chapter::default()
     };
-    beside_the_signal_path(folder, &mut chapter).await?;
     beyond_the_networks(&mut chapter)?;
     always_behind(folder, &mut chapter).await?;
     chapter.text += "\n### On a GPU\n\nNot measured: none was at hand. The bound is the FLOP of \
@@ -82,7 +81,8 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
 }
 
 /// The p99 of results beside generators of several kinds, in pairs.
-async fn beside_the_signal_path(folder: &Path, chapter: &mut Chapter) -> anyhow::Result<()> {
+pub async fn measure_beside(folder: &Path) -> anyhow::Result<Chapter> {
+    let mut chapter = Chapter::default();
     let video = format!("generator.dir={}", root().join("models/demo/video").display());
     let kinds: [(&str, Vec<&str>); 2] = [
         (
@@ -92,7 +92,8 @@ async fn beside_the_signal_path(folder: &Path, chapter: &mut Chapter) -> anyhow:
         ("one that needs a core all the time", vec!["generator.mode=reference", &video]),
     ];
     chapter.text += &format!(
-        "\n### Beside the signal path\n\nReceived → result at a subscriber, {VOLUMES} volumes \
+        "## A generator beside the signal path\n\nThe shipped model and video networks \
+         (`models/demo`), on the CPU. Received → result at a subscriber, {VOLUMES} volumes \
          every {} ms, the first {COLD} not counted, {PRIOR_STEPS}. {PAIRS} pairs of runs, one \
          with the generator and one without, in turn. On two cores, which daemon, scanner and \
          subscriber share.\n\n| generator | p99 with, ms | p99 without, ms | ratio of each pair | \
@@ -125,7 +126,7 @@ async fn beside_the_signal_path(folder: &Path, chapter: &mut Chapter) -> anyhow:
             is_met: is_asked.then_some(ratio <= 1.25),
         });
     }
-    Ok(())
+    Ok(chapter)
 }
 
 /// The demo's daemon, with these keys set and films left out.
@@ -157,21 +158,27 @@ async fn latencies(folder: &Path, set: &[&str], seed: u64) -> anyhow::Result<Sam
     let mut scan = Scan::new(header.space.matrix(), seed);
     let scanner = Scanner::open(&daemon, &ClientSecurity::None, header).await?;
     let mut ticks = tokio::time::interval(PERIOD);
-    for index in 0..VOLUMES {
-        ticks.tick().await;
-        scanner.send(frames(&scanner.run, index, Bytes::from(scan.volume()))).await?;
-        scanner.acknowledged().await?;
-    }
-    let mut received = Vec::new();
-    loop {
-        let seen = viewer.next().await?;
-        if seen.index >= COLD {
-            received.push(seen.arrived_ns.saturating_sub(seen.stamp("/received_ns")?));
+    let sending = async {
+        for index in 0..VOLUMES {
+            ticks.tick().await;
+            scanner.send(frames(&scanner.run, index, Bytes::from(scan.volume()))).await?;
+            scanner.acknowledged().await?;
         }
-        if seen.index + 1 == VOLUMES {
-            break;
+        anyhow::Ok(())
+    };
+    let receiving = async {
+        let mut received = Vec::new();
+        loop {
+            let seen = viewer.next().await?;
+            if seen.index >= COLD {
+                received.push(seen.arrived_ns.saturating_sub(seen.stamp("/received_ns")?));
+            }
+            if seen.index + 1 == VOLUMES {
+                return anyhow::Ok(received);
+            }
         }
-    }
+    };
+    let ((), received) = tokio::try_join!(sending, receiving)?;
     scanner.end(VOLUMES).await?;
     daemon.process.stop().await?;
     Ok(Samples::new(received))

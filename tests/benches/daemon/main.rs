@@ -6,7 +6,8 @@
 //! time, this commentary included. It takes about ten minutes and, for a while, 6 GB of disk.
 //!
 //! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only those named
-//! (`latency`, `replay`, `memory`, `dicom`, `clips`, `haxby`) and prints instead of writing.
+//! (`latency`, `replay`, `memory`, `dicom`, `generator`, `clips`, `haxby`) and prints instead of
+//! writing.
 
 mod client;
 mod clips;
@@ -48,7 +49,7 @@ pub struct Chapter {
     pub text: String,
 }
 
-const CHAPTERS: [&str; 6] = ["latency", "replay", "memory", "dicom", "clips", "haxby"];
+const CHAPTERS: [&str; 7] = ["latency", "replay", "memory", "dicom", "generator", "clips", "haxby"];
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -82,6 +83,7 @@ fn main() -> anyhow::Result<()> {
                 "replay" => replay::measure(folder.path()).await,
                 "memory" => memory::measure(folder.path()).await,
                 "dicom" => dicom::measure(folder.path()).await,
+                "generator" => clips::measure_beside(folder.path()).await,
                 "clips" => clips::measure(folder.path()).await,
                 _ => haxby::measure(folder.path()).await,
             }
