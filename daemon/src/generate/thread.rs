@@ -188,7 +188,7 @@ mod tests {
         let maker = maker();
         let all = [1, 2, 3].map(|index| conditions(&maker, index));
         let (mailbox, newest) = latest(Counter::noop());
-        let (out, made) = mpsc::channel();
+        let (out, made) = mpsc::sync_channel(8);
         let pace = Pace { when_superseded, min_interval: Duration::ZERO };
         let thread = start(maker, pace, newest, Metrics::new(), move |product| {
             if let Product::Clip(clip) = product {
