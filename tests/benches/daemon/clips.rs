@@ -72,7 +72,8 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     always_behind(folder, &mut chapter).await?;
     chapter.text += "\n### On a GPU\n\nNot measured: none was at hand. The bound is the FLOP of \
                      networks of the true sizes over what the matrix units give; no clip is \
-                     faster.\n\n| clip of 16 frames, 256x256 | TFLOP | bound, H200 | bound, A100 \
+                     faster. Nor measured at the true sizes: brain model, prior of 100, 20 and 10 \
+                     steps, decoupler.\n\n| clip of 16 frames, 256x256 | TFLOP | bound, H200 | bound, A100 \
                      | measured |\n|---|---|---|---|---|\n";
     for (what, flop, h200, a100) in CUDA {
         chapter.text += &format!("| {what} | {flop} | {h200} | {a100} | not measured |\n");
