@@ -10,7 +10,7 @@ socket.connect(endpoint)
 volumes = np.random.default_rng(1).integers(0, 4000, (int(n), 64, 64, 32), "<i2")
 
 def exchange(kind, header, *voxels, answer=b"ack"):
-    for _ in range(10):  # unanswered for 2 s: send it again, duplicates cost nothing
+    for _ in range(10):  # no answer for 2 s: send it again, duplicates do no harm
         socket.send_multipart([kind, json.dumps(header).encode(), *voxels])
         while socket.poll(2000):
             got, reply = socket.recv_multipart()

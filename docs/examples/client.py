@@ -1,4 +1,4 @@
-"""Prints what the daemon decodes: the three likeliest concepts of every stimulus.
+"""Prints the daemon's results: the three likeliest concepts of every stimulus.
 
     pip install pyzmq msgpack
     python client.py [tcp://127.0.0.1:5561]

@@ -1,4 +1,4 @@
-"""Says what clips the daemon gives out; with FOLDER saves the first frame of each as a PNG.
+"""Prints the clips that the daemon publishes; with FOLDER saves each first frame as a PNG.
 
     pip install pyzmq msgpack numpy
     python clips.py [tcp://127.0.0.1:5561 [FOLDER]]
