@@ -70,10 +70,10 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     };
     beyond_the_networks(&mut chapter)?;
     always_behind(folder, &mut chapter).await?;
-    chapter.text += "\n### On a GPU\n\nNot measured: none was at hand. The bound is the FLOP of \
-                     networks of the true sizes over what the matrix units give; no clip is \
-                     faster. Nor measured at the true sizes: brain model, prior of 100, 20 and 10 \
-                     steps, decoupler.\n\n| clip of 16 frames, 256x256 | TFLOP | bound, H200 | bound, A100 \
+    chapter.text += "\n### On a GPU\n\nNot measured: we had no GPU. The bound is the FLOP of \
+                     networks of the true sizes divided by the peak rate of the matrix units; no \
+                     clip can be faster. Also not measured at the true sizes: brain model, prior of \
+                     100, 20 and 10 steps, decoupler.\n\n| clip of 16 frames, 256x256 | TFLOP | bound, H200 | bound, A100 \
                      | measured |\n|---|---|---|---|---|\n";
     for (what, flop, h200, a100) in CUDA {
         chapter.text += &format!("| {what} | {flop} | {h200} | {a100} | not measured |\n");
@@ -87,16 +87,16 @@ pub async fn measure_beside(folder: &Path) -> anyhow::Result<Chapter> {
     let video = format!("generator.dir={}", root().join("models/demo/video").display());
     let kinds: [(&str, Vec<&str>); 2] = [
         (
-            "one that waits 10 s for each clip",
+            "that makes one clip every 10 s",
             vec!["generator.mode=still", "generator.min_interval_s=10"],
         ),
-        ("one that needs a core all the time", vec!["generator.mode=reference", &video]),
+        ("that uses a core all the time", vec!["generator.mode=reference", &video]),
     ];
     chapter.text += &format!(
         "## A generator beside the signal path\n\nThe shipped model and video networks \
          (`models/demo`), on the CPU. Received → result at a subscriber, {VOLUMES} volumes \
-         every {} ms, the first {COLD} not counted, {PRIOR_STEPS}. {PAIRS} pairs of runs, one \
-         with the generator and one without, in turn. On two cores, which daemon, scanner and \
+         every {} ms, the first {COLD} not counted, {PRIOR_STEPS}. {PAIRS} pairs of runs, \
+         alternating with and without the generator, on two cores that daemon, scanner and \
          subscriber share.\n\n| generator | p99 with, ms | p99 without, ms | ratio of each pair | \
          median ratio |\n|---|---|---|---|---|\n",
         PERIOD.as_millis()
@@ -120,7 +120,7 @@ pub async fn measure_beside(folder: &Path) -> anyhow::Result<Chapter> {
         );
         let is_asked = set[0] == "generator.mode=still";
         chapter.figures.push(Figure {
-            what: format!("p99 of results beside a generator, {kind}, over that without"),
+            what: format!("p99 of results beside a generator {kind}, relative to no generator"),
             asked: if is_asked { "≤ 1.25" } else { "reported" }.to_owned(),
             measured: format!("{ratio:.2} (median of {PAIRS} pairs)"),
             floor: "1: no generator".to_owned(),
@@ -199,7 +199,7 @@ fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
     ];
     chapter.text += &format!(
         "\n### Where the time of a clip goes\n\n16 frames of {0}x{0} from six blurry ones; means of \
-         {CLIPS} clips of different key frames. *Beyond* is all that is no call of ONNX Runtime: \
+         {CLIPS} clips of different key frames. *Beyond* is the time outside of ONNX Runtime: \
          scaling, noise, the steps' arithmetic, copies.\n\n| mode | clip, ms | calls of ONNX \
          Runtime, ms | beyond | each network: calls x ms |\n|---|---|---|---|---|\n",
         set.sizes.image
@@ -255,7 +255,7 @@ fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
         );
         if mode == Mode::Reference {
             chapter.figures.push(Figure {
-                what: "a clip of 25 steps on the tiny networks, over the sum of its ONNX calls"
+                what: "time of a 25-step clip outside of ONNX Runtime, relative to its ONNX calls"
                     .to_owned(),
                 asked: "< 3 %".to_owned(),
                 measured: format!("{:.2} %", 100.0 * beyond),
@@ -295,12 +295,12 @@ async fn always_behind(folder: &Path, chapter: &mut Chapter) -> anyhow::Result<(
     let grown = rest.iter().map(|size| size - first).fold(f64::NEG_INFINITY, f64::max);
     chapter.text += &format!(
         "\n### Always behind\n\n{LONG} volumes as fast as they are decoded, mode `live`: {n_clip:.0} \
-         clips, {superseded:.0} conditions replaced by newer ones. Resident, MB, after each eighth: \
+         clips, {superseded:.0} conditions replaced by newer ones. Resident MB after each eighth: \
          {}.\n",
         listed(&sizes_mb, 1)
     );
     chapter.figures.push(Figure {
-        what: format!("resident memory over {LONG} volumes beside a generator that is behind"),
+        what: format!("resident memory over {LONG} volumes beside a generator that cannot keep up"),
         asked: "flat, ± 5 MB".to_owned(),
         measured: format!("at most {grown:+.1} MB after the first eighth"),
         floor: "0".to_owned(),

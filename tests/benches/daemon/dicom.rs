@@ -82,14 +82,13 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     daemon.process.stop().await?;
     chapter.text = format!(
         "## DICOM\n\nMosaics of 384x384 (27 slices of 64x64, `tests/data/dicom/skyra.dcm.gz`: a \
-         real header, here with noise for pixels) are written under a hidden name and renamed \
-         into a folder that `corticast-adapter dicom` watches; the daemon decodes them with \
-         `noop-64x64x27`, no recording. From the call that renames. The first {COLD} are not \
-         counted; the very first, with which the run is opened, took {first_ms:.1} ms.\n\n\
+         real header, with noise as pixels) are written under a hidden name and renamed \
+         into a folder that `corticast-adapter dicom` watches. The daemon decodes them with \
+         `noop-64x64x27`, without recording. Times count from the call that renames. The first \
+         {COLD} are not counted; the very first, which opens the run, took {first_ms:.1} ms.\n\n\
          | | until | {COLUMNS} |\n|---|---|---|---|---|---|---|\n{rows}\n\
-         For comparison, as the issue that asked for these figures gives it and not measured \
-         here: pyneal at its 2021 head, 74x74x36, on two such cores, 258 ms p50 and 397 ms \
-         p95.\n"
+         For comparison, a figure that was given to us and not measured here: pyneal at its \
+         2021 head, 74x74x36, on two such cores, 258 ms p50 and 397 ms p95.\n"
     );
     Ok(chapter)
 }

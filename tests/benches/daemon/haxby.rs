@@ -27,9 +27,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         let asked = if is_least {
             format!("at least {per_tr:.2} per TR, {per_block:.2} per block")
         } else {
-            format!(
-                "{per_tr:.3} per TR, {per_block:.3} per block, within {WITHIN} (better is no miss)"
-            )
+            format!("{per_tr:.3} per TR, {per_block:.3} per block, at most {WITHIN} below")
         };
         let mut figure = Figure {
             what: format!("Haxby, leave one run out, causal, normalise `{mode}`"),
@@ -51,7 +49,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         }
         figures.push(figure);
     }
-    let how = "`HAXBY_DIR=… make haxby` says where the data can be had";
+    let how = "`make haxby` without HAXBY_DIR explains how to get the data";
     let text = if rows.is_empty() {
         format!(
             "## Decoding\n\nNot measured: neither HAXBY_DIR nor CORTICAST_DATA names the data; {how}.\n"
@@ -60,10 +58,10 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         format!(
             "## Decoding\n\nHaxby et al. 2001, subject 1, one slice, eight runs, leave one run \
              out: prepare, train, replay as `make haxby` does. Per TR counts volumes inside a \
-             block, per block takes the class with the highest mean probability. Asked is what a \
-             plain ridge classifier reaches on the same data with the same normalisation \
-             (`growing` is met when neither score is more than {WITHIN} below it: ours is \
-             multinomial logistic or ridge, whichever cross-validates better).\n\n\
+             block; per block takes the class with the highest mean probability. The figure asked \
+             for is that of a plain ridge classifier on the same data with the same normalisation. \
+             `growing` is met if neither score is more than {WITHIN} below it; our decoder is \
+             multinomial logistic or ridge, whichever cross-validates better.\n\n\
              | normalise | per TR | per block | asked | eight folds took |\n|---|---|---|---|---|\n{rows}"
         )
     };

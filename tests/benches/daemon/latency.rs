@@ -59,10 +59,10 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         "## Volume to result\n\n\
          64x64x32 int16 (262,144 bytes) at 10 Hz, `tests/data/models/noop-64x64x32` on the CPU, \
          all 131,072 voxels in the mask. {RUNS} runs of {VOLUMES} volumes, each with a fresh \
-         daemon, the first {COLD} of each not counted. *Sent* is from the call that sends the \
-         volume, *received* from the daemon's `received_ns`, both until the subscriber has the \
-         result; *acknowledged* is from the call until the daemon has said that the volume is \
-         safe.\n\n| | from | {COLUMNS} | p50 of each run |\n|---|---|---|---|---|---|---|---|\n"
+         daemon; the first {COLD} volumes of each run are not counted. *Sent* counts from the \
+         call that sends the volume, *received* from the daemon's `received_ns`, both until the \
+         subscriber has the result. *Acknowledged* counts from the call until the daemon \
+         acknowledges the volume.\n\n| | from | {COLUMNS} | p50 of each run |\n|---|---|---|---|---|---|---|---|\n"
     );
     let mut stages = String::new();
     for (name, records, security) in kinds {
@@ -96,10 +96,10 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         }
     }
     text += &format!(
-        "\nFloors: to copy one volume takes {:.3} ms (p50 of {}), to send it over a bare TCP \
-         connection on the loopback and 500 bytes back {:.3} ms (p50; p99 {:.3} ms).\n\n\
-         ### Where the time goes\n\nWithout recording. What comes before the row *result at the \
-         subscriber* is read from the result's own stamps.\n\n{stages}",
+        "\nFloors: copying one volume takes {:.3} ms (p50 of {}). Sending it over a bare TCP \
+         connection on the loopback and 500 bytes back takes {:.3} ms (p50; p99 {:.3} ms).\n\n\
+         ### Where the time goes\n\nWithout recording. All rows except *result at the \
+         subscriber* come from the result's own time stamps.\n\n{stages}",
         copy.median_ms(),
         copy.len(),
         loopback.median_ms(),
@@ -201,8 +201,8 @@ fn stage_table(stages: Vec<Vec<u64>>, publish: Vec<u64>, decoder_us: &[f64]) -> 
     text += &format!(
         "| result at the subscriber | queue, MessagePack, PUB, loopback, SUB | {publish} |\n\n\
          The decoder's call alone, mean by `corticast_stage_duration_seconds` of `/metrics`: {} \
-         µs (one value per run). The network is a slice and a softmax over two numbers: what is \
-         measured is the tensor's 524,288 bytes and ONNX Runtime's call.\n",
+         µs (one value per run). The network is a slice and a softmax over two numbers, so this \
+         is the time for the tensor's 524,288 bytes and ONNX Runtime's call.\n",
         listed(decoder_us, 0)
     );
     text

@@ -103,11 +103,11 @@ fn main() -> anyhow::Result<()> {
 fn page(machine: &str, chapters: &[Chapter]) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
-         Written by `make bench` (`tests/benches/daemon/`), commentary included: change it there.\n\
-         The release binaries run as processes of their own and are reached over real sockets; \n\
-         the bench process is the scanner and the subscriber, on the same machine and its same \
-         cores.\nThe floor is what the bytes or operations alone take on this machine, measured \
-         in the same session.\n\n{machine}\n\
+         `make bench` writes this page, including its text: change both in `tests/benches/daemon/`.\n\
+         The release binaries run as separate processes, connected over real sockets. \n\
+         The bench process is the scanner and the subscriber, on the same machine and the same \
+         cores.\nThe floor is the time or size of the bytes or operations alone on this machine, \
+         measured in the same session.\n\n{machine}\n\
          ## Asked and measured\n\n\
          | figure | asked | measured | floor | met |\n|---|---|---|---|---|\n"
     )

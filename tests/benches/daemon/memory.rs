@@ -63,15 +63,16 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     let recording = folder.join("memory.mcap");
     let recorded = feed(folder, Some(recording)).await?;
     let mut text = format!(
-        "## Memory\n\n{VOLUMES} volumes ({:.1} GB of voxels), {IN_FLIGHT} on their way at a \
-         time: the next is sent when one is acknowledged and its result is at the subscriber. \
+        "## Memory\n\n{VOLUMES} volumes ({:.1} GB of voxels), {IN_FLIGHT} in transit at a \
+         time: the next is sent when one is acknowledged and the subscriber has its result. \
          Without recording {:.0} volumes/s, peak {:.1} MB; with recording {:.0} volumes/s, peak \
          {:.1} MB, {:.1} GB of recording.\n\n\
-         What is kept of each volume for as long as the session lasts: its index, seen and \
-         recorded, and its chunk in the index that ends an MCAP file. Queues are bounded, and \
-         memory that one needed once is kept: whoever sends faster than volumes are decoded \
-         fills the signal thread's ring of 64 volumes (17 MB at this matrix), whoever sends \
-         faster than they are written the recorder's queue (256 MB).\n\n\
+         For each volume the daemon keeps until the session ends: its index, as seen and as \
+         recorded, and an entry for its chunk in the index at the end of the MCAP file. Queues are \
+         bounded, and the daemon keeps memory that a queue once needed: an adapter that sends \
+         faster than the daemon decodes fills the signal thread's ring of 64 volumes (17 MB at \
+         this matrix), and one that sends faster than the recorder writes fills its queue \
+         (256 MB).\n\n\
          | volumes acknowledged | no recording, resident MB | against {REFERENCE} volumes | \
          recording, resident MB | against {REFERENCE} volumes |\n|---|---|---|---|---|\n",
         f64::from(VOLUMES) * VOLUME_BYTES as f64 / 1e9,

@@ -82,13 +82,12 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     ];
     let text = format!(
         "## Replay\n\n{VOLUMES} volumes of 64x64x32 int16 in one `.nii` of {:.0} MB, all \
-         different (noise), no-op model, results to a file; {n_result} results came. The clock \
-         runs from the start of the process to its end, model and mask included.\n\n\
+         different (noise), no-op model, results to a file; {n_result} results. The time is \
+         that of the whole process, including loading of model and mask.\n\n\
          | | volumes/s, each run | median | MB/s of voxels |\n|---|---|---|---|\n\
          | without recording | {} | {:.0} | {:.0} |\n| with recording | {} | {:.0} | {:.0} |\n\n\
-         The recording holds the voxels in {:.0} % of their size (zstd, level 1, on noise); \
-         compressing \
-         is what it waits for.\n",
+         The recording stores the voxels in {:.0} % of their size (zstd, level 1, on noise). \
+         Compression limits its speed.\n",
         f64::from(VOLUMES) * VOLUME_BYTES as f64 / 1e6,
         listed(plain, 0),
         median(plain),
