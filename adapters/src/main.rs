@@ -21,6 +21,7 @@ use corticast_adapter::{
 use corticast_wire::socket::ClientSecurity;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{signal, sync::watch};
+use tracing_subscriber::{filter::Targets, prelude::*};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -256,18 +257,15 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style)
 }
 
+/// The levels are those of `RUST_LOG`, else `info`, as `target=level` pairs.
 fn log_to_stderr(json: bool) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    if json {
-        log.json().init();
-    } else {
-        log.init();
-    }
+    let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let levels = levels.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let log = if json { log.json().boxed() } else { log.boxed() };
+    tracing_subscriber::registry().with(log.with_filter(levels)).init();
 }
 
 #[cfg(test)]

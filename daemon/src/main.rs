@@ -10,7 +10,7 @@ use corticast::{
     plan::PlanError,
     prepare::PrepareError,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, prelude::*};
 
 /// Real-time fMRI: volumes in, decoded feedback out, everything recorded.
 #[derive(Debug, Parser)]
@@ -66,16 +66,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo shows what it does; its log would tear the table.
     let default = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info,ort=warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(filter);
-    if cli.log_json {
-        log.json().init();
-    } else {
-        log.with_target(false).init();
-    }
+    log_to_stderr(cli.log_json, default);
     let result = match &cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
@@ -95,6 +86,17 @@ fn main() -> ExitCode {
             exit_of(&error).into()
         }
     }
+}
+
+/// The levels are those of `RUST_LOG`, else `default`, as `target=level` pairs.
+fn log_to_stderr(json: bool, default: &str) {
+    let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let levels = levels.unwrap_or_else(|| default.parse().expect("the default levels are valid"));
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let log = if json { log.json().boxed() } else { log.with_target(false).boxed() };
+    tracing_subscriber::registry().with(log.with_filter(levels)).init();
 }
 
 /// What kind of failure an error is.

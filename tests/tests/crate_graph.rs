@@ -1,7 +1,10 @@
 //! Who may know whom (ARCHITECTURE.md): an arrow that nobody decided on fails here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use corticast_tests::repository;
 use serde_json::Value;
@@ -67,4 +70,31 @@ fn the_signal_path_depends_on_mathematics_only() {
     let bold = dependencies().remove("corticast-bold").unwrap();
     let more: Vec<_> = bold.iter().filter(|name| !pure.contains(&name.as_str())).collect();
     assert!(more.is_empty(), "{more:?}");
+}
+
+/// Every package with its features, as cargo builds it for this selection and these kinds of
+/// dependencies.
+fn packages_with_features(selection: &[&str], kinds: &str) -> BTreeSet<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let tree = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p} {f}"])
+        .args(["--edges", kinds])
+        .args(selection)
+        .current_dir(repository(""))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// A test dependency that switches a feature on in a dependency of the programs makes cargo build
+/// that dependency, and all above it, again.
+#[test]
+fn make_test_builds_no_dependency_of_make_demo_again() {
+    let programs = ["-p", "corticast", "-p", "corticast-adapter"];
+    let demo = packages_with_features(&programs, "normal,build");
+    let test = packages_with_features(&["--workspace"], "normal,build,dev");
+    let again: Vec<_> = demo.difference(&test).collect();
+    assert!(again.is_empty(), "built with other features for the tests: {again:?}");
 }

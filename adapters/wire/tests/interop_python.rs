@@ -247,3 +247,67 @@ async fn python_gets_in_with_a_key_on_the_list_and_not_without() {
         assert_eq!(text(&refused.unwrap()), "silence");
     }
 }
+
+/// One endpoint of each kind; the folder of the second has to be kept.
+fn endpoints(folder: &tempfile::TempDir) -> [String; 2] {
+    [ANY_PORT.to_owned(), format!("ipc://{}", folder.path().join("socket").display())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_dealer_sends_frames_of_any_size_and_gets_its_acks() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for endpoint in endpoints(&folder) {
+        let security = ServerSecurity::LoopbackOnly;
+        let router = Router::bind(&endpoint, &security, &Limits::default()).await.unwrap();
+        let mut dealer = command(&python, &script("foreign.py"), &["dealer", router.endpoint()]);
+        let answer = async {
+            for index in 0_u8..20 {
+                let voxels = vec![index; [0, 10, 1_500_000][usize::from(index % 3)]];
+                let (peer, received) = soon("a volume", router.recv()).await.unwrap();
+                assert_eq!(received, frames(&[b"vol", &[index], &voxels]));
+                router.send(&peer, frames(&[b"ack", &[index]])).await.unwrap();
+            }
+        };
+        let (output, ()) = soon("20 volumes", async { tokio::join!(dealer.output(), answer) }).await;
+        assert_eq!(text(&output.unwrap()), "done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_req_is_answered_like_a_dealer() {
+    let Some(python) = python() else { return };
+    let security = ServerSecurity::LoopbackOnly;
+    let router = Router::bind(ANY_PORT, &security, &Limits::for_commands()).await.unwrap();
+    let mut req = command(&python, &script("foreign.py"), &["req", router.endpoint()]);
+    let answer = async {
+        let (peer, received) = soon("a question", router.recv()).await.unwrap();
+        assert_eq!(received, frames(&[b"state"]));
+        router.send(&peer, frames(&[b"state", b"{}"])).await.unwrap();
+    };
+    let (output, ()) = soon("an answer", async { tokio::join!(req.output(), answer) }).await;
+    assert_eq!(text(&output.unwrap()), "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_subscriber_hears_its_topics_only() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for endpoint in endpoints(&folder) {
+        let security = ServerSecurity::LoopbackOnly;
+        let publisher = Publisher::bind(&endpoint, &security, &Limits::default()).await.unwrap();
+        let mut sub = command(&python, &script("foreign.py"), &["sub", publisher.endpoint()]);
+        let publish = async {
+            loop {
+                publisher.send(frames(&[b"volume", b"no"])).await.unwrap();
+                publisher.send(frames(&[b"concepts", b"{}"])).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let output = tokio::select! {
+            () = publish => unreachable!("it never ends"),
+            output = soon("20 messages", sub.output()) => output,
+        };
+        assert_eq!(text(&output.unwrap()), "done");
+    }
+}
