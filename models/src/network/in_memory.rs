@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_function_is_run_as_a_network() {
         let mut network = open();
-        let mut sums = [0.0; 2];
+        let mut sums = vec![0.0; 2];
         network.run_into(&[Input::F32(&[2, 2], &[1.0, 2.0, 3.0, 4.0])], &mut sums).unwrap();
         assert_eq!(sums, [3.0, 7.0]);
         assert_eq!((network.role(), network.runs().0), (Role::Prior, 1));
