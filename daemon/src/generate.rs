@@ -30,7 +30,8 @@ use corticast_models::{
         scheduler::Init,
     },
     manifest::{Manifest, video::VideoManifest},
-    session::{Provider, SessionOptions},
+    network::Provider,
+    runtime::OnnxRuntime,
 };
 use sha2::{Digest, Sha256};
 
@@ -52,7 +53,7 @@ pub struct ClipPlan {
     /// Time between volumes: how long a clip lasts.
     pub repetition_time_s: f64,
     /// Where and on how many threads.
-    pub session: SessionOptions,
+    pub runtime: OnnxRuntime,
     /// See [`crate::config::generator::Written::skip_similar`].
     pub skip_similar: f64,
 }
@@ -72,7 +73,7 @@ impl ClipPlan {
             model: ModelNetworks::of(model)?,
             set: dir.map(|dir| VideoManifest::read(dir)).transpose()?,
             repetition_time_s: model.signal.repetition_time.as_secs(),
-            session: SessionOptions { device: config.device, intra_threads: config.threads },
+            runtime: OnnxRuntime { device: config.device, intra_threads: config.threads },
             skip_similar: config.skip_similar,
             options,
         }))
@@ -153,8 +154,8 @@ impl ClipPlan {
     /// [`ModelError::ClipNeeds`].
     pub fn check(&self, decoder: &Decoder) -> Result<(), ModelError> {
         let head = corticast_models::decoupler::Head::Reconstruction;
-        match decoder.networks() {
-            corticast_models::decoder::Networks::Neurons(neurons)
+        match decoder.family() {
+            corticast_models::decoder::FamilyDecoder::Neurons(neurons)
                 if neurons.heads().contains(&head) =>
             {
                 Ok(())
@@ -250,7 +251,7 @@ impl ClipMaker {
     /// As [`Maker::open`].
     pub fn open(plan: ClipPlan) -> Result<Self, ModelError> {
         let maker =
-            Maker::open(plan.options.clone(), &plan.model, plan.set.as_ref(), &plan.session)?;
+            Maker::open(plan.options.clone(), &plan.model, plan.set.as_ref(), &plan.runtime)?;
         Ok(Self { plan, maker, last: None })
     }
 
@@ -349,7 +350,7 @@ impl ClipMaker {
             return Ok(false);
         }
         let options = MakerOptions { mode: Mode::Still, ..self.plan.options.clone() };
-        self.maker = Maker::open(options, &self.plan.model, None, &self.plan.session)?;
+        self.maker = Maker::open(options, &self.plan.model, None, &self.plan.runtime)?;
         Ok(true)
     }
 }

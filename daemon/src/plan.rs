@@ -16,10 +16,10 @@ use corticast_bold::{
     volume::ShiftInterpolation,
 };
 use corticast_models::{
-    decoder::{Decoder, Networks},
+    decoder::{Decoder, FamilyDecoder},
     error::ModelError,
     manifest::Manifest,
-    session::SessionOptions,
+    runtime::OnnxRuntime,
 };
 
 use crate::{
@@ -209,7 +209,7 @@ impl Plan {
             ("signal".to_owned(), Value::Table(signal_table)),
             ("normalise".to_owned(), Value::Table(normalise_table)),
         ]);
-        if let Some(Networks::Neurons(neurons)) = self.decoder.as_ref().map(Decoder::networks) {
+        if let Some(FamilyDecoder::Neurons(neurons)) = self.decoder.as_ref().map(Decoder::family) {
             let config = &self.config.decoder;
             let heads = neurons.heads().into_iter().map(|head| text(head.name())).collect();
             let decoder = toml::Table::from_iter([
@@ -248,8 +248,8 @@ fn word(setting: impl serde::Serialize) -> toml::Value {
 }
 
 fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
-    let options = SessionOptions { device: config.model.device, ..SessionOptions::default() };
-    Decoder::open(dir, &config.decoder.options(), &options)
+    let runtime = OnnxRuntime { device: config.model.device, ..OnnxRuntime::default() };
+    Decoder::open(dir, &config.decoder.options(), &runtime)
 }
 
 fn clips(config: &Config, decoder: Option<&Decoder>) -> Result<Option<Clips>, PlanError> {
@@ -272,9 +272,9 @@ fn clips(config: &Config, decoder: Option<&Decoder>) -> Result<Option<Clips>, Pl
 }
 
 fn conditions_bytes(decoder: &Decoder) -> usize {
-    match decoder.networks() {
-        Networks::Linear(_) => 0,
-        Networks::Neurons(neurons) => neurons.sizes().max_bytes(),
+    match decoder.family() {
+        FamilyDecoder::Linear(_) => 0,
+        FamilyDecoder::Neurons(neurons) => neurons.sizes().max_bytes(),
     }
 }
 

@@ -1,17 +1,17 @@
-//! The brain model: from a window of BOLD to the image tokens that it speaks of.
+//! The brain model: from a window of BOLD to image tokens.
 
 use corticast_bold::volume::Window;
 
 use crate::{
     error::ModelError,
     manifest::{Manifest, NetworkFacts, NeuronsFacts},
-    session::{Input, Session, SessionOptions},
+    network::{Input, Network, Runtime},
 };
 
-/// A brain model, of one subject.
+/// The brain model of one subject.
 #[derive(Debug)]
 pub struct BrainModel {
-    session: Session,
+    network: Box<dyn Network>,
     /// Volumes and voxels of a window.
     window_shape: [usize; 2],
     n_value: usize,
@@ -22,15 +22,15 @@ impl BrainModel {
     ///
     /// # Errors
     ///
-    /// As [`Session::open`].
+    /// See [`Runtime::open`].
     pub fn open(
         network: &NetworkFacts,
         manifest: &Manifest,
         facts: &NeuronsFacts,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            session: Session::open(network, options)?,
+            network: runtime.open(network)?,
             window_shape: [manifest.signal.window_volumes.get(), manifest.mask.n_voxel],
             n_value: facts.n_token * facts.channels,
         })
@@ -41,7 +41,7 @@ impl BrainModel {
     /// # Errors
     ///
     /// Fails when the window has another shape than the model takes, when inference fails, or
-    /// when it gives what is not finite. The next window may succeed.
+    /// when the output is not finite. The next window may succeed.
     pub fn embed(&mut self, window: &Window) -> Result<Vec<f32>, ModelError> {
         let found = [window.bold.nrows(), window.bold.ncols()];
         if found != self.window_shape {
@@ -52,13 +52,13 @@ impl BrainModel {
         let bold = bold.as_slice().expect("a standard layout is one slice");
         let [n_tr, n_voxel] = self.window_shape;
         let mut tokens = vec![0.0; self.n_value];
-        self.session.run_into(&[Input::F32(&[1, n_tr, n_voxel], bold)], &mut tokens)?;
+        self.network.run_into(&[Input::F32(&[1, n_tr, n_voxel], bold)], &mut tokens)?;
         Ok(tokens)
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
     }
 }

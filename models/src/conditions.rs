@@ -1,12 +1,12 @@
-//! Conditions: what a generator of pictures is given of one window.
+//! Conditions: the input of the generator for one window.
 
-use crate::decoupler::reconstruction::LATENT_CHANNELS;
+use crate::latent;
 
-/// What a generator is given. What a head that failed or is switched off would have given is
-/// not there. Everything is finite.
+/// Input of the generator. The output of a head that failed or is switched off is `None`. All
+/// values are finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditions {
-    /// Sizes of everything here.
+    /// Sizes of the other fields.
     pub sizes: Sizes,
     /// The brain's image tokens. Shape `[n_token, channels]`.
     pub brain_tokens: Vec<f32>,
@@ -16,21 +16,22 @@ pub struct Conditions {
     pub text_embed: Vec<f32>,
     /// Probability of each class. Shape `[n_class]`.
     pub probabilities: Option<Vec<f32>>,
-    /// Where the most probable class is: 1 there, else 0. Shape `[n_frame, mask, mask]`.
+    /// Mask of the most probable class: 1 inside the object, 0 outside. Shape
+    /// `[n_frame, mask, mask]`.
     pub mask: Option<Vec<u8>>,
-    /// A blurry clip, scaled by 0.18215. Shape `[n_frame, 4, latent, latent]`.
+    /// Latents of the blurry clip, multiplied by 0.18215. Shape `[n_frame, 4, latent, latent]`.
     pub latents: Option<Vec<f32>>,
-    /// Tokens of the caption, with the stop token if that came.
+    /// Tokens of the caption, with the stop token if the caption reached it.
     pub caption_ids: Option<Vec<i64>>,
     /// The caption in words.
     pub caption: Option<String>,
 }
 
 impl Conditions {
-    /// Conditions of nothing, with all that heads give: for trials.
+    /// Zeros for every head, for timing a trial clip.
     #[must_use]
     pub fn blank(sizes: Sizes) -> Self {
-        let latents = sizes.n_frame * LATENT_CHANNELS * sizes.latent * sizes.latent;
+        let latents = sizes.n_frame * latent::CHANNELS * sizes.latent * sizes.latent;
         Self {
             brain_tokens: vec![0.0; sizes.n_token * sizes.channels],
             tokens: vec![0.0; sizes.n_token * sizes.channels],
@@ -67,7 +68,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// The most bytes that conditions of a window hold.
+    /// The most bytes that the conditions of one window take.
     #[must_use]
     pub fn max_bytes(&self) -> usize {
         let f32s = 2 * self.n_token * self.channels

@@ -8,25 +8,25 @@ use crate::{
     error::ModelError,
     linear::LinearDecoder,
     manifest::{Family, Manifest, Role},
+    network::{Network, Provider, Runtime},
     neurons::{Neurons, NeuronsOptions},
     readout::{Readouts, Watch},
-    session::{Provider, Session, SessionOptions},
 };
 
-/// Parts of a model that are timed: of a linear one `decoder`, of a `neurons` one the others.
+/// Parts of a model that are timed: `decoder` in a linear model, the others in a `neurons` model.
 pub const PARTS: [&str; 8] =
     ["decoder", "brain", "prior", "motion", "concepts", "objects", "reconstruction", "caption"];
 
-/// A model, ready to decode. It may move to the signal thread, and stays there.
+/// A model, ready to decode. It can be opened on one thread and moved to the signal thread.
 #[derive(Debug)]
 pub struct Decoder {
     manifest: Manifest,
-    networks: Networks,
+    family: FamilyDecoder,
 }
 
-/// The networks of each family.
+/// A decoder of each family.
 #[derive(Debug)]
-pub enum Networks {
+pub enum FamilyDecoder {
     /// See [`crate::linear`].
     Linear(LinearDecoder),
     /// See [`crate::neurons`].
@@ -35,30 +35,29 @@ pub enum Networks {
 
 impl Decoder {
     /// Opens the model in `dir`: reads its manifest, checks its files, loads its networks and
-    /// runs each once. What comes back is ready for its first window. `neurons` says how a model
-    /// of that family is run.
+    /// runs each once, so that the first window costs no more than any other. `neurons` says how
+    /// a model of that family is run.
     ///
     /// # Errors
     ///
-    /// Fails when the manifest, a file or ONNX Runtime is missing, damaged, or does not fit;
-    /// says what was found and expected. See [`ModelError`].
+    /// Fails when the manifest, a file or the runtime's library is missing, damaged, or does not
+    /// fit. See [`ModelError`].
     pub fn open(
         dir: &Path,
         neurons: &NeuronsOptions,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let manifest = Manifest::read(dir)?;
-        let networks = match manifest.family {
-            Family::Linear => Networks::Linear(LinearDecoder::open(&manifest, options)?),
+        let family = match manifest.family {
+            Family::Linear => FamilyDecoder::Linear(LinearDecoder::open(&manifest, runtime)?),
             Family::Neurons => {
-                Networks::Neurons(Box::new(Neurons::open(&manifest, neurons, options)?))
+                FamilyDecoder::Neurons(Box::new(Neurons::open(&manifest, neurons, runtime)?))
             }
         };
-        let decoder = Self { manifest, networks };
+        let decoder = Self { manifest, family };
         if let Some(reason) = decoder.fallback_reason() {
-            let surprises = |(_, session): &(Role, &Session)| session.expected_cuda();
-            // Whoever installed CUDA's libraries expects them to be used.
-            if decoder.sessions().iter().any(surprises) {
+            // A user who installed CUDA's libraries expects them to be used.
+            if decoder.networks().iter().any(|(_, network)| network.expected_cuda()) {
                 tracing::warn!(reason, "CUDA cannot be used, running on the CPU");
             } else {
                 tracing::info!(reason, "running on the CPU");
@@ -73,53 +72,53 @@ impl Decoder {
         &self.manifest
     }
 
-    /// The networks.
+    /// The decoder of the model's family.
     #[must_use]
-    pub fn networks(&self) -> &Networks {
-        &self.networks
+    pub fn family(&self) -> &FamilyDecoder {
+        &self.family
     }
 
-    /// Every network that is loaded, with its role.
+    /// Every loaded network, with its role.
     #[must_use]
-    pub fn sessions(&self) -> Vec<(Role, &Session)> {
-        match &self.networks {
-            Networks::Linear(linear) => vec![(Role::Decoder, linear.session())],
-            Networks::Neurons(neurons) => neurons.sessions(),
+    pub fn networks(&self) -> Vec<(Role, &dyn Network)> {
+        match &self.family {
+            FamilyDecoder::Linear(linear) => vec![(Role::Decoder, linear.network())],
+            FamilyDecoder::Neurons(neurons) => neurons.networks(),
         }
     }
 
     /// Where the networks run: on the GPU only if all do.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        let on_cpu = |(_, session): &(Role, &Session)| session.provider() == Provider::Cpu;
-        if self.sessions().iter().any(on_cpu) { Provider::Cpu } else { Provider::Cuda }
+        let on_cpu = |(_, network): &(Role, &dyn Network)| network.provider() == Provider::Cpu;
+        if self.networks().iter().any(on_cpu) { Provider::Cpu } else { Provider::Cuda }
     }
 
-    /// Why a network runs on the CPU although `auto` would rather have had CUDA.
+    /// Why a network runs on the CPU although `auto` prefers CUDA.
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
-        self.sessions().into_iter().find_map(|(_, session)| session.fallback_reason())
+        self.networks().into_iter().find_map(|(_, network)| network.fallback_reason())
     }
 
-    /// Decodes one window into everything the model reads out of it. `watch` is told of each
-    /// part that is done.
+    /// Decodes one window into everything that the model reads out of it. `watch` is told when
+    /// each part is done.
     ///
     /// # Errors
     ///
     /// Fails when the window has another shape than the model takes, when inference fails, or
-    /// when its result cannot be. The next window may succeed.
+    /// when its result is invalid. The next window may succeed.
     pub fn decode(
         &mut self,
         window: &Window,
         watch: &mut dyn Watch,
     ) -> Result<Readouts, ModelError> {
-        match &mut self.networks {
-            Networks::Linear(linear) => {
+        match &mut self.family {
+            FamilyDecoder::Linear(linear) => {
                 let concepts = linear.decode(window)?;
                 watch.done("decoder");
                 Ok(Readouts { concepts: Some(concepts), ..Readouts::default() })
             }
-            Networks::Neurons(neurons) => neurons.decode(window, watch),
+            FamilyDecoder::Neurons(neurons) => neurons.decode(window, watch),
         }
     }
 }
@@ -127,10 +126,13 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{model, window};
+    use crate::{
+        fixtures::{model, window},
+        runtime::OnnxRuntime,
+    };
 
     fn open(dir: &Path) -> Result<Decoder, ModelError> {
-        Decoder::open(dir, &NeuronsOptions::default(), &SessionOptions::default())
+        Decoder::open(dir, &NeuronsOptions::default(), &OnnxRuntime::default())
     }
 
     #[test]

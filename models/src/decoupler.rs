@@ -1,10 +1,11 @@
-//! The decoupler: what is read out of the prior's tokens, each thing by a head of its own.
+//! The decoupler: heads that each read one thing out of the prior's tokens.
 //!
-//! [`motion::Motion`] spreads the tokens over the frames of a clip; the heads read those. A head
-//! that fails costs its own readout, and that of a head that rests on it, not the window.
+//! [`motion::Motion`] spreads the tokens over the frames of a clip; the heads read the frames. A
+//! head that fails costs its own readout and that of a head that needs it, but not the window.
 
 pub mod caption;
 pub mod concepts;
+pub mod head;
 pub mod motion;
 pub mod objects;
 pub mod reconstruction;
@@ -13,17 +14,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A head, by the name it has in the configuration, in metrics and in messages.
+/// A head, by its name in the configuration, in metrics and in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Head {
     /// Probability of each class.
     Concepts,
-    /// Where the most probable class is.
+    /// Masks of the most probable class.
     Objects,
     /// A blurry clip, as latents.
     Reconstruction,
-    /// What is seen, in words.
+    /// A caption.
     Caption,
 }
 
@@ -31,7 +32,7 @@ impl Head {
     /// Every head, in the order in which they are run.
     pub const ALL: [Self; 4] = [Self::Concepts, Self::Objects, Self::Reconstruction, Self::Caption];
 
-    /// As it is written in a configuration.
+    /// Its name in a configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -2,195 +2,196 @@
 
 use std::path::PathBuf;
 
-use crate::{decoupler::Head, generator::Mode, manifest::ManifestError, runtime::RuntimeError};
+use crate::{
+    decoupler::Head, generator::Mode, manifest::error::ManifestError,
+    runtime::library::RuntimeError,
+};
 
 /// Why a model cannot be opened or run. [`ModelError::costs_one_window`] tells the two apart.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The manifest, or a file it names, is not what it should be.
+    /// The manifest, or a file it names, is invalid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// ONNX Runtime's library cannot be used.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// ONNX Runtime does not take the network.
+    /// ONNX Runtime rejects the network.
     #[error("{path}: ONNX Runtime cannot load this network: {reason}")]
     Load {
-        /// Which file.
+        /// The network's file.
         path: PathBuf,
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         reason: String,
     },
     /// The network is not the one that the manifest describes.
     #[error("{path}: the network's {what} is {found}, its manifest says {expected}")]
     Contract {
-        /// Which file.
+        /// The network's file.
         path: PathBuf,
-        /// Which side of the network.
+        /// `input` or `output`.
         what: &'static str,
-        /// What the ONNX file declares.
+        /// The tensors that the ONNX file declares.
         found: String,
-        /// What the manifest declares.
+        /// The tensors that the manifest declares.
         expected: String,
     },
-    /// The manifest describes something that its family is not.
+    /// The manifest does not fit its family.
     #[error("{path}: `{key}` is {found}, a `{family}` model has {expected}")]
     Family {
         /// The manifest.
         path: PathBuf,
-        /// Which family.
+        /// The family.
         family: &'static str,
-        /// Which key.
+        /// The key that does not fit.
         key: &'static str,
-        /// What the manifest says.
+        /// Its value.
         found: String,
-        /// What the family asks for.
+        /// What the family requires.
         expected: String,
     },
-    /// More steps than the prior knows, or none.
-    #[error(
-        "`prior_steps` is {found}, expected 1 to the {trained} that the prior was trained with"
-    )]
+    /// The number of prior steps is 0 or larger than in training.
+    #[error("`prior_steps` must be 1 to {trained} (steps in training), got {found}")]
     PriorSteps {
-        /// What was asked for.
+        /// Steps in the configuration.
         found: usize,
-        /// Steps it was trained with.
+        /// Steps the prior was trained with.
         trained: usize,
     },
-    /// More steps of a clip than there are timesteps, or none.
-    #[error("a clip in {found} steps cannot be, expected 1 to {most}")]
+    /// The number of steps of a clip is 0 or larger than the number of timesteps.
+    #[error("`steps` must be 1 to {most}, got {found}")]
     ClipSteps {
-        /// What was asked for.
+        /// Steps in the configuration.
         found: usize,
-        /// Most steps that there are.
+        /// The largest number of steps.
         most: usize,
     },
-    /// The networks of a step were made with guidance, or without.
+    /// The networks of a step were exported for the other kind of guidance.
     #[error(
         "the networks of a step were exported {}: choose other `graphs`, or {}",
-        if *is_guided { "without guidance, and it is asked for" } else { "with guidance only" },
+        if *is_guided { "without guidance, which this mode needs" } else { "with guidance only" },
         if *is_guided { "mode `live`" } else { "mode `reference`" }
     )]
     Guidance {
-        /// Whether it is asked for.
+        /// Whether the clip needs guidance.
         is_guided: bool,
     },
-    /// Clips are asked for without networks that make them.
+    /// The mode needs networks that make clips, and none are configured.
     #[error("mode `{mode}` needs a set of video networks: set `dir` in [generator]")]
     NoSet {
         /// The mode.
         mode: Mode,
     },
-    /// What should be a share is not.
-    #[error("`{name}` is {found}, expected 0 to 1")]
+    /// A share is not between 0 and 1.
+    #[error("`{name}` must be 0 to 1, got {found}")]
     NotAShare {
-        /// Which.
+        /// Name of the setting.
         name: &'static str,
-        /// What it is.
+        /// Its value.
         found: f64,
     },
-    /// A generator is given something of another size.
+    /// An input of the generator has the wrong size.
     #[error("{name} came with {found} values, the generator takes {expected}")]
     ClipInput {
-        /// What.
+        /// The input.
         name: &'static str,
-        /// Values it has.
+        /// Number of values found.
         found: usize,
-        /// Values it should have.
+        /// Number of values expected.
         expected: usize,
     },
-    /// A clip is made of what a head gives, which is switched off or gave nothing.
-    #[error("a clip is made of what the head `{head}` gives, and that is not there")]
+    /// A clip needs the output of a head that is switched off or failed.
+    #[error("a clip needs the head `{head}`, which is switched off or failed")]
     ClipNeeds {
-        /// Which head.
+        /// The head.
         head: Head,
     },
-    /// A head is asked for that the model does not have.
-    #[error("the head `{head}` is asked for, the model has {}", names(available))]
+    /// The configuration names a head that the model does not have.
+    #[error("the configuration asks for the head `{head}`, the model has {}", names(available))]
     NoHead {
-        /// Which.
+        /// The head.
         head: Head,
-        /// Those that it has.
+        /// The heads that the model has.
         available: Vec<Head>,
     },
-    /// A head rests on another one, which is switched off or gave nothing.
-    #[error("the head `{head}` takes what `{needs}` finds, and that is not there")]
+    /// A head needs another head that is switched off or failed.
+    #[error("the head `{head}` needs the head `{needs}`, which is switched off or failed")]
     HeadNeeds {
-        /// Which.
+        /// The head.
         head: Head,
-        /// What it rests on.
+        /// The head that it needs.
         needs: Head,
     },
-    /// `device = "cuda"` and there is no CUDA.
-    #[error(
-        "{path}: `cuda` was asked for and cannot be used: {reason}; `auto` would run on the CPU"
-    )]
+    /// `device = "cuda"`, and CUDA cannot be used.
+    #[error("{path}: `cuda` cannot be used: {reason}; `auto` would run on the CPU")]
     NoCuda {
-        /// Which network.
+        /// The network's file.
         path: PathBuf,
-        /// What is missing.
+        /// Why.
         reason: String,
     },
-    /// The window has another shape than the model takes.
+    /// The window does not have the shape that the model takes.
     #[error("the window is {found:?} (volumes, voxels), the model takes {expected:?}")]
     Window {
         /// Volumes and voxels of the window.
         found: [usize; 2],
-        /// Volumes and voxels the model takes.
+        /// Volumes and voxels that the model takes.
         expected: [usize; 2],
     },
     /// Inference failed.
     #[error("inference failed: {0}")]
     Run(String),
-    /// The network's output has another shape than it declares.
+    /// The network's output does not have the shape in the manifest.
     #[error("output `{name}` came out as {found:?}, expected {expected}")]
     OutputShape {
-        /// Which output.
+        /// Name of the output.
         name: String,
-        /// Its shape this time.
+        /// Its shape in this run.
         found: Vec<i64>,
-        /// What the manifest says.
+        /// The shape in the manifest.
         expected: String,
     },
     /// The network gave NaN or infinity.
     #[error(
         "output `{name}` holds {found} at position {position}, expected finite numbers; \
-         {n_not_finite_in} of the window's values are not finite"
+         {n_not_finite_in} of the input values are not finite"
     )]
     NotFinite {
-        /// Which output.
+        /// Name of the output.
         name: String,
-        /// Where.
+        /// Position of the first value that is not finite.
         position: usize,
-        /// NaN or an infinity.
+        /// That value.
         found: f32,
-        /// How many values of the input were already not finite.
+        /// How many input values were already NaN or infinite.
         n_not_finite_in: usize,
     },
-    /// What should be a probability is not.
-    #[error("the probability of {name:?} is 0 to 1, found {found}")]
+    /// A probability is not between 0 and 1.
+    #[error("the probability of {name:?} must be 0 to 1, got {found}")]
     NotAProbability {
-        /// Of which class.
+        /// Name of the class.
         name: String,
-        /// What it is.
+        /// Its value.
         found: f32,
     },
-    /// Whoever looked on ended it.
-    #[error("decoding was cancelled")]
+    /// The caller cancelled the window or the clip.
+    #[error("cancelled by the caller")]
     Cancelled,
-    /// What should be probabilities is not.
-    #[error("probabilities are 0 to 1 and sum to 1, found a sum of {sum} and a lowest of {lowest}")]
+    /// Probabilities are negative or do not sum to 1.
+    #[error(
+        "probabilities must be 0 to 1 and sum to 1, got a sum of {sum} and a lowest of {lowest}"
+    )]
     NotProbabilities {
         /// Their sum.
         sum: f32,
-        /// The lowest.
+        /// The lowest of them.
         lowest: f32,
     },
 }
 
 impl ModelError {
-    /// Whether the error costs only the window it came with: the next may succeed. Otherwise
-    /// the model does not open.
+    /// Whether the error costs only one window, so that the next may succeed. Otherwise the
+    /// model cannot be opened.
     #[must_use]
     pub fn costs_one_window(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! The models in `tests/data/models`, the shipped set of video networks, and copies of them with something changed.
+//! The models in `tests/data/models`, the shipped set of video networks, and edited copies of both.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub fn video() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("demo/video")
 }
 
-/// A copy of it with `from` replaced by `to` in its manifest, once.
+/// A copy of the shipped set with `from` replaced by `to` in its manifest, once.
 pub fn edited_video(from: &str, to: &str) -> TempDir {
     edited_copy(&video(), "video.toml", from, to)
 }

@@ -1,8 +1,8 @@
 //! The generator: from conditions to a clip.
 //!
-//! Networks are ONNX graphs ([`networks`]); what lies between them is here: how noise is taken
-//! away step by step ([`schedule`], [`scheduler`]), frames between frames ([`frames`]), and the
-//! loop itself ([`animatediff`]).
+//! The networks ([`networks`]) are ONNX graphs. This module holds the arithmetic between them:
+//! removing noise step by step ([`schedule`], [`scheduler`]), interpolating frames ([`frames`]),
+//! and the loop itself ([`animatediff`]). [`maker`] ties them together.
 
 pub mod animatediff;
 pub mod blurry;
@@ -19,6 +19,7 @@ pub mod prompt;
 pub mod schedule;
 pub mod scheduler;
 pub mod set;
+mod text;
 mod vae;
 
 use std::fmt;
@@ -29,16 +30,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// The blurry frames as they are, without diffusion: for machines without a GPU.
+    /// The blurry frames without diffusion, for machines without a GPU.
     Still,
     /// Few steps, without guidance.
     Live,
-    /// As NEURONS makes them: many steps, with guidance.
+    /// Many steps, with guidance, as in NEURONS.
     Reference,
 }
 
 impl Mode {
-    /// As it is written.
+    /// Its name in a configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

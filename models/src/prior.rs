@@ -1,8 +1,8 @@
-//! The diffusion prior: from the brain's tokens to image tokens as a picture would have them.
+//! The diffusion prior: from the brain's tokens to tokens that look like those of a picture.
 //!
-//! The network guesses the tokens without noise; a sampler turns guesses into a sample, step by
+//! The network predicts the clean tokens; a sampler turns the predictions into a sample, step by
 //! step ([`schedule`]), from noise that is a function of seed and volume ([`noise`]). Each step
-//! is a call of its own, so whoever drives a sampling can drop it between two steps.
+//! is a separate call, so the caller can cancel a sample between two steps.
 
 pub mod noise;
 pub mod schedule;
@@ -10,22 +10,22 @@ pub mod schedule;
 use crate::{
     error::ModelError,
     manifest::{NetworkFacts, NeuronsFacts, PriorSchedule},
+    network::{Input, Network, Runtime},
     prior::schedule::{Cosine, Sampler, Step},
-    session::{Input, Session, SessionOptions},
 };
 
 /// A prior. See the module docs.
 #[derive(Debug)]
 pub struct Prior {
-    session: Session,
+    network: Box<dyn Network>,
     plan: Vec<Step>,
-    /// Tokens and channels.
+    /// Shape of the tokens: `[1, n_token, channels]`.
     shape: [usize; 3],
     x0: Vec<f32>,
     z: Vec<f32>,
 }
 
-/// A sample on its way.
+/// A sample that is not finished.
 #[derive(Clone, Debug)]
 pub struct Sampling {
     /// Shape `[n_token, channels]`.
@@ -38,12 +38,13 @@ impl Prior {
     ///
     /// # Errors
     ///
-    /// Fails when more steps are asked for than it was trained with, or as [`Session::open`].
+    /// Fails when the sampler takes more steps than the prior was trained with, or when the
+    /// network cannot be opened.
     pub fn open(
         network: &NetworkFacts,
         facts: &NeuronsFacts,
         sampler: Sampler,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let trained = facts.prior_steps;
         if let Sampler::Ddim { steps } = sampler
@@ -56,7 +57,7 @@ impl Prior {
         };
         let n_value = facts.n_token * facts.channels;
         Ok(Self {
-            session: Session::open(network, options)?,
+            network: runtime.open(network)?,
             plan,
             shape: [1, facts.n_token, facts.channels],
             x0: vec![0.0; n_value],
@@ -78,13 +79,13 @@ impl Prior {
         Sampling { x, n_done: 0 }
     }
 
-    /// Takes one step, towards tokens that fit `brain`, shape `[n_token, channels]`. `noise`
-    /// is asked to fill a block of the sample's size where the step takes noise. Whether there
-    /// is another step to take; after the last this changes nothing.
+    /// Takes one step towards tokens that fit `brain`, shape `[n_token, channels]`. If the step
+    /// needs noise, `noise` fills a block of the sample's size. Returns whether another step
+    /// follows; after the last step this does nothing.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite. The sample is of no use then.
+    /// Fails when inference fails or the output is not finite. The sample is then unusable.
     pub fn step(
         &mut self,
         sampling: &mut Sampling,
@@ -109,12 +110,12 @@ impl Prior {
         Ok(sampling.n_done < self.plan.len())
     }
 
-    /// What the network guesses the tokens `x` of a timestep to be without their noise. All
-    /// shapes `[n_token, channels]`.
+    /// The network's prediction of the clean tokens, given the tokens `x` of a timestep. All
+    /// shapes are `[n_token, channels]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite.
+    /// Fails when inference fails or the output is not finite.
     pub fn guess(
         &mut self,
         x: &[f32],
@@ -127,19 +128,19 @@ impl Prior {
             Input::I64(&[1], &timestep),
             Input::F32(&self.shape, brain),
         ];
-        self.session.run_into(&inputs, &mut self.x0)?;
+        self.network.run_into(&inputs, &mut self.x0)?;
         Ok(&self.x0)
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
     }
 }
 
 impl Sampling {
-    /// The tokens as they are. Shape `[n_token, channels]`.
+    /// The tokens after the steps so far. Shape `[n_token, channels]`.
     #[must_use]
     pub fn tokens(&self) -> &[f32] {
         &self.x

@@ -9,10 +9,10 @@ use crate::{conditions::Conditions, decoupler::Head, error::ModelError};
 pub struct Concepts {
     /// Names of the classes. The same allocation for every window of a model.
     pub names: Arc<[String]>,
-    /// Probability of each, in the order of `names`: 0 to 1.
+    /// Probability of each class, 0 to 1, in the order of `names`.
     pub probabilities: Vec<f32>,
-    /// Whether exactly one class is there, so that the probabilities sum to 1. Otherwise each
-    /// may be there or not, whatever the others are.
+    /// Whether exactly one class is present, so that the probabilities sum to 1. Otherwise any
+    /// number of classes can be present.
     pub is_exclusive: bool,
 }
 
@@ -22,7 +22,7 @@ impl Concepts {
         self.names.iter().map(String::as_str).zip(self.probabilities.iter().copied())
     }
 
-    /// Place of the most probable class; the first one where several are.
+    /// Place of the most probable class, the first one of several.
     #[must_use]
     pub fn best(&self) -> Option<usize> {
         let places = 0..self.probabilities.len();
@@ -34,41 +34,42 @@ impl Concepts {
     }
 }
 
-/// A head that gave nothing for one window.
+/// A head that failed on one window.
 #[derive(Debug)]
 pub struct HeadFailure {
-    /// Which.
+    /// The head.
     pub head: Head,
-    /// Why.
+    /// Why it failed.
     pub error: ModelError,
 }
 
-/// What a model read out of one window.
+/// Everything that a model read out of one window.
 #[derive(Debug, Default)]
 pub struct Readouts {
     /// Probability of each class.
     pub concepts: Option<Concepts>,
-    /// What is seen, in words.
+    /// A caption of what the participant sees.
     pub caption: Option<String>,
-    /// What a generator is given.
+    /// Input of the generator.
     pub conditions: Option<Conditions>,
-    /// Heads that gave nothing.
+    /// Heads that failed.
     pub failures: Vec<HeadFailure>,
 }
 
-/// Looks on while a window is decoded, and may end it.
+/// Observes the decoding of a window, and can cancel it.
 pub trait Watch {
-    /// A part of the model is done, well or not: one of [`crate::decoder::PARTS`].
+    /// Called when a part of the model is done, successfully or not; `part` is one of
+    /// [`crate::decoder::PARTS`].
     fn done(&mut self, part: &'static str);
 
-    /// Whether decoding shall end with [`ModelError::Cancelled`]. Asked between the steps of the
-    /// prior.
+    /// Whether decoding should end with [`ModelError::Cancelled`]. Called between the steps of
+    /// the prior.
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
-/// Nobody looks on.
+/// No observer.
 impl Watch for () {
     fn done(&mut self, _part: &'static str) {}
 }

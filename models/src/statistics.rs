@@ -1,8 +1,10 @@
-//! Frozen statistics of normalisation: what the training runs had, voxel by voxel.
+//! Frozen statistics of normalisation: mean and standard deviation of each voxel over the
+//! training runs.
 //!
 //! A safetensors file with `mean` and `sd`, both f32 of shape `[n_voxel]`, in scanner units and
-//! mask order. A standard deviation of 0 is a voxel that never changed; normalisation makes it
-//! 0. Anything not finite is refused: it would spread to every result without a word.
+//! mask order. A standard deviation of 0 is a voxel that never changed; normalisation sets such a
+//! voxel to 0. A value that is not finite is refused, because it would silently spread to every
+//! result.
 
 use std::path::Path;
 
@@ -10,17 +12,17 @@ use corticast_bold::normalise::Statistics;
 use ndarray::Array1;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::manifest::ManifestError;
+use crate::manifest::error::ManifestError;
 
-/// Bytes of header that a file of two tensors may have.
+/// Most bytes of header in a file of two tensors.
 const MAX_HEADER_BYTES: u64 = 64 * 1024;
 
 /// Reads the statistics of `n_voxel` voxels.
 ///
 /// # Errors
 ///
-/// Fails when the file is not safetensors or lacks a tensor, or when one has another dtype
-/// or length, or a value that cannot be.
+/// Fails when the file is not safetensors or lacks a tensor, or when a tensor has another dtype or
+/// length or an invalid value.
 pub fn read(path: &Path, n_voxel: usize) -> Result<Statistics, ManifestError> {
     let refuse = |reason: String| ManifestError::Tensors { path: path.into(), reason };
     let io = |source| ManifestError::Io { path: path.into(), source };
@@ -52,7 +54,7 @@ pub fn read(path: &Path, n_voxel: usize) -> Result<Statistics, ManifestError> {
     if let Some((voxel, mean)) =
         statistics.mean.iter().enumerate().find(|(_, mean)| !mean.is_finite())
     {
-        return Err(refuse(format!("`mean` of voxel {voxel} is {mean}, expected it finite")));
+        return Err(refuse(format!("`mean` of voxel {voxel} is {mean}, expected a finite value")));
     }
     if let Some((voxel, sd)) =
         statistics.sd.iter().enumerate().find(|(_, sd)| !(sd.is_finite() && **sd >= 0.0))
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_values_that_cannot_be_are_refused_with_what_was_found() {
+    fn invalid_lengths_and_values_are_refused_with_what_was_found() {
         let message = |mean: &[f32], sd: &[f32]| read(&file(mean, sd), 2).unwrap_err().to_string();
         assert!(message(&[1.0; 3], &[1.0; 2]).contains("`mean` is F32 [3], expected F32 [2]"));
         assert!(message(&[1.0, f32::NAN], &[1.0; 2]).contains("`mean` of voxel 1 is NaN"));

@@ -1,14 +1,14 @@
 //! CLIP's tokens: a text into ids, and ids into a text.
 //!
 //! A byte-pair vocabulary (Sennrich et al. 2016) over bytes: 256 tokens of one byte, the same
-//! 256 with the mark of a word's end, then one token for each line of the file, which joins two
-//! earlier ones, then the two special tokens, start and stop. Bytes are written as characters
-//! that can be seen: those that can be seen anyway stand for themselves, the others are
-//! numbered from U+0100 on (as in GPT-2's `bytes_to_unicode`).
+//! 256 with an end-of-word mark, one token for each line of the file, which joins two earlier
+//! tokens, and the two special tokens start and stop. The file writes bytes as printable
+//! characters: a printable byte stands for itself, the others are numbered from U+0100 on (as in
+//! GPT-2's `bytes_to_unicode`).
 //!
-//! A text is cleaned and cut into words as Stable Diffusion's tokenizer does it (Hugging Face's
-//! `CLIPTokenizer`): composed (NFC), in lower case, each digit a word. Each word is then joined
-//! from its bytes, of all pairs that make a token the one with the lowest id first.
+//! A text is cleaned and split into words as in Stable Diffusion's tokenizer (Hugging Face's
+//! `CLIPTokenizer`): composed (NFC), lower case, each digit a word. The bytes of each word are
+//! then joined pair by pair, always the pair whose token has the lowest id.
 
 mod words;
 
@@ -16,30 +16,30 @@ use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
 use crate::manifest::ManifestError;
 
-/// Mark of a word's end.
+/// End-of-word mark.
 const END_OF_WORD: &str = "</w>";
-/// Longest vocabulary that is read, in bytes, unpacked; CLIP's has 3.2 million.
+/// Longest vocabulary that is read, in bytes after unpacking; CLIP's has 3.2 million.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Tokens, their bytes and how they are joined. See the module docs.
 #[derive(Debug)]
 pub struct Vocabulary {
-    /// Bytes of each token but the two special ones; a word's end is a space.
+    /// Bytes of each token except the two special ones; an end of word is a space.
     tokens: Vec<Vec<u8>>,
     /// The token of each byte, within a word.
     of_byte: Vec<i64>,
-    /// The token that two others make.
+    /// The token that two others are joined to.
     joined: HashMap<[i64; 2], i64>,
 }
 
 impl Vocabulary {
-    /// Reads a vocabulary, gzipped text, whose last token but one starts a text and whose
-    /// last, `stop_id`, ends it. Lines beyond are not used, as in CLIP, whose file is longer.
+    /// Reads a vocabulary from gzipped text. The last token, `stop_id`, ends a text, the one
+    /// before starts it. Further lines are ignored; CLIP's own file has some.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, is too long or too short, or holds a line that is
-    /// not two earlier tokens which make a new one.
+    /// Fails when the file cannot be read, is too long or too short, or holds a line that does not
+    /// join two earlier tokens to a new one.
     pub fn read(path: &Path, stop_id: usize) -> Result<Self, ManifestError> {
         let refuse = |reason: String| ManifestError::Vocabulary { path: path.into(), reason };
         let io = |source| ManifestError::Io { path: path.into(), source };
@@ -55,7 +55,7 @@ impl Vocabulary {
         Self::parse(&text, stop_id).map_err(refuse)
     }
 
-    /// The same, of what the file holds. Fails with the reason.
+    /// Reads a vocabulary from the unpacked text. Fails with the reason.
     pub(crate) fn parse(text: &str, stop_id: usize) -> Result<Self, String> {
         let written = written_bytes();
         let n_merge = stop_id.checked_sub(2 * written.len() + 1).ok_or_else(|| {
@@ -71,7 +71,7 @@ impl Vocabulary {
         let last = written.iter().map(|(_, seen)| format!("{seen}{END_OF_WORD}"));
         let mut named: HashMap<String, i64> = within.chain(last).zip(0..).collect();
         let mut joined = HashMap::new();
-        // The first line says which version it is.
+        // The first line holds the version.
         for (at, line) in text.lines().enumerate().skip(1).take(n_merge) {
             let refuse = |why: String| format!("line {} is {line:?}, {why}", at + 1);
             let pair = line.split_once(' ').filter(|(_, second)| !second.contains(' '));
@@ -79,7 +79,7 @@ impl Vocabulary {
             let known = |name: &str| {
                 let id = named.get(name).copied();
                 id.ok_or_else(|| {
-                    refuse(format!("and {name:?} is no token of a byte or a line before"))
+                    refuse(format!("but {name:?} is not a byte or a token of an earlier line"))
                 })
             };
             let (pair, id) = ([known(first)?, known(second)?], tokens.len() as i64);
@@ -91,20 +91,20 @@ impl Vocabulary {
         }
         if tokens.len() + 1 != stop_id {
             let found = joined.len();
-            return Err(format!("holds {found} pairs, `stop_id` {stop_id} expects {n_merge}"));
+            return Err(format!("holds {found} pairs, `stop_id` {stop_id} needs {n_merge}"));
         }
         Ok(Self { tokens, of_byte, joined })
     }
 
-    /// The ids of a text, without start and stop. Every byte has a token, so that no text is
-    /// refused; one of white space has no ids.
+    /// The ids of a text, without start and stop. Every byte has a token, so every text has ids,
+    /// except for white space.
     ///
     /// HTML entities, curly quotes and broken encodings stay as they are, as in Stable
-    /// Diffusion's tokenizer; OpenCLIP's, of which the captioner learnt, repairs them. The names
-    /// of special tokens are ordinary text, so that nobody can end a prompt by typing one; in
-    /// Stable Diffusion's they are the tokens.
+    /// Diffusion's tokenizer; OpenCLIP's, which the captioner learnt from, repairs them. The names
+    /// of special tokens are ordinary text here, so nobody can end a prompt by typing one; in
+    /// Stable Diffusion's tokenizer they are the tokens.
     ///
-    /// Takes time in proportion to the square of the longest word.
+    /// The time grows with the square of the longest word.
     #[must_use]
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let text = words::clean(text);
@@ -116,8 +116,8 @@ impl Vocabulary {
         if let Some(last) = ids.last_mut() {
             *last += self.of_byte.len() as i64;
         }
-        // What is joined has a higher id than its parts, so that joining one pair at a time
-        // comes to the same as joining all that are alike at once, as CLIP does.
+        // A joined token has a higher id than its parts, so joining one pair at a time gives the
+        // same result as joining all equal pairs at once, as CLIP does.
         let lowest = |ids: &[i64]| {
             let pairs = ids.windows(2).enumerate();
             let joined = pairs.filter_map(|(at, pair)| Some((*self.joined.get(pair)?, at)));
@@ -130,8 +130,8 @@ impl Vocabulary {
         ids
     }
 
-    /// The text of tokens, without special ones and without the space after the last word.
-    /// Bytes that are no UTF-8 become U+FFFD.
+    /// The text of tokens, without special tokens and without the space after the last word.
+    /// Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn decode(&self, ids: &[i64]) -> String {
         let token = |&id: &i64| usize::try_from(id).ok().and_then(|id| self.tokens.get(id));
@@ -140,7 +140,7 @@ impl Vocabulary {
     }
 }
 
-/// Each byte, in the order of their tokens, and the character that it is written as.
+/// Each byte, in the order of the tokens, and the character that the file writes for it.
 fn written_bytes() -> Vec<(u8, char)> {
     let is_seen = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let seen = (0..=u8::MAX).filter(is_seen).map(|byte| (byte, char::from(byte)));
@@ -155,14 +155,14 @@ mod tests {
     use proptest::prelude::*;
 
     const TEXT: &str = "#version: 0.2\nc a\nca t</w>\nd o\nnever used";
-    // 256 bytes, 256 with an end, three pairs, start, stop.
+    // 256 bytes, 256 with an end of word, three pairs, start, stop.
     const STOP: usize = 512 + 3 + 1;
 
     fn vocabulary() -> Vocabulary {
         Vocabulary::parse(TEXT, STOP).unwrap()
     }
 
-    /// The token of a character that can be seen, within a word.
+    /// The token of a printable character within a word.
     fn byte(byte: u8) -> i64 {
         i64::from(byte) - 33
     }
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_vocabulary_that_is_not_what_it_should_be_is_refused() {
+    fn an_invalid_vocabulary_is_refused() {
         let refused = |text, n_pair: usize| Vocabulary::parse(text, 512 + n_pair + 1).unwrap_err();
         let message = refused(TEXT, 9);
-        assert!(message.starts_with("line 5 is \"never used\", and \"never\" is no"), "{message}");
+        assert!(message.starts_with("line 5 is \"never used\", but \"never\" is not"), "{message}");
         let message = refused("#\na b\n", 9);
-        assert!(message.contains("holds 1 pairs, `stop_id` 522 expects 9"), "{message}");
+        assert!(message.contains("holds 1 pairs, `stop_id` 522 needs 9"), "{message}");
         assert!(refused("#\na b c\n", 1).contains("line 2 is \"a b c\", expected two tokens"));
-        assert!(refused("#\na \u{4e00}\n", 1).contains("\"\u{4e00}\" is no token"));
+        assert!(refused("#\na \u{4e00}\n", 1).contains("\"\u{4e00}\" is not a byte"));
         let message = refused("#\na b\nab c\nb c\na bc\n", 4);
         assert!(message.contains("line 5 is \"a bc\", which is token 513 already"), "{message}");
         assert!(Vocabulary::parse("", 7).unwrap_err().contains("at least 513"));

@@ -1,4 +1,4 @@
-//! What the generator does with clips, on the reference's tiny networks.
+//! The generator on the reference's tiny networks: caching, cancelling, wrong inputs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -20,7 +20,7 @@ use corticast_models::{
 };
 
 #[test]
-fn what_stays_from_clip_to_clip_is_computed_once() {
+fn results_that_stay_the_same_are_computed_once() {
     let pipeline = Pipeline::read();
     let mut given = Given::of(&pipeline);
     let mut stage = pipeline.open(Set::Split);
@@ -57,7 +57,7 @@ fn what_stays_from_clip_to_clip_is_computed_once() {
 }
 
 #[test]
-fn a_clip_is_dropped_between_steps_and_the_next_one_is_whole() {
+fn a_clip_is_cancelled_between_steps_and_the_next_one_is_complete() {
     let pipeline = Pipeline::read();
     let given = Given::of(&pipeline);
     let mut stage = pipeline.open(Set::Fused);

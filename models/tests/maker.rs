@@ -47,7 +47,7 @@ fn open(options: MakerOptions) -> Result<Maker, ModelError> {
     Maker::open(options, &model(), Some(&set), &common::on_cpu())
 }
 
-/// Latents that change over the frames, the lower half an object, and words.
+/// Latents that change over the frames, an object in the lower half, and a caption.
 fn conditions() -> Conditions {
     let sizes = model().sizes;
     let latents = sizes.n_frame * 4 * sizes.latent * sizes.latent;
@@ -81,15 +81,15 @@ fn each_mode_makes_the_clip_that_seed_and_volume_say() {
         assert_eq!((first.frames.n, first.frames.edge), (6, 64));
         assert_eq!((first.blurry.n, first.blurry.edge), (6, 64));
         assert!(first.frames != other.frames && first.blurry == other.blurry);
-        // Another maker makes it, too, whatever was made before.
+        // Another maker makes the same clips, in any order.
         let mut elsewhere = open(options).unwrap();
         let mut clip = |tr| elsewhere.make(&conditions(), TrIndex(tr), |_| true).unwrap();
         assert!(clip(6) == other && clip(5) == first, "{mode} {graphs}");
     }
 }
 
-/// What it adds for the same words and key frame is kept only where the graphs are apart, and
-/// must not change the clip. In one graph sums may be made in another order.
+/// Residuals are kept only with split graphs, which must not change the clip. A fused graph may
+/// add numbers in another order.
 #[test]
 fn split_and_fused_graphs_make_the_same_clip() {
     let clip = |graphs| {
@@ -102,11 +102,12 @@ fn split_and_fused_graphs_make_the_same_clip() {
 }
 
 #[test]
-fn blurry_frames_are_all_there_is_in_mode_still() {
+fn mode_still_shows_only_the_blurry_frames() {
     let mut maker = Maker::open(options(Mode::Still), &model(), None, &common::on_cpu()).unwrap();
     let clip = maker.make(&conditions(), TrIndex(0), |_| panic!("there are no steps")).unwrap();
     assert!(clip.frames == clip.blurry && clip.frames.n == 6);
-    // What is no object has half the weight, so it is nearer to the decoder's picture of nothing.
+    // Outside the object latents have half the weight, so the frames are nearer to the decoder's
+    // picture of zeros.
     let nothing = Conditions { latents: Some(vec![0.0; 6 * 4 * 64]), ..conditions() };
     let nothing = maker.make(&nothing, TrIndex(0), |_| true).unwrap().frames.rgb;
     let mut unmasked = conditions();
@@ -121,21 +122,21 @@ fn blurry_frames_are_all_there_is_in_mode_still() {
 }
 
 #[test]
-fn words_are_cut_or_left_out_and_the_clip_says_so() {
+fn a_long_caption_is_cut_and_the_clip_records_it() {
     let mut maker = open(options(Mode::Live)).unwrap();
     let mut clip = |caption: Option<&str>| {
         let conditions = Conditions { caption: caption.map(str::to_owned), ..conditions() };
         maker.make(&conditions, TrIndex(5), |_| true).unwrap()
     };
     let (none, empty) = (clip(None), clip(Some("")));
-    assert!(none == empty && !none.caption_cut, "no words are an empty prompt");
+    assert!(none == empty && !none.caption_cut, "no caption is an empty prompt");
     let long = "ball ".repeat(76);
     assert!(clip(Some(&long)).caption_cut);
-    assert!(!clip(Some(&"ball ".repeat(75))).caption_cut, "75, a start and an end fit into 77");
+    assert!(!clip(Some(&"ball ".repeat(75))).caption_cut, "75 tokens, start and end fit into 77");
 }
 
 #[test]
-fn conditions_without_latents_cost_their_clip_and_say_what_is_missing() {
+fn conditions_without_latents_cost_their_clip_and_name_the_head() {
     let mut maker = open(options(Mode::Live)).unwrap();
     let without = Conditions { latents: None, ..conditions() };
     let error = maker.make(&without, TrIndex(5), |_| true).unwrap_err();
@@ -146,10 +147,10 @@ fn conditions_without_latents_cost_their_clip_and_say_what_is_missing() {
 }
 
 #[test]
-fn what_a_set_cannot_do_is_refused_before_it_is_loaded() {
+fn an_impossible_choice_is_refused_before_the_set_is_loaded() {
     let refused = |options| open(options).unwrap_err().to_string();
     let message = refused(MakerOptions { steps: 51, ..options(Mode::Live) });
-    assert!(message.contains("51 steps") && message.contains("1 to 50"), "{message}");
+    assert!(message.contains("must be 1 to 50, got 51"), "{message}");
     let message = refused(MakerOptions { coder: Coder::Taesd, ..options(Mode::Live) });
     assert!(message.contains("graphs.clip.taesd"), "{message}");
     let without = Maker::open(options(Mode::Live), &model(), None, &common::on_cpu());
@@ -173,7 +174,7 @@ fn networks_of_another_precision_are_refused() {
 }
 
 #[test]
-fn conditions_are_as_far_apart_as_what_pictures_are_made_of() {
+fn the_distance_of_conditions_is_that_of_latents_and_captions() {
     let before = conditions();
     assert!(distance(&conditions(), &before).abs() < 1e-12);
     let mut louder = conditions();

@@ -1,7 +1,7 @@
-//! The same numbers as the reference: every case that the reference's manifest lists for the
-//! prior, the captioner and the vocabulary, with the case's own parameters and tolerance.
+//! Compares prior, captioner and vocabulary with the reference implementation: every case in the
+//! reference's manifest, with its own parameters and tolerance.
 //!
-//! `CORTICAST_REFERENCE` names another folder than `tests/data/reference`.
+//! `CORTICAST_REFERENCE` can name another folder than `tests/data/reference`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -63,8 +63,8 @@ fn the_prior_samples_as_the_reference_does() {
     for (step, noise) in plan.iter().zip(noises) {
         let t = step.timestep;
         let after = listed(&format!("x_after_t{t}"));
-        // The guess alone, from the reference's own tokens: those of the step before, or what
-        // this step was made from.
+        // The prediction alone, from the reference's own tokens: those after the step before, or
+        // those that this step undone gives.
         if let Some(expected) = listed(&format!("pred_x0_t{t}")) {
             let undone = after
                 .iter()
@@ -184,7 +184,7 @@ fn captions_are_those_of_the_reference() {
 }
 
 #[test]
-fn tokens_become_the_text_that_the_reference_makes_of_them() {
+fn tokens_become_the_same_text_as_in_the_reference() {
     let manifest = manifest();
     let reference = &manifest["clip_bpe"];
     let vocabulary = Vocabulary::read(&file(reference, "vocab"), number(reference, "eot")).unwrap();
@@ -199,7 +199,7 @@ fn tokens_become_the_text_that_the_reference_makes_of_them() {
         let verdict = if found == expected { "pass" } else { "FAIL" };
         println!("{:<40} exact  {verdict}", format!("bpe {:?}", case["text"].as_str().unwrap()));
         assert_eq!(found, expected);
-        // With its special tokens and padding, a caption says the same.
+        // Special tokens and padding do not change the text.
         let padded = case["openclip_77_pad0"].as_array().unwrap().iter().filter_map(Value::as_i64);
         let stop = number(reference, "eot") as i64;
         let caption: Vec<i64> = padded.take_while(|&id| id != stop).collect();

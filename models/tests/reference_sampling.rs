@@ -1,7 +1,7 @@
-//! The same steps as the reference: every case that the reference's manifest lists for the
-//! samplers, with the case's own parameters and tolerance.
+//! Compares the samplers with the reference implementation: every case in the reference's
+//! manifest, with its own parameters and tolerance.
 //!
-//! `CORTICAST_REFERENCE` names another folder than `tests/data/reference`.
+//! `CORTICAST_REFERENCE` can name another folder than `tests/data/reference`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -26,7 +26,7 @@ fn samplers_step_as_the_reference_does() {
     let tolerance = &reference["tolerance"];
     let absolute = real(tolerance, "atol_rel_to_absmax");
     let relative = real(tolerance, "rtol") / absolute;
-    // |a - b| ≤ atol max|b| + rtol |b|, with all that `absolute` is compared with on one side.
+    // |a - b| ≤ atol max|b| + rtol |b|, solved for `absolute`.
     let off = |found: &[f32], expected: &[f32]| {
         let most = largest(expected);
         let share = |(a, b): (&f32, &f32)| {
@@ -112,7 +112,7 @@ fn samplers_step_as_the_reference_does() {
 }
 
 #[test]
-fn what_is_left_of_clean_latents_is_what_the_reference_says() {
+fn alphas_are_those_of_the_reference() {
     let manifest = manifest();
     let path = folder().join("ddim/alphas.safetensors");
     let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

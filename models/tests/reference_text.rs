@@ -1,12 +1,11 @@
-//! The same ids as the reference: every text that the reference lists, as ids and as the row
-//! that Stable Diffusion 1.5's text encoder takes.
+//! Compares ids with the reference implementation: every text in the reference's list, as ids and
+//! as a row for Stable Diffusion 1.5's text encoder.
 //!
-//! The reference has each text from two tokenizers, and for most they agree. Where they do not,
-//! the text says which of them is followed: OpenCLIP's repairs HTML and curly quotes, which is
-//! not done here, and Hugging Face's takes the names of special tokens for special tokens, which
-//! is not done either.
+//! The reference has the ids of each text from two tokenizers, which mostly agree. If they do
+//! not, the text decides which one to follow: OpenCLIP's repairs HTML and curly quotes, Hugging
+//! Face's reads the names of special tokens as special tokens. This crate does neither.
 //!
-//! `CORTICAST_REFERENCE` names another folder than `tests/data/reference`.
+//! `CORTICAST_REFERENCE` can name another folder than `tests/data/reference`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -18,19 +17,19 @@ use common::{file, listed, manifest, number, run};
 use corticast_models::{generator::prompt::PromptLayout, vocabulary::Vocabulary};
 use serde_json::Value;
 
-/// Names of special tokens, as Hugging Face's tokenizer reads them in a text.
+/// Names that Hugging Face's tokenizer reads as special tokens.
 const SPECIAL: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
 /// Longest text that is printed, in characters.
 const SHOWN: usize = 22;
 
-/// Whose ids a text should have.
+/// The tokenizer whose ids a text should have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Follows {
-    /// They agree.
+    /// Both agree.
     Both,
-    /// The text has the name of a special token in it.
+    /// The text contains the name of a special token.
     OpenClip,
-    /// The text has something in it that OpenCLIP repairs.
+    /// The text contains something that OpenCLIP repairs.
     Sd15,
 }
 
@@ -82,13 +81,13 @@ fn texts_become_the_ids_of_the_reference() {
     assert!(failed.is_empty(), "other ids than the reference's: {failed:?}");
 }
 
-/// How many ids differ; what one of them has more does.
+/// Number of ids that differ; surplus ids count.
 fn differing(found: &[i64], expected: &[i64]) -> f64 {
     let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
     (differ + found.len().abs_diff(expected.len())) as f64
 }
 
-/// The row of some ids, those that fit into it.
+/// The row of some ids, cut to its length.
 fn row(ids: &[i64], layout: &PromptLayout) -> Vec<i64> {
     let kept = &ids[..ids.len().min(layout.n_token - 2)];
     let mut row = [&[layout.start_id], kept, &[layout.end_id]].concat();
@@ -96,7 +95,7 @@ fn row(ids: &[i64], layout: &PromptLayout) -> Vec<i64> {
     row
 }
 
-/// The name of a text's case: the text, or how it begins, and whose ids it should have.
+/// The name of a text's case: the beginning of the text, and the tokenizer to follow.
 fn name(text: &str, follows: Follows) -> String {
     let shown: String = text.chars().take(SHOWN).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };

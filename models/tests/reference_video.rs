@@ -1,7 +1,7 @@
-//! The same clips as the reference: every case that the reference's manifest lists for the video
-//! pipeline, with the case's own parameters and tolerance, by the networks apart and in one.
+//! Compares clips with the reference implementation: every case of the video pipeline in the
+//! reference's manifest, with its own parameters and tolerance, with split and fused graphs.
 //!
-//! `CORTICAST_REFERENCE` names another folder than `tests/data/reference`.
+//! `CORTICAST_REFERENCE` can name another folder than `tests/data/reference`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -30,7 +30,7 @@ fn clips_are_prepared_and_begun_as_the_reference_does() {
     let (prepared, first_step) = (pipeline.prepared(), pipeline.first_step());
     let tolerance = &pipeline.facts["tolerance"];
     let cases = pipeline.facts["cases"].as_object().unwrap();
-    // `first_step` is the first of the case that starts as the reference does.
+    // `first_step` belongs to the case whose `init` is `reference`.
     let case = cases.values().find(|case| case["parameters"]["init"] == "reference").unwrap();
     let bytes = fs::read(file(case, "file")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -57,7 +57,7 @@ fn clips_are_prepared_and_begun_as_the_reference_does() {
 
         let first = real(tolerance, "first_step");
         let mut case = Case::new(format!("pipeline first_step {set_name}"));
-        // With guidance 0 only the negative prompt counts, with none only the prompt.
+        // With guidance 0 only the negative prompt counts, without guidance only the prompt.
         for (guidance, name) in [(Some(0.0), "noise_pred_uncond"), (None, "noise_pred_cond")] {
             let conditioning = Conditioning { guidance, ..conditioning.clone() };
             let found = stage.predict(&start, timestep as usize, &conditioning).unwrap();
@@ -155,7 +155,7 @@ fn run_case(
         true
     };
     stage.denoise(&mut x, &recipe.plan, &conditioning, draw, see).unwrap();
-    // What each step saw, from the reference's own latents.
+    // The prediction of each step, from the reference's own latents.
     for (k, eps) in eps.iter().flat_map(|eps| eps.chunks_exact(n)).enumerate() {
         let found = stage.predict(&before, recipe.plan[k].timestep, &conditioning).unwrap();
         compared.add(format!("eps of step {k}"), apart(found, eps) / largest(eps), relative);

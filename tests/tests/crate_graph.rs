@@ -40,6 +40,32 @@ fn only_the_models_know_the_inference_engine() {
     assert_eq!(who_depends_on("ort"), ["corticast-models"]);
 }
 
+/// Everything else in the models uses networks through a trait, so that it can be tested without
+/// the library.
+#[test]
+fn only_the_runtime_folder_of_the_models_names_the_inference_engine() {
+    let src = repository("models/src");
+    let mut folders = vec![src.clone()];
+    let mut naming = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let mut words = code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
+            if words.any(|word| word == "ort") {
+                naming.push(path.strip_prefix(&src).unwrap().to_path_buf());
+            }
+        }
+    }
+    let elsewhere: Vec<_> = naming.iter().filter(|path| !path.starts_with("runtime")).collect();
+    assert!(elsewhere.is_empty() && !naming.is_empty(), "{naming:?}");
+}
+
 #[test]
 fn only_the_wire_knows_the_zeromq_crate() {
     assert_eq!(who_depends_on("omq-tokio"), ["corticast-wire"]);

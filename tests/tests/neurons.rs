@@ -174,7 +174,7 @@ fn check_shows_roles_and_what_a_window_takes() {
     assert_eq!(shown["decoder"]["prior_steps"], 10);
     assert_eq!(shown["decoder"]["prior"], "ddpm");
     let steps = ["check", "--config", config.to_str().unwrap(), "--set", "decoder.prior_steps=11"];
-    drop(corticast(&site, steps).expect(78, &["`prior_steps` is 11", "the 10"]));
+    drop(corticast(&site, steps).expect(78, &["`prior_steps` must be 1 to 10", "got 11"]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use corticast_bold::{
     volume::{MadeFrom, ShiftInterpolation, Window},
 };
 use corticast_models::{
-    decoder::{Decoder, Networks},
+    decoder::{Decoder, FamilyDecoder},
     error::ModelError,
     manifest::TensorFacts,
     readout::Watch,
@@ -173,10 +173,10 @@ fn describe(decoder: &Decoder, times: &Times) -> Table {
     let tensors = |tensors: &[TensorFacts]| {
         Value::Array(tensors.iter().map(|tensor| Value::String(tensor.to_string())).collect())
     };
-    let sessions = decoder.sessions();
+    let opened = decoder.networks();
     let networks = manifest.networks.iter().map(|network| {
-        let session = sessions.iter().find(|(role, _)| *role == network.role);
-        let provider = session.map(|(_, session)| session.provider().to_string());
+        let found = opened.iter().find(|(role, _)| *role == network.role);
+        let provider = found.map(|(_, network)| network.provider().to_string());
         Value::Table(Table::from_iter([
             ("role".to_owned(), text(network.role.name())),
             ("provider".to_owned(), text(provider.as_deref().unwrap_or("not loaded"))),
@@ -192,7 +192,7 @@ fn describe(decoder: &Decoder, times: &Times) -> Table {
         ("repetition_time_s".to_owned(), Value::Float(manifest.signal.repetition_time.as_secs())),
         ("window_takes_s".to_owned(), seconds(times.whole_s)),
     ]);
-    if let Networks::Neurons(neurons) = decoder.networks() {
+    if let FamilyDecoder::Neurons(neurons) = decoder.family() {
         let bytes = i64::try_from(neurons.sizes().max_bytes()).unwrap_or(i64::MAX);
         table.insert("conditions_bytes".to_owned(), Value::Integer(bytes));
     }

@@ -13,7 +13,7 @@ use corticast_models::{
         scheduler::Init,
         set::{Coder, GraphChoice},
     },
-    session::Device,
+    runtime::provider::Device,
 };
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use corticast_models::session::Device;
+use corticast_models::runtime::provider::Device;
 use serde::{Deserialize, Serialize};
 
 /// Which model decodes, and on what. Without a folder, volumes are recorded and their quality

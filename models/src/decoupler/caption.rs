@@ -1,62 +1,63 @@
-//! The caption head: what is seen, in words, one token at a time.
+//! The caption head: a description of the clip, one token at a time.
 //!
 //! A GPT-2 whose first input is a projection of the clip's text embedding. Each step gives the
-//! logits of the token after, and the keys and values of all so far, which go into the next step
-//! as they lie. Greedy: the most probable token, of those that are CLIP's; the first one where
-//! several are. It ends with the stop token, or after as many tokens as the model was trained on.
+//! logits of the next token, and the keys and values of all tokens so far, which stay on the
+//! device for the next step. Decoding is greedy: the most probable of CLIP's tokens, the first
+//! one of several. A caption ends with the stop token, or at the length that the model was
+//! trained on.
 
 use crate::{
     error::ModelError,
     manifest::{CaptionFacts, NetworkFacts},
-    session::{Input, Session, SessionOptions},
+    network::{Input, Network, Runtime},
     vocabulary::Vocabulary,
 };
 
-/// Smallest length of a vector that is divided by it, as in PyTorch's `normalize`.
+/// Smallest norm that a vector is divided by, as in PyTorch's `normalize`.
 const MIN_NORM: f32 = 1e-12;
 
 /// A caption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caption {
-    /// In words.
+    /// The text.
     pub text: String,
-    /// Its tokens, with the stop token if that came.
+    /// Its tokens, with the stop token if the caption reached it.
     pub ids: Vec<i64>,
 }
 
 /// The caption head. See the module docs.
 #[derive(Debug)]
 pub struct CaptionHead {
-    prefix: Session,
-    embed: Session,
-    decoder: Session,
+    prefix: Box<dyn Network>,
+    embed: Box<dyn Network>,
+    decoder: Box<dyn Network>,
     vocabulary: Vocabulary,
-    /// Tokens that logits are given of; those after the stop token are not CLIP's.
+    /// Number of logits; those after the stop token are not CLIP's tokens.
     n_logit: usize,
     stop_id: usize,
     max_tokens: usize,
     embd: usize,
-    /// Keys and values before the first step: none. Layers, key or value, batch, heads, tokens,
-    /// width of a head.
+    /// Shape of the empty keys and values before the first step: layers, key or value, batch,
+    /// heads, tokens, width of a head.
     no_past: [usize; 6],
 }
 
 impl CaptionHead {
-    /// Opens the head; its three networks in the order of their use.
+    /// Opens the head, given its three networks in the order of their use.
     ///
     /// # Errors
     ///
-    /// Fails when the vocabulary is not what it should be, or as [`Session::open`].
+    /// Fails when the vocabulary is invalid or a network cannot be opened.
     pub fn open(
         [prefix, embed, decoder]: [&NetworkFacts; 3],
         facts: &CaptionFacts,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         Ok(Self {
             vocabulary: Vocabulary::read(&facts.vocabulary, facts.stop_id)?,
-            prefix: Session::open(prefix, options)?,
-            embed: Session::open(embed, options)?,
-            decoder: Session::open(decoder, options)?,
+            prefix: runtime.open(prefix)?,
+            embed: runtime.open(embed)?,
+            decoder: runtime.open(decoder)?,
             n_logit: decoder_logits(decoder),
             stop_id: facts.stop_id,
             max_tokens: facts.max_tokens,
@@ -69,7 +70,7 @@ impl CaptionHead {
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite. The next clip may succeed.
+    /// Fails when inference fails or an output is not finite. The next clip may succeed.
     pub fn write(&mut self, text_embed: &[f32]) -> Result<Caption, ModelError> {
         let norm = text_embed.iter().map(|value| value * value).sum::<f32>().sqrt().max(MIN_NORM);
         let direction: Vec<f32> = text_embed.iter().map(|value| value / norm).collect();
@@ -77,12 +78,12 @@ impl CaptionHead {
         Ok(Caption { text: self.vocabulary.decode(&ids), ids })
     }
 
-    /// The ids of a caption, from what the prefix network takes, shape `[text_dim]`. `see` sees
+    /// The ids of a caption, given the input of the prefix network, shape `[text_dim]`. `see` gets
     /// the logits of every step.
     ///
     /// # Errors
     ///
-    /// As [`CaptionHead::write`].
+    /// See [`CaptionHead::write`].
     pub fn greedy(
         &mut self,
         direction: &[f32],
@@ -100,11 +101,12 @@ impl CaptionHead {
                 None => Input::F32(&self.no_past, &[]),
             };
             let inputs = [Input::F32(&step_shape, &step), past_input];
-            let (id, present) = self.decoder.run(&inputs, |outputs| {
+            let (id, present) = {
+                let mut outputs = self.decoder.run(&inputs)?;
                 let logits = outputs.f32(0, n_logit)?;
                 see(logits);
-                Ok((most_probable(&logits[..=stop_id]), outputs.keep(1)?))
-            })?;
+                (most_probable(&logits[..=stop_id]), outputs.keep(1)?)
+            };
             ids.push(id as i64);
             if id == stop_id || ids.len() == self.max_tokens {
                 break;
@@ -117,8 +119,8 @@ impl CaptionHead {
 
     /// The networks.
     #[must_use]
-    pub fn sessions(&self) -> [&Session; 3] {
-        [&self.prefix, &self.embed, &self.decoder]
+    pub fn networks(&self) -> [&dyn Network; 3] {
+        [self.prefix.as_ref(), self.embed.as_ref(), self.decoder.as_ref()]
     }
 }
 

@@ -1,50 +1,33 @@
-//! The concept head: the probability of each class, each for itself.
+//! The concept head: the probability of each class, independently of the others.
 
 use std::sync::Arc;
 
-use super::motion::Frames;
-use crate::{
-    error::ModelError,
-    manifest::{NetworkFacts, NeuronsFacts},
-    readout::Concepts,
-    session::{Input, Session, SessionOptions},
-};
+use super::{head::HeadNetwork, motion::Frames};
+use crate::{error::ModelError, network::Network, readout::Concepts};
 
 /// The concept head.
 #[derive(Debug)]
 pub struct ConceptHead {
-    session: Session,
-    shape: [usize; 4],
+    network: HeadNetwork,
     names: Arc<[String]>,
 }
 
 impl ConceptHead {
-    /// Opens the head.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::open`].
-    pub fn open(
-        network: &NetworkFacts,
-        facts: &NeuronsFacts,
-        options: &SessionOptions,
-    ) -> Result<Self, ModelError> {
-        Ok(Self {
-            session: Session::open(network, options)?,
-            shape: [1, facts.n_frame, facts.n_token, facts.channels],
-            names: network.classes.clone().into(),
-        })
+    /// The head of a network and the names of its classes.
+    #[must_use]
+    pub fn new(network: HeadNetwork, names: &[String]) -> Self {
+        Self { network, names: names.into() }
     }
 
     /// Reads the probabilities out of a clip.
     ///
     /// # Errors
     ///
-    /// Fails when inference does, or when a value is no probability. The next clip may succeed.
+    /// Fails when inference fails, or when a value is not a probability. The next clip may
+    /// succeed.
     pub fn read(&mut self, frames: &Frames) -> Result<Concepts, ModelError> {
-        let mut probabilities = vec![0.0; self.names.len()];
-        let inputs = [Input::F32(&self.shape, &frames.tokens)];
-        self.session.run_into(&inputs, &mut probabilities)?;
+        let n_class = self.names.len();
+        let probabilities = self.network.read(frames, None, n_class, <[f32]>::to_vec)?;
         if let Some(at) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
             let (name, found) = (self.names[at].clone(), probabilities[at]);
             return Err(ModelError::NotAProbability { name, found });
@@ -54,7 +37,7 @@ impl ConceptHead {
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.network()
     }
 }

@@ -3,10 +3,10 @@
 use crate::{
     error::ModelError,
     manifest::{NetworkFacts, NeuronsFacts},
-    session::{Input, Session, SessionOptions},
+    network::{Input, Network, Runtime},
 };
 
-/// What the heads read from.
+/// Input of the heads.
 #[derive(Clone, Debug)]
 pub struct Frames {
     /// Shape `[1, n_frame, n_token, channels]`.
@@ -18,8 +18,8 @@ pub struct Frames {
 /// The motion projection. See the module docs.
 #[derive(Debug)]
 pub struct Motion {
-    session: Session,
-    /// Tokens and channels.
+    network: Box<dyn Network>,
+    /// Shape of the tokens: `[1, n_token, channels]`.
     shape: [usize; 3],
     n_value: usize,
     text_dim: usize,
@@ -30,14 +30,14 @@ impl Motion {
     ///
     /// # Errors
     ///
-    /// As [`Session::open`].
+    /// See [`Runtime::open`].
     pub fn open(
         network: &NetworkFacts,
         facts: &NeuronsFacts,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            session: Session::open(network, options)?,
+            network: runtime.open(network)?,
             shape: [1, facts.n_token, facts.channels],
             n_value: facts.n_frame * facts.n_token * facts.channels,
             text_dim: facts.text_dim,
@@ -48,18 +48,19 @@ impl Motion {
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite. The next tokens may succeed.
+    /// Fails when inference fails or an output is not finite. The next tokens may succeed.
     pub fn spread(&mut self, tokens: &[f32]) -> Result<Frames, ModelError> {
-        let (n_value, text_dim) = (self.n_value, self.text_dim);
-        self.session.run(&[Input::F32(&self.shape, tokens)], |outputs| {
-            let tokens = outputs.f32(0, n_value)?.to_vec();
-            Ok(Frames { tokens, text_embed: outputs.f32(1, text_dim)?.to_vec() })
+        let inputs = [Input::F32(&self.shape, tokens)];
+        let outputs = self.network.run(&inputs)?;
+        Ok(Frames {
+            tokens: outputs.f32(0, self.n_value)?.to_vec(),
+            text_embed: outputs.f32(1, self.text_dim)?.to_vec(),
         })
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
     }
 }

@@ -1,82 +1,77 @@
 //! The object head: where in each frame the most probable class is.
 //!
-//! It takes the class's name as the text encoder's states, one per token of the name. They come
-//! with the model, in a safetensors file: `states` f32 `[n_class, n_text, text_dim]`, zeros after
-//! the end of a name, and `length` i64 `[n_class]`.
+//! The network gets the class's name as the text encoder's states, one per token of the name.
+//! They come with the model in a safetensors file: `states` f32 `[n_class, n_text, text_dim]`,
+//! zeros after the end of a name, and `length` i64 `[n_class]`.
 
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::motion::Frames;
+use super::{head::HeadNetwork, motion::Frames};
 use crate::{
     error::ModelError,
-    manifest::{ManifestError, NetworkFacts, NeuronsFacts},
-    session::{Input, Session, SessionOptions},
+    manifest::{ManifestError, NeuronsFacts},
+    network::Network,
 };
 
 /// Longest text that the text encoder takes, in tokens.
 const MAX_TEXT: usize = 77;
-/// Bytes of header that a file of two tensors may have.
+/// Most bytes of header in a file of two tensors.
 const MAX_HEADER_BYTES: u64 = 64 * 1024;
 
 /// The object head. See the module docs.
 #[derive(Debug)]
 pub struct ObjectHead {
-    session: Session,
-    shape: [usize; 4],
+    network: HeadNetwork,
     text_dim: usize,
     n_value: usize,
-    /// Of each class. Shape `[length, text_dim]`.
+    /// Text states of each class. Shape `[length, text_dim]`.
     class_states: Vec<Vec<f32>>,
 }
 
 impl ObjectHead {
-    /// Opens the head. `states` is the file of the text states of `n_class` classes.
+    /// The head of a network and the file with the text states of `n_class` classes.
     ///
     /// # Errors
     ///
-    /// Fails when the file is not what it should be, or as [`Session::open`].
-    pub fn open(
-        network: &NetworkFacts,
+    /// Fails when the file cannot be read or has another layout.
+    pub fn new(
+        network: HeadNetwork,
         facts: &NeuronsFacts,
         states: &Path,
         n_class: usize,
-        options: &SessionOptions,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            session: Session::open(network, options)?,
-            shape: [1, facts.n_frame, facts.n_token, facts.channels],
+            network,
             text_dim: facts.text_dim,
             n_value: facts.n_frame * facts.mask * facts.mask,
             class_states: read_states(states, n_class, facts.text_dim)?,
         })
     }
 
-    /// Masks of a class in every frame: 1 where it is. Shape `[n_frame, mask, mask]`.
+    /// Masks of a class in every frame: 1 where the object is. Shape `[n_frame, mask, mask]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite. The next clip may succeed.
+    /// Fails when inference fails or the output is not finite. The next clip may succeed.
     pub fn read(&mut self, frames: &Frames, class: usize) -> Result<Vec<u8>, ModelError> {
         let states = &self.class_states[class];
-        let text_shape = [1, states.len() / self.text_dim, self.text_dim];
-        let inputs = [Input::F32(&self.shape, &frames.tokens), Input::F32(&text_shape, states)];
-        let n_value = self.n_value;
-        self.session.run(&inputs, |outputs| {
-            // A logit above 0 is a probability above one half.
-            let logits = outputs.f32(0, n_value)?;
-            Ok(logits.iter().map(|&logit| u8::from(logit > 0.0)).collect())
-        })
+        let shape = [1, states.len() / self.text_dim, self.text_dim];
+        let text = (shape.as_slice(), states.as_slice());
+        // A logit above 0 is a probability above one half.
+        let masks = |logits: &[f32]| logits.iter().map(|&logit| u8::from(logit > 0.0)).collect();
+        self.network.read(frames, Some(text), self.n_value, masks)
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.network()
     }
 }
 
+/// Text states of each class, from their file.
 fn read_states(
     path: &Path,
     n_class: usize,
@@ -137,7 +132,7 @@ fn read_states(
             .collect();
         match states.iter().find(|value| !value.is_finite()) {
             Some(value) => {
-                Err(refuse(format!("`states` of class {at} holds {value}, expected it finite")))
+                Err(refuse(format!("`states` of class {at} holds {value}, expected finite values")))
             }
             None => Ok(states),
         }
@@ -176,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_values_that_cannot_be_are_refused() {
+    fn invalid_lengths_and_values_are_refused() {
         let message = |states: &[f32], shape, lengths: &[i64]| {
             read(&file(states, shape, lengths)).unwrap_err().to_string()
         };

@@ -1,63 +1,42 @@
 //! The reconstruction head: a blurry clip, as latents of a picture coder.
 
-use super::motion::Frames;
-use crate::{
-    error::ModelError,
-    manifest::{NetworkFacts, NeuronsFacts},
-    session::{Input, Session, SessionOptions},
-};
-
-/// Channels of a latent picture.
-pub const LATENT_CHANNELS: usize = 4;
-/// What latents are multiplied by, as in Stable Diffusion 1.5.
-pub const LATENT_SCALE: f32 = 0.18215;
+use super::{head::HeadNetwork, motion::Frames};
+use crate::{error::ModelError, latent, manifest::NeuronsFacts, network::Network};
 
 /// The reconstruction head.
 #[derive(Debug)]
 pub struct ReconstructionHead {
-    session: Session,
-    shape: [usize; 4],
+    network: HeadNetwork,
     text_dim: usize,
     n_value: usize,
 }
 
 impl ReconstructionHead {
-    /// Opens the head.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::open`].
-    pub fn open(
-        network: &NetworkFacts,
-        facts: &NeuronsFacts,
-        options: &SessionOptions,
-    ) -> Result<Self, ModelError> {
-        Ok(Self {
-            session: Session::open(network, options)?,
-            shape: [1, facts.n_frame, facts.n_token, facts.channels],
+    /// The head of a network in a model of these sizes.
+    #[must_use]
+    pub fn new(network: HeadNetwork, facts: &NeuronsFacts) -> Self {
+        Self {
+            network,
             text_dim: facts.text_dim,
-            n_value: facts.n_frame * LATENT_CHANNELS * facts.latent * facts.latent,
-        })
+            n_value: facts.n_frame * latent::CHANNELS * facts.latent * facts.latent,
+        }
     }
 
-    /// Latents of every frame, scaled by 0.18215 as Stable Diffusion 1.5 scales them. Shape
+    /// Latents of every frame, multiplied by 0.18215 as in Stable Diffusion 1.5. Shape
     /// `[n_frame, 4, latent, latent]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite. The next clip may succeed.
+    /// Fails when inference fails or the output is not finite. The next clip may succeed.
     pub fn read(&mut self, frames: &Frames) -> Result<Vec<f32>, ModelError> {
-        let text_shape = [1, self.text_dim];
-        let inputs =
-            [Input::F32(&self.shape, &frames.tokens), Input::F32(&text_shape, &frames.text_embed)];
-        let mut latents = vec![0.0; self.n_value];
-        self.session.run_into(&inputs, &mut latents)?;
-        Ok(latents)
+        let shape = [1, self.text_dim];
+        let text = (shape.as_slice(), frames.text_embed.as_slice());
+        self.network.read(frames, Some(text), self.n_value, <[f32]>::to_vec)
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.network()
     }
 }

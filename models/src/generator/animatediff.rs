@@ -1,8 +1,8 @@
 //! AnimateDiff: from blurry frames, a key frame and a prompt to a clip.
 //!
-//! As NEURONS does it (`pipeline_neuroclips.py`): the blurry frames become latents with noise,
-//! and step by step a network takes the noise away. It is guided towards the prompt, away from a
-//! negative one (Ho and Salimans 2022), and held to the key frame by SparseCtrl:
+//! As in NEURONS (`pipeline_neuroclips.py`): the blurry frames become latents, noise is added,
+//! and a network removes the noise step by step. The clip is guided towards the prompt, away from
+//! a negative prompt (Ho and Salimans 2022), and tied to the key frame by SparseCtrl:
 //!
 //! ```text
 //! blurry → between → VAE → + noise ─┐
@@ -10,9 +10,9 @@
 //! key frame → VAE → SparseCtrl ─────┘    └────────── every timestep ──────────┘
 //! ```
 //!
-//! What stays from clip to clip is computed once: the text states of a prompt, the latents of a
-//! key frame, and what SparseCtrl adds. A clip can be dropped between two steps. A network that
-//! gives NaN costs the clip; the next may succeed.
+//! Results that stay the same from clip to clip are computed once: the text states of a prompt,
+//! the latents of a key frame, and the residuals of SparseCtrl. A clip can be cancelled between
+//! two steps. A network that gives NaN costs the clip; the next may succeed.
 
 use super::{
     clip::{ClipConditions, ClipSizes, Conditioning, Frames, Pictures, Recipe, Runs, check_len},
@@ -20,34 +20,28 @@ use super::{
     denoiser::Denoiser,
     draw::Draw,
     frames::{self, Shown},
-    networks::{self, Networks},
+    networks::{self, ClipNetworks},
     schedule::Schedule,
     scheduler::Step,
+    text::TextEncoder,
     vae::Vae,
 };
 use crate::{
-    decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,
-    session::{Input, Kept, Session, SessionOptions},
+    latent,
+    network::{Kept, Network, Runtime},
 };
-
-/// What was made of something, with what it was made of.
-type Made<T> = Option<(Vec<T>, Vec<f32>)>;
 
 /// A generator. See the module docs.
 #[derive(Debug)]
 pub struct AnimateDiff {
     sizes: ClipSizes,
     schedule: Schedule,
-    text_encoder: Session,
+    text: TextEncoder,
     vae: Vae,
     denoiser: Denoiser,
-    /// Ids and text states of the last negative prompt and the last prompt.
-    texts: [Made<i64>; 2],
     /// Pixels and latents of the last key frame.
-    keyframe: Made<f32>,
-    /// Texts encoded.
-    n_text: u64,
+    keyframe: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl AnimateDiff {
@@ -55,40 +49,39 @@ impl AnimateDiff {
     ///
     /// # Errors
     ///
-    /// Fails when a network does not take or give what it is for, or as [`Session::open`].
+    /// Fails when a network has other inputs or outputs than its role requires, or cannot be
+    /// opened.
     pub fn open(
-        networks: &Networks,
+        networks: &ClipNetworks,
         sizes: ClipSizes,
         schedule: Schedule,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         networks::check(networks, &sizes)?;
-        let text = vec![1, sizes.n_text_token];
         Ok(Self {
-            text_encoder: Session::open_at(&[text], &networks.text_encoder, options)?,
+            text: TextEncoder::open(&networks.text_encoder, sizes, runtime)?,
             vae: Vae::open(
                 [&networks.vae_encoder, &networks.vae_decoder],
                 sizes,
                 networks.vae_scale,
-                options,
+                runtime,
             )?,
-            denoiser: Denoiser::open(&networks.step, sizes, options)?,
-            texts: [None, None],
+            denoiser: Denoiser::open(&networks.step, sizes, runtime)?,
             keyframe: None,
-            n_text: 0,
             sizes,
             schedule,
         })
     }
 
-    /// Makes a clip. `draw` is asked to fill blocks with noise; `go_on` is told how many steps
-    /// are done and the latents as they are, shape `[4, n_frame, latent, latent]`, before the
-    /// first step and after each, and ends the clip with `false`.
+    /// Makes a clip. `draw` fills blocks with noise. `go_on` is called before the first step and
+    /// after each, with the number of steps done and the current latents, shape
+    /// `[4, n_frame, latent, latent]`; it cancels the clip by returning `false`.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Cancelled`] when `go_on` said so. Else fails when the conditions are of
-    /// other sizes, or when inference does or gives what is not finite. The next clip may succeed.
+    /// [`ModelError::Cancelled`] when `go_on` returned `false`. Otherwise fails when the conditions
+    /// have other sizes, when inference fails, or when an output is not finite. The next clip may
+    /// succeed.
     pub fn generate(
         &mut self,
         conditions: &ClipConditions<'_>,
@@ -108,19 +101,18 @@ impl AnimateDiff {
         })
     }
 
-    /// What the steps of a clip are told.
+    /// The inputs that all steps of a clip share.
     ///
     /// # Errors
     ///
-    /// As [`AnimateDiff::generate`].
+    /// See [`AnimateDiff::generate`].
     pub fn condition(
         &mut self,
         conditions: &ClipConditions<'_>,
         recipe: &Recipe,
         draw: impl FnMut(Draw, &mut [f32]),
     ) -> Result<Conditioning, ModelError> {
-        let mut text = self.text(0, conditions.negative)?;
-        text.extend(self.text(1, conditions.prompt)?);
+        let text = self.text.states(conditions.negative, conditions.prompt)?;
         let keyframe = self.keyframe(&conditions.keyframe, draw)?;
         Ok(Conditioning {
             text,
@@ -130,12 +122,12 @@ impl AnimateDiff {
         })
     }
 
-    /// The latents that a clip starts from: those of its blurry frames, with the noise of the
+    /// The latents that a clip starts from: the latents of its blurry frames with the noise of the
     /// plan's first timestep. Shape `[4, n_frame, latent, latent]`.
     ///
     /// # Errors
     ///
-    /// As [`AnimateDiff::generate`].
+    /// See [`AnimateDiff::generate`].
     pub fn start(
         &mut self,
         blurry: &Pictures<'_>,
@@ -153,7 +145,7 @@ impl AnimateDiff {
         let mut noise = vec![0.0; sizes.n_frame * sizes.latent_len()];
         draw(Draw::Blurry, &mut noise);
         let latents = self.vae.encode(&clip, &noise)?;
-        let mut x = swap_axes(&latents, sizes.n_frame, LATENT_CHANNELS);
+        let mut x = swap_axes(&latents, sizes.n_frame, latent::CHANNELS);
         if let Some(first) = plan.first() {
             draw(Draw::Start, &mut noise);
             self.schedule.add_noise(&mut x, &noise, first.timestep);
@@ -161,12 +153,12 @@ impl AnimateDiff {
         Ok(x)
     }
 
-    /// Takes the steps of a plan from latents that are as noisy as its first timestep says; see
-    /// [`AnimateDiff::generate`].
+    /// Takes the steps of a plan, starting from latents with the noise of its first timestep. For
+    /// `draw` and `go_on` see [`AnimateDiff::generate`].
     ///
     /// # Errors
     ///
-    /// As [`AnimateDiff::generate`]. The latents are of no use then.
+    /// See [`AnimateDiff::generate`]. The latents are then unusable.
     pub fn denoise(
         &mut self,
         x: &mut [f32],
@@ -189,12 +181,12 @@ impl AnimateDiff {
         if go_on(plan.len(), x) { Ok(()) } else { Err(ModelError::Cancelled) }
     }
 
-    /// The noise that the networks see in latents, guided. Shapes
+    /// The noise that the networks predict, guided. Shape of `x` and of the result
     /// `[4, n_frame, latent, latent]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite.
+    /// Fails when inference fails or an output is not finite.
     pub fn predict(
         &mut self,
         x: &[f32],
@@ -204,12 +196,12 @@ impl AnimateDiff {
         self.denoiser.predict(x, timestep, conditioning)
     }
 
-    /// What SparseCtrl adds at a timestep, in the order of its network; nothing where it is not
-    /// apart.
+    /// The residuals that SparseCtrl adds at a timestep, in the order of its outputs; `None` if it
+    /// is not a separate graph.
     ///
     /// # Errors
     ///
-    /// Fails when inference does.
+    /// Fails when inference fails.
     pub fn residuals(
         &mut self,
         timestep: usize,
@@ -218,15 +210,15 @@ impl AnimateDiff {
         self.denoiser.residuals(timestep, conditioning)
     }
 
-    /// What the frames that are shown look like, 0 to 1. Shape `[n, 3, image, image]`.
+    /// Pixels of the frames that are shown, 0 to 1. Shape `[n, 3, image, image]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite.
+    /// Fails when inference fails or an output is not finite.
     pub fn decode(&mut self, x: &[f32], shown: Shown) -> Result<Vec<f32>, ModelError> {
         let sizes = self.sizes;
         check_len("latents", x.len(), sizes.n_frame * sizes.latent_len())?;
-        let latents = swap_axes(x, LATENT_CHANNELS, sizes.n_frame);
+        let latents = swap_axes(x, latent::CHANNELS, sizes.n_frame);
         let latents: Vec<&[f32]> = latents.chunks_exact(sizes.latent_len()).collect();
         let places: Vec<usize> = shown.places(sizes.n_frame).collect();
         let mut pixels = vec![0.0; places.len() * sizes.frame_len()];
@@ -238,14 +230,14 @@ impl AnimateDiff {
 
     /// Every network.
     #[must_use]
-    pub fn sessions(&self) -> Vec<&Session> {
-        let mut sessions = vec![&self.text_encoder];
-        sessions.extend(self.vae.sessions());
-        sessions.extend(self.denoiser.sessions());
-        sessions
+    pub fn networks(&self) -> Vec<&dyn Network> {
+        let mut networks = vec![self.text.network()];
+        networks.extend(self.vae.networks());
+        networks.extend(self.denoiser.networks());
+        networks
     }
 
-    /// The noise that the networks were trained with.
+    /// The noise schedule that the networks were trained with.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
@@ -255,7 +247,7 @@ impl AnimateDiff {
     #[must_use]
     pub fn runs(&self) -> Runs {
         Runs {
-            text_encoder: self.n_text,
+            text_encoder: self.text.n_run,
             vae_encoder: self.vae.n_encoded,
             controlnet: self.denoiser.n_control(),
             step: self.denoiser.n_run,
@@ -263,22 +255,7 @@ impl AnimateDiff {
         }
     }
 
-    /// The text states of a prompt, those of the last time if it is the same.
-    fn text(&mut self, place: usize, ids: &[i64]) -> Result<Vec<f32>, ModelError> {
-        check_len("a prompt's ids", ids.len(), self.sizes.n_text_token)?;
-        if let Some((of, states)) = &self.texts[place]
-            && of == ids
-        {
-            return Ok(states.clone());
-        }
-        let mut states = vec![0.0; self.sizes.text_len()];
-        self.text_encoder.run_into(&[Input::I64(&[1, ids.len()], ids)], &mut states)?;
-        self.n_text += 1;
-        self.texts[place] = Some((ids.to_vec(), states.clone()));
-        Ok(states)
-    }
-
-    /// The latents of a key frame, those of the last time if it is the same.
+    /// The latents of a key frame; kept from the last clip if the key frame is the same.
     fn keyframe(
         &mut self,
         keyframe: &Pictures<'_>,

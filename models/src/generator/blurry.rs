@@ -1,79 +1,76 @@
-//! Blurry frames: what the reconstruction head gives, as pictures.
+//! Blurry frames: the output of the reconstruction head as pictures.
 //!
-//! As NEURONS makes them: latents are weighted with the object's mask, 1 where it is and one half
-//! elsewhere, and decoded. Without a mask they are decoded as they are.
+//! As in NEURONS, latents are weighted with the object's mask, 1 inside and one half outside, and
+//! decoded. Without a mask they are decoded unweighted.
 
-use super::clip::PIXELS_PER_LATENT;
 use crate::{
     conditions::{Conditions, Sizes},
-    decoupler::{
-        Head,
-        reconstruction::{LATENT_CHANNELS, LATENT_SCALE},
-    },
+    decoupler::Head,
     error::ModelError,
+    latent,
     manifest::NetworkFacts,
-    session::{Input, Session, SessionOptions},
+    network::{Input, Network, Runtime},
 };
 
 /// Decodes blurry frames.
 #[derive(Debug)]
 pub struct Blurry {
-    decoder: Session,
+    decoder: Box<dyn Network>,
     sizes: Sizes,
 }
 
 impl Blurry {
-    /// Opens the decoder of a model with conditions of these sizes.
+    /// Opens the decoder of a model whose conditions have these sizes.
     ///
     /// # Errors
     ///
-    /// As [`Session::open`].
+    /// See [`Runtime::open_at`].
     pub fn open(
         decoder: &NetworkFacts,
         sizes: Sizes,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
-        let shape = vec![sizes.n_frame, LATENT_CHANNELS, sizes.latent, sizes.latent];
-        Ok(Self { decoder: Session::open_at(&[shape], decoder, options)?, sizes })
+        let shape = vec![sizes.n_frame, latent::CHANNELS, sizes.latent, sizes.latent];
+        Ok(Self { decoder: runtime.open_at(&[shape], decoder)?, sizes })
     }
 
     /// Pixels along an edge.
     #[must_use]
     pub fn edge(&self) -> usize {
-        PIXELS_PER_LATENT * self.sizes.latent
+        latent::PIXELS * self.sizes.latent
     }
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.decoder
+    pub fn network(&self) -> &dyn Network {
+        self.decoder.as_ref()
     }
 
-    /// What the frames look like, 0 to 1, and the weighted latents they come from. Shapes
+    /// Pixels of the frames, 0 to 1, and the weighted latents that they come from. Shapes
     /// `[n_frame, 3, edge, edge]` and `[n_frame, 4, latent, latent]`.
     ///
     /// # Errors
     ///
-    /// Fails when the conditions have no latents or are of other sizes, or when inference fails
-    /// or gives what is not finite.
+    /// Fails when the conditions have no latents or have other sizes, when inference fails, or when
+    /// the output is not finite.
     pub fn decode(&mut self, conditions: &Conditions) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let latents = weighted(conditions, &self.sizes)?;
         let (sizes, edge) = (&self.sizes, self.edge());
-        let unscaled: Vec<f32> = latents.iter().map(|value| value / LATENT_SCALE).collect();
+        let unscaled: Vec<f32> = latents.iter().map(|value| value / latent::SCALE).collect();
         let mut pixels = vec![0.0; sizes.n_frame * 3 * edge * edge];
-        let shape = [sizes.n_frame, LATENT_CHANNELS, sizes.latent, sizes.latent];
+        let shape = [sizes.n_frame, latent::CHANNELS, sizes.latent, sizes.latent];
         self.decoder.run_into(&[Input::F32(&shape, &unscaled)], &mut pixels)?;
         pixels.iter_mut().for_each(|value| *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0));
         Ok((pixels, latents))
     }
 }
 
-/// Latents with the weights of the mask.
+/// Latents weighted with the mask.
 fn weighted(conditions: &Conditions, sizes: &Sizes) -> Result<Vec<f32>, ModelError> {
     let latents = conditions.latents.as_ref();
     let mut latents = latents.ok_or(ModelError::ClipNeeds { head: Head::Reconstruction })?.clone();
     let (edge, plane) = (sizes.latent, sizes.latent * sizes.latent);
-    let expected = sizes.n_frame * LATENT_CHANNELS * plane;
+    let expected = sizes.n_frame * latent::CHANNELS * plane;
     if latents.len() != expected {
         let found = latents.len();
         return Err(ModelError::ClipInput { name: "the latents", found, expected });
@@ -85,8 +82,8 @@ fn weighted(conditions: &Conditions, sizes: &Sizes) -> Result<Vec<f32>, ModelErr
         return Err(ModelError::ClipInput { name: "the masks", found, expected });
     }
     let masks = mask.chunks_exact(sizes.mask * sizes.mask);
-    for (frame, mask) in latents.chunks_exact_mut(LATENT_CHANNELS * plane).zip(masks) {
-        // Nearest: each value takes that of the mask under its upper left corner.
+    for (frame, mask) in latents.chunks_exact_mut(latent::CHANNELS * plane).zip(masks) {
+        // Nearest neighbour: each value takes the mask under its upper left corner.
         let under = |at: usize| at * sizes.mask / edge;
         for (at, value) in frame.iter_mut().enumerate() {
             let (row, column) = (at % plane / edge, at % edge);
@@ -127,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_half_the_weight() {
+    fn latents_outside_the_object_have_half_the_weight() {
         let mut mask = vec![0; 16];
         // The lower left quarter begins at row 2, column 0.
         mask[8] = 1;
@@ -138,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_size_is_named() {
+    fn a_missing_input_or_one_of_another_size_is_named() {
         let message = |latents, mask| {
             let error = weighted(&conditions(latents, mask), &SIZES).unwrap_err();
             assert!(error.costs_one_window());

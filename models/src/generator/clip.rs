@@ -1,21 +1,18 @@
-//! What goes into a clip, and what comes out.
+//! Inputs and output of a clip.
 
 use super::{frames::Shown, pictures::resize, scheduler::Step};
-use crate::{decoupler::reconstruction::LATENT_CHANNELS, error::ModelError};
-
-/// Pixels along the edge of one latent value.
-pub(super) const PIXELS_PER_LATENT: usize = 8;
+use crate::{error::ModelError, latent};
 
 /// Sizes of a clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClipSizes {
-    /// Frames.
+    /// Number of frames.
     pub n_frame: usize,
     /// Edge of a latent frame.
     pub latent: usize,
     /// Channels of a text state.
     pub text_dim: usize,
-    /// Ids of a prompt, with padding.
+    /// Number of ids in a prompt, with padding.
     pub n_text_token: usize,
 }
 
@@ -23,22 +20,22 @@ impl ClipSizes {
     /// Edge of a frame in pixels.
     #[must_use]
     pub fn image(&self) -> usize {
-        PIXELS_PER_LATENT * self.latent
+        latent::PIXELS * self.latent
     }
 
-    /// Values of one latent frame.
+    /// Number of values in one latent frame.
     pub(super) fn latent_len(&self) -> usize {
-        LATENT_CHANNELS * self.latent * self.latent
+        latent::CHANNELS * self.latent * self.latent
     }
 
-    /// Values of one frame.
+    /// Number of values in one frame.
     pub(super) fn frame_len(&self) -> usize {
         3 * self.image() * self.image()
     }
 
-    /// Shape of so many clips' latents.
+    /// Shape of the latents of `batch` clips.
     pub(super) fn video(&self, batch: usize) -> [usize; 5] {
-        [batch, LATENT_CHANNELS, self.n_frame, self.latent, self.latent]
+        [batch, latent::CHANNELS, self.n_frame, self.latent, self.latent]
     }
 
     pub(super) fn mask(&self) -> [usize; 5] {
@@ -54,7 +51,7 @@ impl ClipSizes {
     }
 }
 
-/// What a clip is made of.
+/// The inputs of one clip.
 #[derive(Clone, Copy, Debug)]
 pub struct ClipConditions<'a> {
     /// Ids of the prompt, padded. Shape `[n_text_token]`.
@@ -67,7 +64,7 @@ pub struct ClipConditions<'a> {
     pub keyframe: Pictures<'a>,
 }
 
-/// Square pictures of any size; a generator scales them to its own.
+/// Square pictures of any size; the generator scales them to its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pictures<'a> {
     /// Red, green and blue, 0 to 1. Shape `[n, 3, edge, edge]`.
@@ -77,7 +74,7 @@ pub struct Pictures<'a> {
 }
 
 impl Pictures<'_> {
-    /// So many pictures at the size of a clip's frames. Shape `[n, 3, image, image]`.
+    /// `n` pictures scaled to the size of a clip's frames. Shape `[n, 3, image, image]`.
     pub(super) fn scaled(
         &self,
         name: &'static str,
@@ -97,20 +94,20 @@ impl Pictures<'_> {
 pub struct Recipe {
     /// Its steps.
     pub plan: Vec<Step>,
-    /// How far the prompt is followed; `None` looks at the prompt only, at half the cost.
+    /// Strength of the guidance towards the prompt; `None` for none, at half the cost.
     pub guidance: Option<f32>,
-    /// How far the key frame is followed.
+    /// How strongly the clip follows the key frame.
     pub control_scale: f32,
     /// Frames that are decoded.
     pub shown: Shown,
 }
 
-/// What every step of a clip is told.
+/// Inputs that all steps of a clip share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditioning {
     /// Text states, of the negative prompt and of the prompt. Shape `[2, n_text_token, text_dim]`.
     pub text: Vec<f32>,
-    /// Latents of the key frame at frame 0, else 0. Shape `[4, n_frame, latent, latent]`.
+    /// Latents of the key frame at frame 0, zeros at the other frames. Shape `[4, n_frame, latent, latent]`.
     pub cond: Vec<f32>,
     /// See [`Recipe::guidance`].
     pub guidance: Option<f32>,
@@ -119,12 +116,12 @@ pub struct Conditioning {
 }
 
 impl Conditioning {
-    /// Clips that the UNet sees at once.
+    /// Number of clips in one run of the UNet.
     pub(super) fn batch(&self) -> usize {
         if self.guidance.is_some() { 2 } else { 1 }
     }
 
-    /// The text states that the UNet sees.
+    /// The text states that the UNet gets.
     pub(super) fn context(&self, sizes: &ClipSizes) -> &[f32] {
         &self.text[(2 - self.batch()) * sizes.text_len()..]
     }
@@ -135,14 +132,14 @@ impl Conditioning {
 pub struct Frames {
     /// Red, green and blue of the frames that are shown. Shape `[n, 3, edge, edge]`.
     pub rgb: Vec<u8>,
-    /// How many.
+    /// Number of frames.
     pub n: usize,
     /// Pixels along an edge.
     pub edge: usize,
 }
 
 impl Frames {
-    /// The colours of each pixel side by side, as displays and files take them. Shape
+    /// The frames with the three colours of each pixel adjacent, as displays and files need them. Shape
     /// `[n, edge, edge, 3]`.
     #[must_use]
     pub fn interleaved(&self) -> Vec<u8> {
@@ -156,18 +153,18 @@ impl Frames {
     }
 }
 
-/// How often the networks were run.
+/// How often each network ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
     /// The text encoder.
     pub text_encoder: u64,
-    /// The encoder of pictures, once a picture.
+    /// The picture encoder, once for each picture.
     pub vae_encoder: u64,
-    /// SparseCtrl, where it is apart.
+    /// SparseCtrl, if it is a separate graph.
     pub controlnet: u64,
-    /// The UNet, or all in one.
+    /// The UNet or the fused graph.
     pub step: u64,
-    /// The decoder of pictures, once a frame.
+    /// The picture decoder, once for each frame.
     pub vae_decoder: u64,
 }
 

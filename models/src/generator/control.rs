@@ -1,28 +1,28 @@
-//! SparseCtrl (Guo et al. 2023): a clip that is held to a key frame.
+//! SparseCtrl (Guo et al. 2023): ties a clip to a key frame.
 //!
-//! A second network sees the key frame's latents at frame 0, nothing at the others, and a mask
-//! that says so; what it gives is added inside the UNet. It never sees the clip: what it gives
-//! depends on timestep, text, key frame and scale only. [`Residuals`] keeps it where ONNX Runtime
-//! put it, for the next clip with the same text and key frame.
+//! A second network gets the key frame's latents at frame 0, zeros at the other frames, and a
+//! mask that marks frame 0; its outputs, the residuals, are added inside the UNet. It never sees
+//! the clip, so the residuals depend only on timestep, text, key frame and scale. [`Residuals`]
+//! keeps them where the runtime put them, for the next clip with the same text and key frame.
 
 use std::collections::BTreeMap;
 
 use super::clip::{ClipSizes, Conditioning};
 use crate::{
-    decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,
-    session::{Input, Kept, Session},
+    latent,
+    network::{Input, Kept, Network},
 };
 
-/// Most timesteps whose residuals are kept: those of the few-step samplers. At the full size
-/// those of one take 107 MB in f16, so the 25 of the reference are not worth their memory.
+/// Most timesteps whose residuals are kept: enough for the few-step samplers. At full size one
+/// timestep takes 107 MB in f16, so the 25 of mode `reference` are not worth their memory.
 const MAX_KEPT: usize = 8;
 
-/// What SparseCtrl sees, with the key frame's latents, shape `[4, latent, latent]`: shape
-/// `[4, n_frame, latent, latent]`.
+/// Input of SparseCtrl, shape `[4, n_frame, latent, latent]`, given the key frame's latents, shape
+/// `[4, latent, latent]`.
 pub(super) fn at_first_frame(keyframe: &[f32], sizes: &ClipSizes) -> Vec<f32> {
     let plane = sizes.latent * sizes.latent;
-    let mut cond = vec![0.0; LATENT_CHANNELS * sizes.n_frame * plane];
+    let mut cond = vec![0.0; latent::CHANNELS * sizes.n_frame * plane];
     for (clip, picture) in
         cond.chunks_exact_mut(sizes.n_frame * plane).zip(keyframe.chunks_exact(plane))
     {
@@ -31,7 +31,7 @@ pub(super) fn at_first_frame(keyframe: &[f32], sizes: &ClipSizes) -> Vec<f32> {
     cond
 }
 
-/// Where a key frame is: 1 at frame 0, else 0. Shape `[n_frame, latent, latent]`.
+/// Mask of the key frame: 1 at frame 0, 0 at the others. Shape `[n_frame, latent, latent]`.
 pub(super) fn mask(sizes: &ClipSizes) -> Vec<f32> {
     let plane = sizes.latent * sizes.latent;
     let mut mask = vec![0.0; sizes.n_frame * plane];
@@ -39,25 +39,25 @@ pub(super) fn mask(sizes: &ClipSizes) -> Vec<f32> {
     mask
 }
 
-/// What SparseCtrl adds, by timestep, for one text and key frame.
+/// Residuals by timestep, for one text and key frame.
 #[derive(Debug, Default)]
 pub(super) struct Residuals {
     of: Option<Conditioning>,
     kept: BTreeMap<usize, Vec<Kept>>,
-    /// Of a timestep beyond [`MAX_KEPT`]: only until the next.
+    /// The last timestep beyond [`MAX_KEPT`].
     last: Option<(usize, Vec<Kept>)>,
     n_run: u64,
 }
 
 impl Residuals {
-    /// Those of a timestep, computed unless they are there.
+    /// The residuals of a timestep, computed if they are not kept.
     pub(super) fn at(
         &mut self,
         timestep: usize,
         conditioning: &Conditioning,
         mask: &[f32],
         sizes: &ClipSizes,
-        controlnet: &mut Session,
+        controlnet: &mut dyn Network,
     ) -> Result<&[Kept], ModelError> {
         if self.of.as_ref() != Some(conditioning) {
             self.kept.clear();
@@ -76,10 +76,10 @@ impl Residuals {
         }
         let last = self.last.as_ref().map(|(_, residuals)| residuals);
         let found = self.kept.get(&timestep).or(last);
-        Ok(found.expect("they were there or have just been computed"))
+        Ok(found.expect("they were kept or have just been computed"))
     }
 
-    /// How often the network was run.
+    /// How often the network ran.
     pub(super) fn n_run(&self) -> u64 {
         self.n_run
     }
@@ -91,7 +91,7 @@ pub(super) fn run(
     conditioning: &Conditioning,
     mask: &[f32],
     sizes: &ClipSizes,
-    controlnet: &mut Session,
+    controlnet: &mut dyn Network,
 ) -> Result<Vec<Kept>, ModelError> {
     let context = conditioning.context(sizes);
     let timestep = [timestep as i64];

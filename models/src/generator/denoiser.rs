@@ -1,8 +1,8 @@
-//! The networks that see the noise in latents: SparseCtrl and UNet apart, or all in one.
+//! The networks that predict the noise in latents: SparseCtrl and UNet as two graphs, or fused.
 //!
-//! Apart, what SparseCtrl adds can be kept from clip to clip, and without guidance the UNet sees
-//! one clip rather than two. In one, nothing lies between the networks, and a GPU runs a step as
-//! a single graph.
+//! With two graphs, SparseCtrl's residuals can be kept from clip to clip, and without guidance the
+//! UNet runs one clip instead of two. A fused step has no tensors between graphs, and a GPU runs
+//! it as a single graph.
 
 use super::{
     clip::{ClipSizes, Conditioning, check_len},
@@ -11,31 +11,31 @@ use super::{
 };
 use crate::{
     error::ModelError,
-    session::{Input, Kept, Session, SessionOptions},
+    network::{Input, Kept, Network, Runtime},
 };
 
 #[derive(Debug)]
-enum StepSessions {
-    Split { controlnet: Session, unet: Session, residuals: Residuals },
-    Uncontrolled(Session),
-    Fused(Session),
-    FusedPlain(Session),
+enum OpenStep {
+    Split { controlnet: Box<dyn Network>, unet: Box<dyn Network>, residuals: Residuals },
+    Uncontrolled(Box<dyn Network>),
+    Fused(Box<dyn Network>),
+    FusedPlain(Box<dyn Network>),
 }
 
 /// The networks of a step. See the module docs.
 #[derive(Debug)]
 pub(super) struct Denoiser {
-    networks: StepSessions,
-    /// Clips that the UNet's file takes at once, where it fixes that.
+    step: OpenStep,
+    /// Number of clips in one run, if the UNet's file fixes it.
     batch: Option<usize>,
     sizes: ClipSizes,
     mask: Vec<f32>,
-    /// Latents, twice.
+    /// The latents twice: for the negative prompt and the prompt.
     doubled: Vec<f32>,
-    /// What the UNet predicts of both.
+    /// The noise that the UNet predicts for both.
     both: Vec<f32>,
     predicted: Vec<f32>,
-    /// Steps run.
+    /// Number of steps run.
     pub(super) n_run: u64,
 }
 
@@ -44,20 +44,20 @@ impl Denoiser {
     ///
     /// # Errors
     ///
-    /// As [`Session::open`].
+    /// See [`Runtime::open_at`].
     pub(super) fn open(
         step: &StepNetworks,
         sizes: ClipSizes,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let n_value = sizes.n_frame * sizes.latent_len();
         let mask = control::mask(&sizes);
-        let open = |shapes: &[Vec<usize>], network| Session::open_at(shapes, network, options);
-        // Most that there will be: the first run allocates.
+        let open = |shapes: &[Vec<usize>], network| runtime.open_at(shapes, network);
+        // The largest batch of the clip, because the first run allocates.
         let batch = step.batch().unwrap_or(2);
         let [sample, context] = [sizes.video(batch).to_vec(), sizes.context(batch).to_vec()];
         let cond = [sizes.video(1).to_vec(), sizes.mask().to_vec(), vec![]];
-        let networks = match step {
+        let opened = match step {
             StepNetworks::Split { controlnet, unet } => {
                 let control = [vec![vec![1], context.clone()], cond.to_vec()].concat();
                 let mut controlnet = open(&control, controlnet)?;
@@ -67,27 +67,27 @@ impl Denoiser {
                     guidance: (batch == 2).then_some(1.0),
                     control_scale: 1.0,
                 };
-                // What it adds has shapes that only it knows.
-                let residuals = control::run(0, &nothing, &mask, &sizes, &mut controlnet)?;
+                // Only the network itself knows the shapes of its residuals.
+                let residuals = control::run(0, &nothing, &mask, &sizes, controlnet.as_mut())?;
                 let mut shapes = vec![sample, vec![1], context];
                 shapes.extend(residuals.iter().map(|residual| residual.shape()));
                 let unet = open(&shapes, unet)?;
-                StepSessions::Split { controlnet, unet, residuals: Residuals::default() }
+                OpenStep::Split { controlnet, unet, residuals: Residuals::default() }
             }
             StepNetworks::Uncontrolled(unet) => {
-                StepSessions::Uncontrolled(open(&[sample, vec![1], context], unet)?)
+                OpenStep::Uncontrolled(open(&[sample, vec![1], context], unet)?)
             }
             StepNetworks::Fused(step) => {
                 let shapes = [vec![sizes.video(1).to_vec(), vec![1], context], cond.to_vec()];
-                StepSessions::Fused(open(&[shapes.concat(), vec![vec![]]].concat(), step)?)
+                OpenStep::Fused(open(&[shapes.concat(), vec![vec![]]].concat(), step)?)
             }
             StepNetworks::FusedPlain(step) => {
                 let shapes = [vec![sample, vec![1], context], cond.to_vec()];
-                StepSessions::FusedPlain(open(&shapes.concat(), step)?)
+                OpenStep::FusedPlain(open(&shapes.concat(), step)?)
             }
         };
         Ok(Self {
-            networks,
+            step: opened,
             batch: step.batch(),
             sizes,
             mask,
@@ -98,13 +98,13 @@ impl Denoiser {
         })
     }
 
-    /// The noise that the networks see in latents, guided. Shapes
+    /// The noise that the networks predict, guided. Shape of `x` and of the result
     /// `[4, n_frame, latent, latent]`.
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite, and when the networks cannot be
-    /// guided, or have to be.
+    /// Fails when inference fails, when the output is not finite, or when the networks were exported
+    /// for the other kind of guidance.
     pub(super) fn predict(
         &mut self,
         x: &[f32],
@@ -129,27 +129,27 @@ impl Denoiser {
             Input::F32(&text, context),
         ];
         let scale = [conditioning.control_scale];
-        // As SparseCtrl and the fused graphs take them.
+        // The inputs that SparseCtrl and the fused graphs share.
         let (cond_shape, mask_shape) = (sizes.video(1), sizes.mask());
         let cond = [
             Input::F32(&cond_shape, &conditioning.cond),
             Input::F32(&mask_shape, &self.mask),
             Input::F32(&[], &scale),
         ];
-        match &mut self.networks {
-            StepSessions::Split { controlnet, unet, residuals } => {
+        match &mut self.step {
+            OpenStep::Split { controlnet, unet, residuals } => {
                 let residuals =
-                    residuals.at(timestep, conditioning, &self.mask, sizes, controlnet)?;
+                    residuals.at(timestep, conditioning, &self.mask, sizes, controlnet.as_mut())?;
                 let mut inputs = sample.to_vec();
                 inputs.extend(residuals.iter().map(Input::Kept));
                 unet.run_into(&inputs, &mut self.both[..batch * n_value])?;
                 guide(&self.both, conditioning.guidance, &mut self.predicted);
             }
-            StepSessions::Uncontrolled(unet) => {
+            OpenStep::Uncontrolled(unet) => {
                 unet.run_into(&sample, &mut self.both[..batch * n_value])?;
                 guide(&self.both, conditioning.guidance, &mut self.predicted);
             }
-            StepSessions::Fused(step) => {
+            OpenStep::Fused(step) => {
                 let guidance = [conditioning.guidance.unwrap_or(1.0)];
                 let clip = sizes.video(1);
                 let both = sizes.context(2);
@@ -162,7 +162,7 @@ impl Denoiser {
                 inputs.push(Input::F32(&[], &guidance));
                 step.run_into(&inputs, &mut self.predicted)?;
             }
-            StepSessions::FusedPlain(step) => {
+            OpenStep::FusedPlain(step) => {
                 let inputs: Vec<Input<'_>> = sample.into_iter().chain(cond).collect();
                 step.run_into(&inputs, &mut self.predicted)?;
             }
@@ -171,46 +171,47 @@ impl Denoiser {
         Ok(&self.predicted)
     }
 
-    /// What SparseCtrl adds at a timestep, in the order of its network; nothing where it is not
-    /// apart.
+    /// The residuals that SparseCtrl adds at a timestep, in the order of its outputs; `None` if it
+    /// is not a separate graph.
     ///
     /// # Errors
     ///
-    /// Fails when inference does.
+    /// Fails when inference fails.
     pub(super) fn residuals(
         &mut self,
         timestep: usize,
         conditioning: &Conditioning,
     ) -> Result<Option<&[Kept]>, ModelError> {
-        match &mut self.networks {
-            StepSessions::Split { controlnet, residuals, .. } => {
-                residuals.at(timestep, conditioning, &self.mask, &self.sizes, controlnet).map(Some)
+        match &mut self.step {
+            OpenStep::Split { controlnet, residuals, .. } => {
+                let (mask, sizes) = (&self.mask, &self.sizes);
+                residuals.at(timestep, conditioning, mask, sizes, controlnet.as_mut()).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// How often SparseCtrl was run, where it is apart.
+    /// How often SparseCtrl ran, if it is a separate graph.
     pub(super) fn n_control(&self) -> u64 {
-        match &self.networks {
-            StepSessions::Split { residuals, .. } => residuals.n_run(),
+        match &self.step {
+            OpenStep::Split { residuals, .. } => residuals.n_run(),
             _ => 0,
         }
     }
 
     /// The networks.
-    pub(super) fn sessions(&self) -> Vec<&Session> {
-        match &self.networks {
-            StepSessions::Split { controlnet, unet, .. } => vec![controlnet, unet],
-            StepSessions::Uncontrolled(step)
-            | StepSessions::Fused(step)
-            | StepSessions::FusedPlain(step) => vec![step],
+    pub(super) fn networks(&self) -> Vec<&dyn Network> {
+        match &self.step {
+            OpenStep::Split { controlnet, unet, .. } => vec![controlnet.as_ref(), unet.as_ref()],
+            OpenStep::Uncontrolled(step) | OpenStep::Fused(step) | OpenStep::FusedPlain(step) => {
+                vec![step.as_ref()]
+            }
         }
     }
 }
 
-/// What is predicted without the prompt and with it, in that order, to what is predicted guided;
-/// without guidance the first is all there is.
+/// Combines the predictions for the negative prompt and the prompt, in that order, to the guided
+/// one. Without guidance only the first is used.
 fn guide(both: &[f32], guidance: Option<f32>, predicted: &mut [f32]) {
     let (first, second) = both.split_at(predicted.len());
     match guidance {

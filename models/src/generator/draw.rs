@@ -1,24 +1,24 @@
-//! The noise of one clip: what it is drawn for, and where it comes from.
+//! The noise of one clip: what it is for, and where it comes from.
 //!
-//! A generator asks for noise as it needs it, each time saying what for. [`Draws`] gives it from
-//! a session's seed, so that a replay draws the same; whoever compares with a reference gives
-//! the reference's.
+//! The generator asks for noise when it needs some, and says what for. [`Draws`] computes it from
+//! the session's seed, so that a replay draws the same numbers. A test against a reference passes
+//! the reference's noise instead.
 
 use corticast_bold::time::TrIndex;
 
 use crate::prior::noise::Noise;
 
-/// What noise is drawn for.
+/// Purposes of noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
     /// The latents of the blurry frames, shape `[n_frame, 4, latent, latent]`.
     Blurry,
-    /// The latents of the key frame, shape `[4, latent, latent]`. Not asked for while the key
-    /// frame stays.
+    /// The latents of the key frame, shape `[4, latent, latent]`. Not drawn while the key frame
+    /// stays the same.
     Keyframe,
-    /// What the clip starts from, shape `[4, n_frame, latent, latent]`.
+    /// The start of the clip, shape `[4, n_frame, latent, latent]`.
     Start,
-    /// A step that draws noise, by its place in the plan; shape as of the start.
+    /// A step that draws noise, by its place in the plan; same shape as the start.
     Step(usize),
 }
 
@@ -36,7 +36,7 @@ impl Draws {
         Self { seed, clip: Noise::of_clip(seed, tr) }
     }
 
-    /// Fills a block, those of a clip in the order in which they are asked for.
+    /// Fills a block. The blocks of a clip depend on the order of the calls.
     pub fn fill(&mut self, draw: Draw, block: &mut [f32]) {
         match draw {
             Draw::Keyframe => Noise::of_keyframe(self.seed).fill(block),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clip_is_not_given_the_noise_of_its_prior() {
+    fn a_clip_does_not_get_the_noise_of_its_prior() {
         let mut prior = vec![0.0; 4];
         Noise::new(5, TrIndex(1)).fill(&mut prior);
         assert_ne!(drawn(&mut Draws::new(5, TrIndex(1)), Draw::Blurry), prior);

@@ -1,21 +1,21 @@
-//! Frames between frames, and which of a clip's frames are shown.
+//! Interpolated frames, and which of a clip's frames are shown.
 //!
-//! A decoder gives few blurry frames, the networks take more: between each pair two more are
-//! mixed, with the weights of NEURONS (`cccat` in its `neuroclips_video_enhance.py`), literally
-//! 0.67 and 0.33.
+//! A decoder gives fewer blurry frames than the networks take, so two frames are mixed in between
+//! each pair, with the weights of NEURONS (`cccat` in its `neuroclips_video_enhance.py`),
+//! literally 0.67 and 0.33.
 
 /// Weight of the nearer frame.
 const NEAR: f32 = 0.67;
 /// Weight of the farther frame.
 const FAR: f32 = 0.33;
 
-/// Frames from `n` frames: the frames themselves and two between each pair.
+/// Number of frames after mixing: `n` frames and two between each pair.
 #[must_use]
 pub fn n_between(n: usize) -> usize {
     (3 * n).saturating_sub(2)
 }
 
-/// Mixes frames between the frames of a clip, shape `[n_frame, …]` with `frame_len` values each.
+/// Mixes two frames between each pair of frames, shape `[n_frame, …]` with `frame_len` values each.
 /// Shape `[3 n_frame - 2, …]`.
 #[must_use]
 pub fn between(frames: &[f32], frame_len: usize) -> Vec<f32> {
@@ -35,16 +35,16 @@ pub fn between(frames: &[f32], frame_len: usize) -> Vec<f32> {
 /// Which frames of a clip are shown; only these are decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shown {
-    /// All.
+    /// All frames.
     #[default]
     All,
-    /// Those that NEURONS evaluates: every second one from the fifth on, of 16 the six at
-    /// 4, 6, … 14.
+    /// The frames that NEURONS evaluates: every second one from the fifth on, so 4, 6, … 14 of
+    /// 16 frames.
     Evaluated,
 }
 
 impl Shown {
-    /// Their places in a clip of so many frames.
+    /// Places of the shown frames in a clip of `n_frame` frames.
     pub fn places(self, n_frame: usize) -> impl Iterator<Item = usize> {
         let (first, stride) = match self {
             Self::All => (0, 1),
@@ -54,7 +54,7 @@ impl Shown {
     }
 }
 
-/// Values of 0 to 1 as bytes, cut off rather than rounded, as NEURONS does.
+/// Values of 0 to 1 as bytes, truncated instead of rounded as in NEURONS.
 #[must_use]
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().map(|value| (255.0 * value) as u8).collect()
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_cut_off() {
+    fn bytes_are_truncated() {
         assert_eq!(to_bytes(&[0.0, 0.0039, 0.00393, 0.9999, 1.0]), [0, 0, 1, 254, 255]);
     }
 }

@@ -1,24 +1,23 @@
-//! The key frame from a network of its own: from the prior's tokens to the picture that a clip
-//! begins with.
+//! The key frame network: from the prior's tokens to the first picture of a clip.
 //!
-//! NEURONS takes an unCLIP network. Any graph `tokens [1, N, C], noise → image [1, 3, h, h]` with
-//! pixels of 0 to 1 serves, as a network of role `keyframe` in the model's manifest; without one
-//! the first blurry frame is the key frame. As in NEURONS the tokens of the sample, which lie on
-//! a square grid, are weighted with the mean of the object's masks.
+//! NEURONS uses an unCLIP network. Any graph `tokens [1, N, C], noise → image [1, 3, h, h]` with
+//! pixels of 0 to 1 works, as the network of role `keyframe` in the model's manifest; without one
+//! the first blurry frame is the key frame. As in NEURONS, the sampled tokens, which form a square
+//! grid, are weighted with the mean of the object's masks.
 
 use super::clip::Pictures;
 use crate::{
     conditions::{Conditions, Sizes},
     error::ModelError,
     manifest::NetworkFacts,
+    network::{Input, Network, Runtime},
     prior::noise::Noise,
-    session::{Input, Session, SessionOptions},
 };
 
 /// A key frame's network.
 #[derive(Debug)]
 pub struct Keyframe {
-    session: Session,
+    network: Box<dyn Network>,
     noise_shape: Vec<usize>,
     edge: usize,
     seed: u64,
@@ -29,16 +28,16 @@ impl Keyframe {
     ///
     /// # Errors
     ///
-    /// As [`Session::open`].
+    /// See [`Runtime::open`].
     pub fn open(
         network: &NetworkFacts,
         seed: u64,
-        options: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let noise_shape = network.inputs.get(1).map(|noise| noise.shape_with(1));
         let edge = network.outputs.first().and_then(|image| image.shape_with(1).last().copied());
         Ok(Self {
-            session: Session::open(network, options)?,
+            network: runtime.open(network)?,
             noise_shape: noise_shape.unwrap_or_default(),
             edge: edge.unwrap_or_default(),
             seed,
@@ -47,8 +46,8 @@ impl Keyframe {
 
     /// The network.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
     }
 
     /// Pixels along an edge.
@@ -61,23 +60,23 @@ impl Keyframe {
     ///
     /// # Errors
     ///
-    /// Fails when inference does or gives what is not finite.
+    /// Fails when inference fails or the output is not finite.
     pub fn picture(&mut self, conditions: &Conditions) -> Result<Vec<f32>, ModelError> {
         let sizes = &conditions.sizes;
         let tokens = weighted(&conditions.tokens, conditions.mask.as_deref(), sizes);
         let mut noise = vec![0.0; self.noise_shape.iter().product()];
-        // The same for every volume: what does not change should not flicker.
+        // The same noise for every volume, so that a picture that stays the same does not flicker.
         Noise::of_keyframe(self.seed).fill(&mut noise);
         let mut picture = vec![0.0; 3 * self.edge * self.edge];
         let shape = [1, sizes.n_token, sizes.channels];
         let inputs = [Input::F32(&shape, &tokens), Input::F32(&self.noise_shape, &noise)];
-        self.session.run_into(&inputs, &mut picture)?;
+        self.network.run_into(&inputs, &mut picture)?;
         picture.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
         Ok(picture)
     }
 }
 
-/// The key frame of a clip: of its network where there is one, else the first blurry frame.
+/// The key frame of a clip: the output of its network if there is one, else the first blurry frame.
 pub(super) fn of<'a>(
     made: Option<&'a (Vec<f32>, usize)>,
     blurry: &'a [f32],
@@ -89,8 +88,8 @@ pub(super) fn of<'a>(
     }
 }
 
-/// Tokens times the mean of the masks, taken at the nearest place of the tokens' grid. Tokens on
-/// no square grid stay as they are.
+/// Tokens weighted with the mean of the masks at the nearest place of the tokens' grid. Tokens
+/// that do not form a square grid are not weighted.
 fn weighted(tokens: &[f32], mask: Option<&[u8]>, sizes: &Sizes) -> Vec<f32> {
     let side = sizes.n_token.isqrt();
     let Some(mask) = mask.filter(|_| side * side == sizes.n_token) else { return tokens.to_vec() };

@@ -1,8 +1,8 @@
 //! The maker of clips: from the conditions of one window to pictures.
 //!
-//! Everything that a mode needs is opened and checked at once; after that a clip depends on its
-//! conditions, its seed and the index of its volume alone, whatever was made before it. So a
-//! replay makes the same clips on the CPU, and several makers can share the work.
+//! Everything that a mode needs is opened and checked at once. After that a clip depends only on
+//! its conditions, the seed and the index of its volume, not on earlier clips. So a replay makes
+//! the same clips on the CPU, and several makers can share the work.
 
 use corticast_bold::time::TrIndex;
 
@@ -24,51 +24,51 @@ use crate::{
     decoupler::Head,
     error::ModelError,
     manifest::{Manifest, NetworkFacts, Role, video::VideoManifest},
+    network::{Network, Provider, Runtime},
     neurons,
-    session::{Provider, Session, SessionOptions},
     vocabulary::Vocabulary,
 };
 
 /// How clips are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MakerOptions {
-    /// In which mode.
+    /// The mode.
     pub mode: Mode,
-    /// Steps from noise to a clip.
+    /// Number of steps from noise to a clip.
     pub steps: usize,
     /// Where a clip starts.
     pub init: Init,
-    /// How far the prompt is followed, in mode `reference`; `None`: as the set says.
+    /// Strength of the guidance in mode `reference`; `None` for the set's default.
     pub guidance: Option<f32>,
-    /// How far the key frame is followed.
+    /// How strongly a clip follows the key frame.
     pub control_scale: f32,
     /// Frames that are decoded.
     pub shown: Shown,
-    /// Which networks of a step.
+    /// Which networks make up a step.
     pub graphs: GraphChoice,
-    /// Which picture coder.
+    /// The picture coder.
     pub coder: Coder,
-    /// What the noise is made of, with the index.
+    /// Seed of the noise.
     pub seed: u64,
 }
 
-/// The networks of a model that a maker takes.
+/// The networks of a decoding model that turn its conditions into pictures.
 #[derive(Clone, Debug)]
 pub struct ModelNetworks {
-    /// Sizes of its conditions.
+    /// Sizes of the conditions.
     pub sizes: Sizes,
-    /// From its latents to pictures.
+    /// From latents to pictures.
     pub vae_decoder: NetworkFacts,
-    /// From its tokens to a key frame, where it has that.
+    /// From tokens to a key frame, if the model has that network.
     pub keyframe: Option<NetworkFacts>,
 }
 
 impl ModelNetworks {
-    /// Those of a model.
+    /// The networks of a model.
     ///
     /// # Errors
     ///
-    /// Fails when the model gives no latents, or has no decoder of them.
+    /// Fails when the model does not give latents or has no network that decodes them.
     pub fn of(manifest: &Manifest) -> Result<Self, ModelError> {
         let roles = || -> String {
             let roles: Vec<&str> = manifest.networks.iter().map(|n| n.role.name()).collect();
@@ -80,7 +80,7 @@ impl ModelNetworks {
                 family: "neurons",
                 key: "network.role",
                 found: roles(),
-                expected: format!("`{role}` where clips are made"),
+                expected: format!("`{role}` if it makes clips"),
             })
         };
         need(Role::Reconstruction)?;
@@ -92,14 +92,14 @@ impl ModelNetworks {
     }
 }
 
-/// A clip and what it was made of.
+/// A clip and its blurry frames.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MadeClip {
     /// The clip.
     pub frames: Frames,
     /// The blurry frames.
     pub blurry: Frames,
-    /// The words were more than the text encoder takes.
+    /// Whether the caption was cut because the text encoder takes fewer tokens.
     pub caption_cut: bool,
 }
 
@@ -110,11 +110,11 @@ pub struct Maker {
     blurry: Blurry,
     keyframe: Option<Keyframe>,
     stage: Option<Stage>,
-    /// Steps of each clip.
+    /// Number of steps of each clip.
     n_step: usize,
 }
 
-/// What makes more than blurry frames.
+/// The networks and settings of the modes that need more than blurry frames.
 #[derive(Debug)]
 struct Stage {
     networks: AnimateDiff,
@@ -126,28 +126,28 @@ struct Stage {
 }
 
 impl Maker {
-    /// Opens the networks of a mode and runs each once. `set` is not looked at in mode `still`.
+    /// Opens the networks of a mode and runs each once. Mode `still` ignores `set`.
     ///
     /// # Errors
     ///
-    /// Fails when the set lacks what the mode needs or does not fit the model, or as
-    /// [`Session::open`].
+    /// Fails when the set lacks what the mode needs or does not fit the model, or
+    /// when a network cannot be opened.
     pub fn open(
         options: MakerOptions,
         model: &ModelNetworks,
         set: Option<&VideoManifest>,
-        session: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let stage = match (options.mode, set) {
             (Mode::Still, _) => None,
             (mode, None) => return Err(ModelError::NoSet { mode }),
-            (_, Some(set)) => Some(Stage::open(&options, model.sizes.n_frame, set, session)?),
+            (_, Some(set)) => Some(Stage::open(&options, model.sizes.n_frame, set, runtime)?),
         };
-        // Blurry frames are shown as they are: nothing is held to a key frame.
+        // Mode `still` shows the blurry frames, so it needs no key frame.
         let keyframe = model.keyframe.as_ref().filter(|_| stage.is_some());
-        let keyframe = keyframe.map(|network| Keyframe::open(network, options.seed, session));
+        let keyframe = keyframe.map(|network| Keyframe::open(network, options.seed, runtime));
         Ok(Self {
-            blurry: Blurry::open(&model.vae_decoder, model.sizes, session)?,
+            blurry: Blurry::open(&model.vae_decoder, model.sizes, runtime)?,
             keyframe: keyframe.transpose()?,
             n_step: stage.as_ref().map_or(0, |stage| stage.recipe.plan.len()),
             stage,
@@ -161,7 +161,7 @@ impl Maker {
         &self.options
     }
 
-    /// Steps that are taken for each clip.
+    /// Number of steps of each clip.
     #[must_use]
     pub fn n_step(&self) -> usize {
         self.n_step
@@ -170,23 +170,25 @@ impl Maker {
     /// Where the networks run: on the GPU only if all do.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        let on_cpu = |session: &&Session| session.provider() == Provider::Cpu;
-        if self.sessions().iter().any(on_cpu) { Provider::Cpu } else { Provider::Cuda }
+        let on_cpu = |network: &&dyn Network| network.provider() == Provider::Cpu;
+        if self.networks().iter().any(on_cpu) { Provider::Cpu } else { Provider::Cuda }
     }
 
-    /// Why a network runs on the CPU although `auto` would rather have had CUDA.
+    /// Why a network runs on the CPU although `auto` prefers CUDA.
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
-        self.sessions().into_iter().find_map(Session::fallback_reason)
+        self.networks().into_iter().find_map(|network| network.fallback_reason())
     }
 
-    /// Makes the clip of the window whose newest volume has this index. `go_on` is asked before
-    /// the first step and after each, told how many are done, and ends the clip with `false`.
+    /// Makes the clip of the window whose newest volume has this index. `go_on` is called before
+    /// the first step and after each, with the number of steps done; it cancels the clip by
+    /// returning `false`.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Cancelled`] when `go_on` said so. Else fails when the conditions lack what
-    /// a clip needs, or when inference fails or gives what is not finite. The next may succeed.
+    /// [`ModelError::Cancelled`] when `go_on` returned `false`. Otherwise fails when the conditions
+    /// lack an input of the clip, when inference fails, or when an output is not finite. The next
+    /// clip may succeed.
     pub fn make(
         &mut self,
         conditions: &Conditions,
@@ -220,11 +222,11 @@ impl Maker {
 
     /// Every network.
     #[must_use]
-    pub fn sessions(&self) -> Vec<&Session> {
-        let mut sessions = vec![self.blurry.session()];
-        sessions.extend(self.keyframe.iter().map(Keyframe::session));
-        sessions.extend(self.stage.iter().flat_map(|stage| stage.networks.sessions()));
-        sessions
+    pub fn networks(&self) -> Vec<&dyn Network> {
+        let mut networks = vec![self.blurry.network()];
+        networks.extend(self.keyframe.iter().map(Keyframe::network));
+        networks.extend(self.stage.iter().flat_map(|stage| stage.networks.networks()));
+        networks
     }
 }
 
@@ -233,7 +235,7 @@ impl Stage {
         options: &MakerOptions,
         n_blurry: usize,
         set: &VideoManifest,
-        session: &SessionOptions,
+        runtime: &dyn Runtime,
     ) -> Result<Self, ModelError> {
         let is_guided = options.mode == Mode::Reference;
         let sizes = set.clip_sizes(n_blurry)?;
@@ -258,8 +260,8 @@ impl Stage {
             n_token: sizes.n_text_token,
         };
         let networks = set.choose(is_guided, options.graphs, options.coder)?;
-        let networks = AnimateDiff::open(&networks, sizes, schedule, session)?;
-        set.check_files(&networks.sessions())?;
+        let networks = AnimateDiff::open(&networks, sizes, schedule, runtime)?;
+        set.check_files(&networks.networks())?;
         Ok(Self {
             negative: vocabulary.prompt(&facts.negative, &layout).ids,
             suffix: facts.suffix.clone(),
@@ -271,10 +273,9 @@ impl Stage {
     }
 }
 
-/// How far conditions are from those before: 0 where a clip would hardly differ. Compared are
-/// what pictures are made of: words, and blurry latents, as the root of the mean squared
-/// difference over that of the latents themselves. Without latents, or with other words, they
-/// are as far as can be.
+/// Distance of conditions from earlier ones; near 0 the clips would hardly differ. It is the root
+/// mean square of the difference of the blurry latents over the root mean square of the earlier
+/// latents. Without latents, or with another caption, it is infinite.
 #[must_use]
 pub fn distance(conditions: &Conditions, before: &Conditions) -> f64 {
     let (Some(now), Some(then)) = (&conditions.latents, &before.latents) else {

@@ -1,49 +1,49 @@
-//! The networks of a generator, as files, and what they have to take and give.
+//! The files of the networks that make clips, and the inputs and outputs that they must have.
 
 use super::clip::ClipSizes;
 use crate::{
-    decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,
+    latent,
     manifest::{Dim, ElementType, NetworkFacts, TensorFacts, listed},
 };
 
 use Dim::{Fixed, Open};
 
-/// The networks of a generator, as files.
+/// The files of the networks that make clips.
 #[derive(Clone, Debug)]
-pub struct Networks {
+pub struct ClipNetworks {
     /// From ids to text states.
     pub text_encoder: NetworkFacts,
     /// From pictures to the mean and log-variance of their latents.
     pub vae_encoder: NetworkFacts,
     /// From latents to pictures.
     pub vae_decoder: NetworkFacts,
-    /// What latents are multiplied by.
+    /// Factor that latents are multiplied by.
     pub vae_scale: f32,
-    /// One step.
+    /// The networks of one step.
     pub step: StepNetworks,
 }
 
-/// The networks of a step, as files.
+/// The files of the networks of one step.
 #[derive(Clone, Debug)]
 pub enum StepNetworks {
-    /// SparseCtrl apart, so that what it adds can be kept.
+    /// SparseCtrl and UNet as two graphs, so that the residuals can be kept.
     Split {
-        /// What is added inside the other.
+        /// SparseCtrl: from a key frame to the residuals.
         controlnet: NetworkFacts,
         /// From noisy latents to their noise.
         unet: NetworkFacts,
     },
-    /// The UNet alone: nothing holds the clip to the key frame.
+    /// The UNet alone; the clip is not tied to the key frame.
     Uncontrolled(NetworkFacts),
-    /// All in one, with guidance.
+    /// One graph, with guidance.
     Fused(NetworkFacts),
-    /// All in one, without guidance.
+    /// One graph, without guidance.
     FusedPlain(NetworkFacts),
 }
 
 impl StepNetworks {
-    /// Clips that the UNet sees at once, where its file fixes that: 2 with guidance, 1 without.
+    /// Number of clips in one run, if the file fixes it: 2 with guidance, 1 without.
     pub(super) fn batch(&self) -> Option<usize> {
         let dim = |network: &NetworkFacts| match network.inputs.first()?.shape.first()? {
             Dim::Fixed(n) => Some(*n),
@@ -51,13 +51,13 @@ impl StepNetworks {
         };
         match self {
             Self::Split { unet, .. } | Self::Uncontrolled(unet) => dim(unet),
-            // Without guidance it is run with a guidance of 1, which comes to the same.
+            // A guidance of 1 is the same as none.
             Self::Fused(_) => None,
             Self::FusedPlain(_) => Some(1),
         }
     }
 
-    /// Refuses to guide with networks that cannot, and not to with those that must.
+    /// Refuses networks that were exported for the other kind of guidance.
     ///
     /// # Errors
     ///
@@ -71,11 +71,11 @@ impl StepNetworks {
     }
 }
 
-/// Compares every network with what it is for. A dimension that a network leaves open fits.
-pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelError> {
+/// Checks the inputs and outputs of every network. A dimension that a network leaves open fits.
+pub(super) fn check(networks: &ClipNetworks, sizes: &ClipSizes) -> Result<(), ModelError> {
     let f32 = TensorFacts::f32;
     let (frames, latent, image) = (Fixed(sizes.n_frame), Fixed(sizes.latent), Fixed(sizes.image()));
-    let channels = Fixed(LATENT_CHANNELS);
+    let channels = Fixed(latent::CHANNELS);
     let i64 =
         |name: &str, shape: &[Dim]| TensorFacts { dtype: ElementType::I64, ..f32(name, shape) };
     let text = |name| f32(name, &[Open, Fixed(sizes.n_text_token), Fixed(sizes.text_dim)]);
@@ -94,10 +94,10 @@ pub(super) fn check(networks: &Networks, sizes: &ClipSizes) -> Result<(), ModelE
     fits(&networks.vae_decoder, &[small("latent")], &[picture("image")])?;
     match &networks.step {
         StepNetworks::Split { controlnet, unet } => {
-            // How many there are, and their channels, is between the two networks.
+            // Number and channels of the residuals only need to agree between the two networks.
             let n_residual = controlnet.outputs.len();
             let name = |k| if k + 1 == n_residual { "mid".into() } else { format!("down_{k}") };
-            // They never leave the device, so they may be of the networks' own precision.
+            // Residuals never leave the device, so they can have the networks' precision.
             let is_half = controlnet.outputs.iter().any(|found| found.dtype == ElementType::F16);
             let dtype = if is_half { ElementType::F16 } else { ElementType::F32 };
             let residual = |k| TensorFacts { dtype, ..f32(&name(k), &[Open; 4]) };

@@ -1,8 +1,8 @@
-//! Pictures of another size.
+//! Scales pictures.
 //!
-//! Bilinear with antialias, as torchvision's `Resize` and Pillow do it: each value is a weighted
-//! mean of those under a triangle around its place, which grows with the reduction when a
-//! picture shrinks. What lies outside of the picture has no weight.
+//! Bilinear with antialias, as in torchvision's `Resize` and Pillow: each value is a mean of the
+//! values around its place with triangular weights. When a picture shrinks, the triangle is wider
+//! by the same factor. Places outside the picture have no weight.
 
 /// Scales square pictures, shape `[n, edge, edge]` with an edge of at least 1, to another
 /// edge. Shape `[n, to, to]`.
@@ -30,7 +30,7 @@ pub(super) fn resize(pictures: &[f32], edge: usize, to: usize) -> Vec<f32> {
     resized
 }
 
-/// For each place in the new row the first place in the old one that counts, and the weights
+/// For each place in the new row: the first place in the old row that has a weight, and the weights
 /// from there on.
 fn weights(edge: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
     let scale = edge as f64 / to as f64;
@@ -78,7 +78,7 @@ mod tests {
     }
 
     proptest! {
-        /// No size of picture changes a plain one.
+        /// A picture of one colour keeps it at every size.
         #[test]
         fn a_plain_picture_stays_plain(edge in 1_usize..20, to in 1_usize..20, n in 0_usize..3) {
             let resized = resize(&vec![0.25; n * edge * edge], edge, to);

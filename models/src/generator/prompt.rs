@@ -1,37 +1,36 @@
-//! The prompt of a clip: a text as the row of ids that a text encoder takes.
+//! The prompt of a clip: a text as a row of ids for the text encoder.
 //!
-//! Start, the text, stop, padding. A text encoder has a fixed number of tokens: a text that is
-//! longer loses its end, and the prompt says so. A text without words is the unconditional
-//! prompt.
+//! A row is: start, the text, stop, padding. Its length is fixed, so the end of a longer text is
+//! cut off, which the prompt records. A text without words gives the unconditional prompt.
 
 use crate::vocabulary::Vocabulary;
 
-/// The row that a text encoder takes.
+/// Layout of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PromptLayout {
-    /// Comes before the text.
+    /// Id before the text.
     pub start_id: i64,
-    /// Comes after the text.
+    /// Id after the text.
     pub end_id: i64,
-    /// Fills the row; Stable Diffusion's is `end_id`, too.
+    /// Id that pads the row; in Stable Diffusion the same as `end_id`.
     pub pad_id: i64,
-    /// Ids of a row; at least two, start and end.
+    /// Number of ids in a row; at least two, start and end.
     pub n_token: usize,
 }
 
-/// A text as a text encoder takes it.
+/// A text as a row of ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// Shape `[n_token]`.
     pub ids: Vec<i64>,
-    /// Ids that the whole text has, those that were cut as well.
+    /// Number of ids in the whole text, including those that were cut.
     pub n_text: usize,
     /// Whether the text was longer than the row.
     pub is_cut: bool,
 }
 
 impl Vocabulary {
-    /// The prompt of a text. See [`encode`](Self::encode) for how the text is read.
+    /// The prompt of a text. See [`encode`](Self::encode) for how it becomes ids.
     #[must_use]
     pub fn prompt(&self, text: &str, layout: &PromptLayout) -> Prompt {
         let text = self.encode(text);
@@ -51,7 +50,7 @@ mod tests {
 
     const LAYOUT: PromptLayout = PromptLayout { start_id: 512, end_id: 513, pad_id: 7, n_token: 5 };
 
-    /// Of bytes: a word of one letter is one id.
+    /// Bytes only: a word of one letter is one id.
     fn vocabulary() -> Vocabulary {
         Vocabulary::parse("", 513).unwrap()
     }
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_too_long_loses_its_end_and_says_so() {
+    fn the_end_of_a_long_text_is_cut_off_and_recorded() {
         let a = vocabulary().encode("a")[0];
         let expected = Prompt { ids: vec![512, a, a, a, 513], n_text: 4, is_cut: true };
         assert_eq!(vocabulary().prompt("a a a b", &LAYOUT), expected);

@@ -1,8 +1,8 @@
 //! Which networks of a set make up a step.
 //!
-//! A set may hold a step as one graph or with SparseCtrl apart, with guidance or without, and a
-//! second, smaller picture coder. What is not there is refused with what is, before anything is
-//! loaded.
+//! A set can hold a step as one graph or with SparseCtrl as a second graph, with guidance or
+//! without, and a smaller second picture coder. A choice that the set does not have is refused
+//! before anything is loaded, and the message lists the networks that it has.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     clip::ClipSizes,
-    networks::{Networks, StepNetworks},
+    networks::{ClipNetworks, StepNetworks},
 };
 use crate::{
     error::ModelError,
@@ -18,32 +18,33 @@ use crate::{
         NetworkFacts, Role,
         video::{Shapes, StepGraphs, VideoManifest},
     },
-    session::Session,
+    network::Network,
 };
 
-/// How a step's networks come.
+/// Which graphs make up a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GraphChoice {
-    /// SparseCtrl apart if the set has it so, else in one.
+    /// Split if the set has that, else fused.
     #[default]
     Auto,
-    /// SparseCtrl apart: what it gives is kept while words and key frame stay.
+    /// SparseCtrl as a graph of its own: its residuals are kept while text and key frame stay the
+    /// same.
     Split,
-    /// In one: on a GPU nothing lies between the networks.
+    /// One graph for the step, which avoids tensors between graphs on a GPU.
     Fused,
-    /// Without SparseCtrl: cheaper, and nothing holds the clip to the key frame.
+    /// Without SparseCtrl: cheaper, but the clip is not tied to the key frame.
     Uncontrolled,
 }
 
-/// Which picture coder.
+/// The picture coder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coder {
-    /// That of the set.
+    /// The full one of the set.
     #[default]
     Vae,
-    /// The small one: a twentieth of the cost, and coarser.
+    /// The small one: a twentieth of the cost, but coarser.
     Taesd,
 }
 
@@ -58,7 +59,7 @@ impl VideoManifest {
         is_guided: bool,
         choice: GraphChoice,
         coder: Coder,
-    ) -> Result<Networks, ModelError> {
+    ) -> Result<ClipNetworks, ModelError> {
         let graphs = &self.graphs;
         let (coder_key, coder) = match coder {
             Coder::Vae => ("graphs.clip.vae", &graphs.clip.vae),
@@ -72,14 +73,14 @@ impl VideoManifest {
             self.step(["graphs.live.split", "graphs.live.fused"], choice, is_guided)
         }?;
         let vae_scale = self.vae_scale;
-        Ok(Networks { text_encoder, vae_encoder, vae_decoder, vae_scale, step })
+        Ok(ClipNetworks { text_encoder, vae_encoder, vae_decoder, vae_scale, step })
     }
 
-    /// Sizes of clips that are made of so many blurry frames.
+    /// Sizes of clips that are made of `n_blurry` blurry frames.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Family`] when the set's clips are of another length.
+    /// [`ModelError::Family`] when the set's clips have another length.
     pub fn clip_sizes(&self, n_blurry: usize) -> Result<ClipSizes, ModelError> {
         let (sizes, n_frame) = (&self.sizes, super::frames::n_between(n_blurry));
         let fits = match self.shapes {
@@ -102,18 +103,18 @@ impl VideoManifest {
         })
     }
 
-    /// Refuses networks whose files say that they are of another set, or of another precision.
+    /// Refuses networks whose metadata names another set or another precision.
     ///
     /// # Errors
     ///
     /// [`ModelError::Family`].
-    pub(super) fn check_files(&self, sessions: &[&Session]) -> Result<(), ModelError> {
-        for session in sessions {
+    pub(super) fn check_files(&self, networks: &[&dyn Network]) -> Result<(), ModelError> {
+        for network in networks {
             for (key, name, expected) in [
                 ("precision", "corticast_precision", self.precision.name()),
                 ("name", "corticast_set", self.name.as_str()),
             ] {
-                let found = session.metadata().get(name);
+                let found = network.metadata(name);
                 if let Some(found) = found.filter(|found| *found != expected) {
                     let expected = format!("files of {expected:?} only; export the set again");
                     return Err(self.refuse(
@@ -136,7 +137,7 @@ impl VideoManifest {
         let graphs = if is_guided { &self.graphs.reference } else { &self.graphs.live };
         let step = match choice {
             GraphChoice::Auto => {
-                // Split graphs of a set with fixed sizes are for one of the two modes only.
+                // Split graphs with fixed sizes fit only one of the two modes.
                 let kept = self.step([split, fused], GraphChoice::Split, is_guided);
                 return kept.or_else(|_| self.step([split, fused], GraphChoice::Fused, is_guided));
             }
@@ -167,7 +168,7 @@ impl VideoManifest {
         <[&NetworkFacts; N]>::try_from(networks).map(|networks| networks.map(Clone::clone)).map_err(
             |found| {
                 let found: Vec<&str> = found.iter().map(|network| network.role.name()).collect();
-                let found = if found.is_empty() { "not there".into() } else { found.join(", ") };
+                let found = if found.is_empty() { "missing".into() } else { found.join(", ") };
                 let has: Vec<&str> = self.networks.iter().map(|n| n.role.name()).collect();
                 self.refuse(key, found, format!("{N} of its networks ({})", has.join(", ")))
             },
@@ -199,9 +200,9 @@ mod tests {
         VideoManifest::read(&video()).unwrap()
     }
 
-    /// Its split graphs take one clip at a time, so only the fused one can be guided.
+    /// The split graphs of this set take one clip at a time, so only the fused one can be guided.
     #[test]
-    fn auto_takes_what_fits_the_mode() {
+    fn auto_takes_the_graphs_that_fit_the_mode() {
         let step = |is_guided, choice| set().choose(is_guided, choice, Coder::Vae).unwrap().step;
         assert!(matches!(step(false, GraphChoice::Auto), StepNetworks::Split { .. }));
         assert!(matches!(step(true, GraphChoice::Auto), StepNetworks::Fused(_)));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_set_does_not_have_is_refused_with_what_it_has() {
+    fn a_missing_choice_is_refused_with_the_networks_of_the_set() {
         let refused = |is_guided, choice, coder| {
             set().choose(is_guided, choice, coder).map(drop).unwrap_err().to_string()
         };
@@ -218,7 +219,7 @@ mod tests {
         let message = refused(false, GraphChoice::Uncontrolled, Coder::Vae);
         assert!(message.contains("graphs.live.uncontrolled"), "{message}");
         let message = refused(false, GraphChoice::Auto, Coder::Taesd);
-        assert!(message.contains("not there") && message.contains("vae_encoder"), "{message}");
+        assert!(message.contains("missing") && message.contains("vae_encoder"), "{message}");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use corticast_bold::space::MAX_VOLUME_VOXELS;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ManifestError,
-    written::{FileName, Hex64, verify},
+    error::ManifestError,
+    file::{FileName, Hex64},
+    read::Document,
 };
 
 /// Sizes and files of a `neurons` model.
@@ -28,15 +29,15 @@ pub struct NeuronsFacts {
     pub mask: usize,
     /// Steps the prior was trained with.
     pub prior_steps: usize,
-    /// Noise of the prior over its steps.
+    /// The noise schedule of the prior.
     pub prior_schedule: PriorSchedule,
-    /// Text states of the class names; their SHA-256 was compared.
+    /// File with the text states of the class names; its SHA-256 matched.
     pub class_states: Option<PathBuf>,
-    /// The captioner; there when its vocabulary is.
+    /// The captioner, if the manifest names its vocabulary.
     pub caption: Option<CaptionFacts>,
 }
 
-/// Noise of a prior over its steps.
+/// Noise schedules of a prior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriorSchedule {
@@ -49,9 +50,9 @@ pub enum PriorSchedule {
 pub struct CaptionFacts {
     /// Longest caption, in tokens.
     pub max_tokens: usize,
-    /// The token that ends a caption.
+    /// Id of the token that ends a caption.
     pub stop_id: usize,
-    /// Names of the tokens; its SHA-256 was compared.
+    /// File with the names of the tokens; its SHA-256 matched.
     pub vocabulary: PathBuf,
     /// Transformer layers.
     pub layers: usize,
@@ -87,20 +88,16 @@ impl NeuronsWritten {
     pub(super) fn check(
         self,
         dir: &Path,
-        value: &impl Fn(&str, String) -> ManifestError,
+        document: &Document,
     ) -> Result<NeuronsFacts, ManifestError> {
-        let refuse = |key: &str, reason: String| value(&format!("neurons.{key}"), reason);
+        let refuse = |key: &str, reason: String| document.refuse(&format!("neurons.{key}"), reason);
         let missing = |key: &str, with: &str| {
-            refuse(key, format!("is missing, `{with}` is there and needs it"))
+            refuse(key, format!("is missing, `{with}` is set and needs it"))
         };
         let within = |key: &str, found: usize, most: usize| {
-            if (1..=most).contains(&found) {
-                Ok(found)
-            } else {
-                Err(refuse(key, format!("is {found}, expected 1 to {most}")))
-            }
+            document.within(&format!("neurons.{key}"), found, most)
         };
-        // Bounds leave room for larger networks than there are, and none for damaged numbers.
+        // The bounds allow larger networks than exist today, but no damaged numbers.
         let n_frame = within("n_frame", self.n_frame, 32)?;
         let n_token = within("n_token", self.n_token, 4096)?;
         let channels = within("channels", self.channels, 8192)?;
@@ -111,7 +108,7 @@ impl NeuronsWritten {
         let n_value = n_frame * n_token * channels;
         if n_value > MAX_VOLUME_VOXELS {
             let reason =
-                format!("makes {n_value} values a clip, expected at most {MAX_VOLUME_VOXELS}");
+                format!("gives {n_value} values a clip, expected at most {MAX_VOLUME_VOXELS}");
             return Err(refuse("n_frame · n_token · channels", reason));
         }
         let class_states = match self.class_states {
@@ -119,9 +116,7 @@ impl NeuronsWritten {
                 let sha256 = self
                     .class_states_sha256
                     .ok_or_else(|| missing("class_states_sha256", "class_states"))?;
-                let path = dir.join(file.0);
-                verify(&path, &sha256)?;
-                Some(path)
+                Some(file.verified(dir, &sha256)?)
             }
             None => None,
         };
@@ -133,8 +128,7 @@ impl NeuronsWritten {
                 let sha256 = self
                     .vocabulary_sha256
                     .ok_or_else(|| missing("vocabulary_sha256", "vocabulary"))?;
-                let path = dir.join(file.0);
-                verify(&path, &sha256)?;
+                let vocabulary = file.verified(dir, &sha256)?;
                 let heads = needed("caption_heads", self.caption_heads, 128)?;
                 let embd = needed("caption_embd", self.caption_embd, 8192)?;
                 if embd % heads != 0 {
@@ -144,7 +138,7 @@ impl NeuronsWritten {
                 Some(CaptionFacts {
                     max_tokens: needed("caption_tokens", self.caption_tokens, 1000)?,
                     stop_id: needed("stop_id", self.stop_id, 1 << 20)?,
-                    vocabulary: path,
+                    vocabulary,
                     layers: needed("caption_layers", self.caption_layers, 128)?,
                     heads,
                     embd,

@@ -1,14 +1,15 @@
-//! What the networks of a `neurons` model take and give, from the sizes of its manifest.
+//! Inputs and outputs that the networks of a `neurons` model must have, from the sizes in its
+//! manifest.
 
 use crate::{
-    decoupler::reconstruction::LATENT_CHANNELS,
     error::ModelError,
+    latent,
     manifest::{Dim, ElementType, Manifest, NetworkFacts, NeuronsFacts, Role, TensorFacts, listed},
 };
 
-/// Networks without which there is no result.
+/// Networks that every model needs.
 const NEEDED: [Role; 3] = [Role::Brain, Role::Prior, Role::Motion];
-/// Networks of other families, or of a generator.
+/// Networks of other families or of a generator.
 const FOREIGN: [Role; 11] = [
     Role::Decoder,
     Role::VaeEncoder,
@@ -22,7 +23,7 @@ const FOREIGN: [Role; 11] = [
     Role::DenoiseStep,
     Role::DenoiseStepPlain,
 ];
-/// Networks that are one head.
+/// Networks that make up the caption head.
 const CAPTION: [Role; 3] = [Role::CaptionPrefix, Role::CaptionEmbed, Role::CaptionDecoder];
 
 /// Compares every network with its role, and the roles with each other.
@@ -53,7 +54,7 @@ pub(super) fn check(manifest: &Manifest, facts: &NeuronsFacts) -> Result<(), Mod
     }
     if CAPTION.into_iter().any(has) {
         if let Some(role) = CAPTION.into_iter().find(|&role| !has(role)) {
-            return Err(needs(role, " with the other two of the captioner"));
+            return Err(needs(role, " together with the rest of the captioner"));
         }
         if facts.caption.is_none() {
             let expected = "the names of the tokens with a captioner";
@@ -86,7 +87,7 @@ pub(super) fn check(manifest: &Manifest, facts: &NeuronsFacts) -> Result<(), Mod
     Ok(())
 }
 
-/// What a network of this role takes and gives. Dimensions that the role leaves to the network
+/// Inputs and outputs of a network of this role. Dimensions that the role leaves to the network
 /// are taken from it.
 fn tensors(
     network: &NetworkFacts,
@@ -99,7 +100,7 @@ fn tensors(
         (Fixed(facts.n_frame), Fixed(facts.n_token), Fixed(facts.channels));
     let (text_dim, mask, latent) = (Fixed(facts.text_dim), Fixed(facts.mask), Fixed(facts.latent));
     let frames = || f32("frame_tokens", &[Open, n_frame, n_token, channels]);
-    let latents = Fixed(LATENT_CHANNELS);
+    let latents = Fixed(latent::CHANNELS);
     let (embd, past) = facts.caption.as_ref().map_or((Fixed(1), [Open; 6]), |caption| {
         let width = Fixed(caption.embd / caption.heads);
         let past = [Fixed(caption.layers), Fixed(2), Open, Fixed(caption.heads), Open, width];
@@ -118,7 +119,7 @@ fn tensors(
         | Role::DenoiseStep
         | Role::DenoiseStepPlain => (Vec::new(), Vec::new()),
         Role::Keyframe => {
-            // How much noise it takes and how large its picture is, is its own.
+            // The network itself decides how much noise it takes and how large its picture is.
             let noise = network.inputs.get(1).map(|noise| noise.shape_with(1)).unwrap_or_default();
             let noise: Vec<Dim> = noise.into_iter().map(Fixed).collect();
             let edge = network.outputs.first().and_then(|image| image.shape.last());

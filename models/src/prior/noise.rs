@@ -1,21 +1,22 @@
-//! The noise that sampling starts from and is given: a fixed function of seed and volume.
+//! The noise for sampling: a fixed function of seed and volume.
 //!
-//! A session that is replayed, taken up after a restart, or computed on another machine has to
-//! draw the same numbers, whatever was drawn before. So noise is not drawn from a state but
-//! looked up: ChaCha with 8 rounds (Bernstein 2008), keyed with the session's seed, its stream
-//! number the index of the window's newest volume, read from the stream's start.
+//! A session that is replayed, continued after a restart, or computed on another machine must
+//! draw the same numbers, whatever was drawn before. So there is no generator state: the numbers
+//! come from ChaCha with 8 rounds (Bernstein 2008), keyed with the session's seed. The stream
+//! number is the index of the window's newest volume, and reading starts at the beginning of the
+//! stream.
 //!
-//! - Key: the seed as 8 bytes, little-endian, a byte that says what for (0 the prior, 1 a clip,
-//!   2 a key frame), then 23 zero bytes. Stream (nonce): the index; that of a key frame is 0, so
-//!   that the same picture has the same latents in every clip.
-//! - Each 64 bits `w` of the stream give two numbers by Box and Muller (1958): with
+//! - Key: the seed as 8 bytes, little-endian; a byte for the purpose (0 prior, 1 clip, 2 key
+//!   frame); 23 zero bytes. Stream (nonce): the index, or 0 for a key frame, so that the same
+//!   picture has the same latents in every clip.
+//! - Each 64-bit word `w` of the stream gives two numbers by Box and Muller (1958): with
 //!   `u = (⌊w / 2³²⌋ + 1) / 2³²` and `v = ⌊(w mod 2³²) / 2⁸⌋ / 2²⁴`, in f32,
 //!   `√(-2 ln u) · cos 2πv` and `√(-2 ln u) · sin 2πv`.
-//! - First the tokens to start from, then the noise of each step that takes any, in the order
-//!   of the steps; a block of an odd length leaves the second number of its last pair unused.
+//! - Order: the tokens to start from, then the noise of each step that needs noise. A block of odd
+//!   length leaves the second number of its last pair unused.
 //!
-//! Logarithm, sine and cosine are those of `libm`, which are the same on every machine; those of
-//! the system are not. The generator is not there for secrets.
+//! Logarithm, sine and cosine come from `libm`, which gives the same bits on every machine; the
+//! system's functions do not. The noise is not meant for cryptography.
 
 use std::f32::consts::TAU;
 
@@ -48,10 +49,10 @@ impl Noise {
         Self::keyed(seed, 2, TrIndex(0))
     }
 
-    fn keyed(seed: u64, what_for: u8, tr: TrIndex) -> Self {
+    fn keyed(seed: u64, purpose: u8, tr: TrIndex) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8] = what_for;
+        key[8] = purpose;
         let mut stream = ChaCha8Rng::from_seed(key);
         stream.set_stream(u64::from(tr.0));
         Self(stream)
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    /// Guards what recordings rest on: these bits may never change.
+    /// Replays of old recordings depend on these bits: they must never change.
     #[test]
     fn the_bits_are_pinned() {
         let bits: Vec<u32> = drawn(7, 42, 4).iter().map(|value| value.to_bits()).collect();

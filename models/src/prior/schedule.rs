@@ -1,8 +1,8 @@
-//! How much noise the prior's tokens hold at each step, and what a step does with them.
+//! How much noise the prior's tokens hold at each step, and what a step does.
 //!
 //! The cosine schedule of Nichol and Dhariwal (2021, eq. 17) with s = 0.008: with
 //! `f(k) = cos²((k/T + s)/(1 + s) · π/2)`, step `t` keeps `f(t+1)/f(t)` of the variance, at
-//! least 0.001. Whatever the sampler, one step is
+//! least 0.001. For every sampler, one step is
 //!
 //! ```text
 //! x ← of_x0 · x0 + of_x · x + noise_sd · z        x0 = network(x, timestep), z ~ N(0, 1)
@@ -11,8 +11,8 @@
 //! - DDPM (Ho et al. 2020, eq. 7), from T - 1 down to 0: the posterior's mean and standard
 //!   deviation; no noise at 0.
 //! - DDIM (Song et al. 2021, eq. 12, η = 0) at `n` of the timesteps, `k·T/n - 1` rounded down
-//!   for k = n … 1: the noise that is left is `(x - √ᾱ x0)/√(1-ᾱ)`, and is carried to the
-//!   timestep after. The last step is x0 itself. With n = 1 it is the network's first guess.
+//!   for k = n … 1: the remaining noise `(x - √ᾱ x0)/√(1-ᾱ)` is carried to the next timestep. The
+//!   last step gives x0 itself. With n = 1 that is the network's first prediction.
 //!
 //! Computed in f64 and then rounded to f32, with functions that are the same on every machine.
 
@@ -28,12 +28,12 @@ const MIN_VARIANCE: f64 = 1e-20;
 /// How a prior is sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sampler {
-    /// All steps the prior was trained with, with noise.
+    /// All steps that the prior was trained with; each adds noise.
     #[default]
     Ddpm,
-    /// Fewer steps, without noise but the first.
+    /// Fewer steps; only the start is noise.
     Ddim {
-        /// How many, from 1 to those the prior was trained with.
+        /// Number of steps, 1 to the number that the prior was trained with.
         steps: usize,
     },
 }
@@ -41,13 +41,13 @@ pub enum Sampler {
 /// One step. See the module docs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// What the network is told.
+    /// Timestep that the network gets.
     pub timestep: usize,
-    /// Weight of the network's guess.
+    /// Weight of the network's prediction.
     pub of_x0: f32,
-    /// Weight of the tokens before.
+    /// Weight of the tokens before the step.
     pub of_x: f32,
-    /// Standard deviation of the noise that is added. 0: none is drawn.
+    /// Standard deviation of the added noise; with 0 none is drawn.
     pub noise_sd: f32,
 }
 
@@ -55,12 +55,12 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub struct Cosine {
     betas: Vec<f64>,
-    /// ᾱ: what is left of the variance of x0 at each timestep.
+    /// ᾱ: remaining share of the variance of x0 at each timestep.
     alphas_cumprod: Vec<f64>,
 }
 
 impl Cosine {
-    /// The schedule of a prior that was trained with so many steps, at least 1.
+    /// The schedule of a prior that was trained with this many steps, at least 1.
     #[must_use]
     pub fn new(steps: usize) -> Self {
         let left = |k: usize| {
@@ -85,7 +85,7 @@ impl Cosine {
         self.betas.len()
     }
 
-    /// The steps of a sampler, in the order in which they are taken.
+    /// The steps of a sampler, in order.
     #[must_use]
     pub fn plan(&self, sampler: Sampler) -> Vec<Step> {
         match sampler {

@@ -1,19 +1,19 @@
-//! The words of a text, as Stable Diffusion's tokenizer cuts them.
+//! The words of a text, split as in Stable Diffusion's tokenizer.
 //!
 //! Its pattern is `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`, on text that is
-//! composed (NFC) and in lower case: each run of letters, each digit, and each run of neither
-//! is a word. White space only parts them. Its pattern has the names of special tokens, too,
-//! which are left out here: they are text like any other. What OpenCLIP does first with
-//! `html.unescape` and ftfy is not done.
+//! composed (NFC) and in lower case: each run of letters, each digit, and each run of other
+//! characters is a word. White space separates words. The original pattern also matches the names
+//! of special tokens; here they are ordinary text. OpenCLIP's first step, `html.unescape` and
+//! ftfy, is left out.
 
 use std::iter;
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-/// Ends of English words that are words of their own.
+/// Endings of English words that count as separate words.
 const ENDINGS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
-/// What a word is made of.
+/// Kinds of characters; a word has only one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Space,
@@ -27,7 +27,7 @@ impl Kind {
         match c {
             _ if c.is_whitespace() => Self::Space,
             _ if c.is_numeric() => Self::Number,
-            // Alphabetic is more than the letters of `\p{L}`: marks are, such as vowel signs,
+            // Alphabetic includes more than the letters of `\p{L}`: marks such as vowel signs,
             // and letters in circles and squares.
             _ if !c.is_alphabetic() || is_combining_mark(c) => Self::Other,
             '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}' => Self::Other,
@@ -36,8 +36,8 @@ impl Kind {
     }
 }
 
-/// A text with its characters composed and in lower case. One character at a time, as there:
-/// a sigma at a word's end stays σ.
+/// A text with its characters composed and in lower case, one character at a time as in the
+/// original: a sigma at the end of a word stays σ.
 pub fn clean(text: &str) -> String {
     text.nfc().flat_map(char::to_lowercase).collect()
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing of a text is lost but its white space.
+        /// Only white space is lost.
         #[test]
         fn words_are_the_text_without_its_white_space(text: String) {
             let expected: String = clean(&text).split_whitespace().collect();

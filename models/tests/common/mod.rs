@@ -1,4 +1,4 @@
-//! The reference: its manifest, its tensors, and how it is compared with.
+//! The reference implementation's manifest and tensors, and how results are compared with them.
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses some; a test fails by panicking")]
 
@@ -11,14 +11,14 @@ use std::{
 };
 
 use corticast_models::{
-    generator::{schedule::Training, scheduler::Step},
-    manifest::{Dim, ElementType, NetworkFacts, Role, TensorFacts},
-    session::{Device, SessionOptions},
+    generator::scheduler::Step,
+    manifest::{Dim, ElementType, NetworkFacts, Role, TensorFacts, video::Training},
+    runtime::OnnxRuntime,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Where the reference is.
+/// The folder of the reference.
 pub fn folder() -> PathBuf {
     match std::env::var_os("CORTICAST_REFERENCE") {
         Some(folder) => folder.into(),
@@ -26,16 +26,16 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// Its manifest.
+/// The manifest of the reference.
 pub fn manifest() -> Value {
     let path = folder().join("manifest.json");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
-/// On the CPU, where it was made.
-pub fn on_cpu() -> SessionOptions {
-    SessionOptions { device: Device::Cpu, ..SessionOptions::default() }
+/// The CPU, on which the reference was made.
+pub fn on_cpu() -> OnnxRuntime {
+    OnnxRuntime::on_cpu()
 }
 
 /// A whole number of the manifest.
@@ -69,7 +69,7 @@ pub fn i64s(tensors: &SafeTensors<'_>, name: &str) -> Vec<i64> {
     view.data().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
 }
 
-/// Says how far two tensors are apart, and fails beyond the tolerance.
+/// Prints the distance of two tensors, and fails if it exceeds the tolerance.
 pub fn compare(case: &str, found: &[f32], expected: &[f32], tolerance: &Value) {
     let tolerance = tolerance.as_f64().unwrap();
     let error = apart(found, expected);
@@ -101,8 +101,7 @@ pub fn u8s(tensors: &SafeTensors<'_>, name: &str) -> Vec<u8> {
     view.data().to_vec()
 }
 
-/// The largest difference of two tensors; infinite where one is not a number, or has another
-/// length.
+/// The largest difference of two tensors; infinite if a value is NaN or the lengths differ.
 pub fn apart(found: &[f32], expected: &[f32]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;
@@ -122,7 +121,7 @@ pub fn real(of: &Value, key: &str) -> f64 {
     of[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", of[key]))
 }
 
-/// What the manifest says of a scheduler.
+/// The training of a scheduler in the manifest.
 pub fn training(scheduler: &Value) -> Training {
     assert_eq!(scheduler["beta_schedule"], "linear", "the only one there is");
     assert_eq!(scheduler["clip_sample"], false, "the only way there is");
@@ -145,30 +144,31 @@ pub fn listed(of: &Value) -> Vec<i64> {
     of.as_array().unwrap().iter().map(|t| t.as_i64().unwrap()).collect()
 }
 
-/// What was compared of one case: of all that was, the one nearest to its tolerance, or beyond
-/// it, is shown.
+/// The comparisons of one case. The one nearest to its tolerance, or furthest beyond it, is
+/// printed.
 pub struct Case {
     name: String,
     compared: Vec<(String, f64, f64)>,
 }
 
 impl Case {
-    /// A case of which nothing was compared yet.
+    /// A case without comparisons.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), compared: Vec::new() }
     }
 
-    /// How far something is from the reference, and how far it may be.
+    /// Adds a distance from the reference, and its tolerance.
     pub fn add(&mut self, what: impl Into<String>, error: f64, tolerance: f64) {
         self.compared.push((what.into(), error, tolerance));
     }
 
-    /// What has to hold, without a tolerance.
+    /// Adds a condition that must hold.
     pub fn require(&mut self, what: impl Into<String>, holds: bool) {
         self.add(what, if holds { 0.0 } else { f64::INFINITY }, 0.0);
     }
 
-    /// Prints the case's line. Whether all was within its tolerance, and anything was compared.
+    /// Prints the case's line. Returns whether anything was compared and all of it was within its
+    /// tolerance.
     pub fn close(self) -> bool {
         let share = |(_, error, tolerance): &(String, f64, f64)| {
             if *error > 0.0 { error / tolerance } else { 0.0 }
@@ -185,11 +185,11 @@ impl Case {
     }
 }
 
-/// Runs a case and prints its line, whatever becomes of it: a case that cannot be run has failed.
-/// Whether it was run and all was within its tolerance.
+/// Runs a case and prints its line. Returns whether all of it was within its tolerance; a case
+/// that panics has failed.
 pub fn run(name: &str, compare: impl FnOnce(&mut Case)) -> bool {
     let mut case = Case::new(name);
     let ran = catch_unwind(AssertUnwindSafe(|| compare(&mut case))).is_ok();
-    case.require("it was run to its end", ran);
+    case.require("it ran to its end", ran);
     case.close()
 }

@@ -1,4 +1,4 @@
-//! The reference's pipeline: its networks, opened, and what its clips are made of.
+//! The reference's pipeline: its networks, and the inputs of its clips.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use corticast_models::{
         clip::{ClipConditions, ClipSizes, Pictures, Recipe},
         draw::Draw,
         frames::Shown,
-        networks::{Networks, StepNetworks},
+        networks::{ClipNetworks, StepNetworks},
         schedule::Schedule,
         scheduler::Step,
     },
@@ -23,19 +23,19 @@ use Dim::{Fixed, Open};
 
 /// The pipeline's part of the manifest, and its tensors.
 pub struct Pipeline {
-    /// What the manifest says.
+    /// The pipeline's section of the manifest.
     pub facts: Value,
     inputs: Vec<u8>,
     prepared: Vec<u8>,
     first_step: Vec<u8>,
 }
 
-/// How the networks of a step come.
+/// Which graphs make up a step.
 #[derive(Clone, Copy, Debug)]
 pub enum Set {
-    /// SparseCtrl apart.
+    /// SparseCtrl and UNet as two graphs.
     Split,
-    /// All in one.
+    /// One graph.
     Fused,
 }
 
@@ -43,7 +43,7 @@ pub enum Set {
 pub const SETS: [(Set, &str); 2] = [(Set::Split, "split"), (Set::Fused, "fused")];
 
 impl Pipeline {
-    /// Reads it.
+    /// Reads manifest and tensors.
     pub fn read() -> Self {
         let facts = manifest()["pipeline"].take();
         let read = |key| fs::read(file(&facts["files"], key)).unwrap();
@@ -55,17 +55,17 @@ impl Pipeline {
         }
     }
 
-    /// What it was given.
+    /// Inputs of the reference.
     pub fn inputs(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.inputs).unwrap()
     }
 
-    /// What it made of that.
+    /// The prepared inputs of its steps.
     pub fn prepared(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.prepared).unwrap()
     }
 
-    /// What its first step came to.
+    /// The result of its first step.
     pub fn first_step(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.first_step).unwrap()
     }
@@ -88,7 +88,7 @@ impl Pipeline {
         Schedule::new(training(&self.facts["scheduler"]))
     }
 
-    /// What its SparseCtrl gives.
+    /// The residuals of its SparseCtrl.
     pub fn residuals(&self) -> Vec<TensorFacts> {
         let tensors = self.first_step();
         let n = tensors.names().iter().filter(|name| name.starts_with("down_")).count();
@@ -102,7 +102,7 @@ impl Pipeline {
     }
 
     /// Its networks.
-    pub fn networks(&self, set: Set) -> Networks {
+    pub fn networks(&self, set: Set) -> ClipNetworks {
         let f32 = TensorFacts::f32;
         let sizes = self.sizes();
         let (tokens, dim) = (Fixed(sizes.n_text_token), Fixed(sizes.text_dim));
@@ -148,7 +148,7 @@ impl Pipeline {
                 vec![video("noise_pred", Open)],
             )),
         };
-        Networks {
+        ClipNetworks {
             text_encoder: network(
                 Role::TextEncoder,
                 path("text_encoder.onnx"),
@@ -178,7 +178,7 @@ impl Pipeline {
         AnimateDiff::open(&networks, self.sizes(), self.schedule(), &on_cpu()).unwrap()
     }
 
-    /// The noise that the reference was given.
+    /// The noise that the reference used.
     pub fn draw(&self, draw: Draw, block: &mut [f32]) {
         let name = match draw {
             Draw::Blurry => "vae_eps_motion",
@@ -190,20 +190,20 @@ impl Pipeline {
     }
 }
 
-/// What the reference's clips are made of.
+/// The inputs of the reference's clips.
 pub struct Given {
     /// Negative prompt, then prompt.
     pub ids: Vec<i64>,
-    /// Six frames.
+    /// The six blurry frames.
     pub blurry: Vec<f32>,
-    /// One.
+    /// The key frame.
     pub keyframe: Vec<f32>,
-    /// Pixels along an edge of both.
+    /// Pixels along an edge of blurry frames and key frame.
     pub edge: usize,
 }
 
 impl Given {
-    /// Of a pipeline.
+    /// The inputs of a pipeline.
     pub fn of(pipeline: &Pipeline) -> Self {
         let inputs = pipeline.inputs();
         Self {
@@ -224,7 +224,7 @@ impl Given {
         Pictures { pixels: &self.keyframe, edge: self.edge }
     }
 
-    /// For the generator.
+    /// The same as input of the generator.
     pub fn conditions(&self) -> ClipConditions<'_> {
         let (negative, prompt) = self.ids.split_at(self.ids.len() / 2);
         ClipConditions { prompt, negative, blurry: self.blurry(), keyframe: self.keyframe() }

@@ -22,7 +22,7 @@ use corticast_models::{
         set::{Coder, GraphChoice},
     },
     manifest::{Manifest, video::VideoManifest},
-    session::{Device, Session, SessionOptions},
+    runtime::OnnxRuntime,
 };
 use corticast_wire::socket::ClientSecurity;
 
@@ -189,7 +189,7 @@ async fn latencies(folder: &Path, set: &[&str], seed: u64) -> anyhow::Result<Sam
 fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
     let model = ModelNetworks::of(&Manifest::read(&root().join("models/demo"))?)?;
     let set = VideoManifest::read(&root().join("models/demo/video"))?;
-    let on_cpu = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
+    let on_cpu = OnnxRuntime::on_cpu();
     let modes = [
         ("reference, 25 steps", Mode::Reference, 25, GraphChoice::Fused),
         ("live, 8 steps", Mode::Live, 8, GraphChoice::Fused),
@@ -234,14 +234,14 @@ fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
         let whole = started.elapsed();
         let mut calls = Duration::ZERO;
         let mut parts = Vec::new();
-        for (session, (n_before, took_before)) in maker.sessions().iter().zip(&before) {
-            let (n, took) = session.runs();
+        for (network, (n_before, took_before)) in maker.networks().iter().zip(&before) {
+            let (n, took) = network.runs();
             let (n, took) = (n - n_before, took - *took_before);
             calls += took;
             if n > 0 {
                 let each_ms = took.as_secs_f64() * 1e3 / n as f64;
                 let per_clip = n as f64 / f64::from(CLIPS);
-                parts.push(format!("{} {per_clip:.0} x {each_ms:.2}", session.role()));
+                parts.push(format!("{} {per_clip:.0} x {each_ms:.2}", network.role()));
             }
         }
         let beyond = whole.as_secs_f64() / calls.as_secs_f64() - 1.0;
@@ -268,7 +268,7 @@ fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
 }
 
 fn runs(maker: &Maker) -> Vec<(u64, Duration)> {
-    maker.sessions().into_iter().map(Session::runs).collect()
+    maker.networks().into_iter().map(|network| network.runs()).collect()
 }
 
 /// Memory while every volume has a result and few have a clip.
