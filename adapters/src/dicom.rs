@@ -37,6 +37,7 @@ use std::{
 };
 
 use corticast_bold::run::{RunEntities, RunHeader};
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 use corticast_wire::message::Order;
 
 pub use self::intake::Counts;
@@ -46,7 +47,7 @@ use self::{
     series::{Refusal, Series, run_label},
     watch::{Arrivals, Pattern},
 };
-use crate::adapter::{AcquiredVolume, AdapterError, ScannerAdapter};
+use crate::adapter::ScannerAdapter;
 
 /// Which folder, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]

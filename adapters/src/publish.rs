@@ -12,6 +12,7 @@ pub mod outbox;
 use std::time::{Duration, Instant};
 
 use corticast_bold::run::RunHeader;
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError, events::Event};
 use corticast_wire::{
     message::{Encoding, FromAdapter, ToAdapter},
     socket::{ClientSecurity, Dealer, Limits, SocketError},
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter},
+    adapter::ScannerAdapter,
     pace::{Deadlines, Pace},
     spill::Spill,
 };
@@ -434,6 +435,7 @@ mod tests {
         space::VoxelSpace,
         time::{RepetitionTime, TrIndex},
     };
+    use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
     use corticast_wire::{
         message::{
             Ack, DaemonPing, Dtype, Durability, Order, PROTOCOL, Ready, RefusalCode, Refused,

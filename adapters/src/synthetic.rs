@@ -21,6 +21,7 @@ use corticast_bold::{
     run::{RunEntities, RunHeader},
     time::{RepetitionTime, TrIndex},
 };
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError, events::Event};
 use corticast_wire::message::{Dtype, Order};
 
 use self::{
@@ -29,7 +30,7 @@ use self::{
     faults::Faults,
     rng::Rng,
 };
-use crate::adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter};
+use crate::adapter::ScannerAdapter;
 
 /// Streams of the run's seed.
 const DESIGN: u64 = 1 << 40;

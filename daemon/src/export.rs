@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use corticast_adapter::nifti::write::WriteError;
+use corticast_images::nifti::write::WriteError;
 use corticast_wire::message::{Mark, MessageError, VolumeHeader};
 
 use crate::{

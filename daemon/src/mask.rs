@@ -7,11 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use corticast_adapter::{adapter::AdapterError, nifti::reader::NiftiReader};
 use corticast_bold::{
     space::{InvalidSpace, VoxelSpace},
     spatial_mask::{InvalidMask, SparseRows, SpatialMask},
 };
+use corticast_images::{error::AdapterError, nifti::reader::NiftiReader};
 use corticast_wire::message::Dtype;
 use ndarray::{Array3, ShapeBuilder};
 use safetensors::{SafeTensors, tensor::TensorView};

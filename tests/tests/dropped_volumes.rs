@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
-use corticast_adapter::adapter::AcquiredVolume;
 use corticast_bold::run::RunHeader;
+use corticast_images::acquired::AcquiredVolume;
 use corticast_tests::{
     Daemon, Finished, Site, Talk, counts, http_get, published, results, wait_for,
 };

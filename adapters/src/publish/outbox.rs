@@ -21,14 +21,12 @@ use std::{
 };
 
 use corticast_bold::run::RunHeader;
+use corticast_images::{acquired::AcquiredVolume, events::Event};
 use corticast_wire::message::{
     Ack, End, FromAdapter, Mark, Ready, RefusalCode, Refused, ToAdapter, VolumeMessage,
 };
 
-use crate::{
-    adapter::{AcquiredVolume, Event},
-    spill::Spill,
-};
+use crate::spill::Spill;
 
 /// What was not acknowledged for so long is sent again.
 pub const RESEND_AFTER: Duration = Duration::from_secs(5);

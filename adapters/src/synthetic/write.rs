@@ -9,15 +9,16 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use corticast_wire::message::{Dtype, Order};
-
-use super::{SyntheticOptions, SyntheticScanner};
-use crate::{
-    adapter::{AdapterError, ScannerAdapter},
+use corticast_images::{
     dump::Dump,
+    error::AdapterError,
     nifti::write::{NiftiFormat, write_3d},
     reorient::ToRas,
 };
+use corticast_wire::message::{Dtype, Order};
+
+use super::{SyntheticOptions, SyntheticScanner};
+use crate::adapter::ScannerAdapter;
 
 /// Writes `n_runs` runs, with run labels from 1 and seeds from `options.seed` on.
 ///
@@ -85,9 +86,9 @@ fn write_mask(scanner: &SyntheticScanner, path: &Path) -> Result<(), AdapterErro
 #[cfg(test)]
 mod tests {
     use corticast_bold::time::TrIndex;
+    use corticast_images::{events, nifti::reader::NiftiReader};
 
     use super::*;
-    use crate::{events, nifti::reader::NiftiReader};
 
     #[test]
     fn files_hold_what_the_scanner_sends() {

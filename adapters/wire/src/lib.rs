@@ -33,5 +33,6 @@ pub mod keys;
 mod limits;
 pub mod message;
 pub mod socket;
+pub mod text;
 mod trust;
 pub mod work;

@@ -13,12 +13,16 @@ use corticast_bold::{
 use ndarray::{Array3, ShapeBuilder};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
+use crate::text::shorten;
+
 /// Version of this protocol, in `run` and `ready`.
 pub const PROTOCOL: u32 = 1;
 /// Longest header that is read, in bytes. A header holds a few hundred.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Longest text that is taken from a header, in bytes.
 const MAX_TEXT_BYTES: usize = 512;
+/// Characters of a foreign text that an error repeats.
+const SHOWN_CHARS: usize = 40;
 
 /// How a header is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -250,7 +254,10 @@ impl RunNameWire {
     fn entities(&self) -> Result<RunEntities, String> {
         match self {
             Self::Name(name) => RunEntities::from_name(name).ok_or_else(|| {
-                format!("{:?} is no BIDS name such as sub-01_task-movie_run-1", shorten(name))
+                format!(
+                    "{:?} is no BIDS name such as sub-01_task-movie_run-1",
+                    shorten(name, SHOWN_CHARS)
+                )
             }),
             Self::Entities { sub, ses, task, run } => {
                 let text = |label: &Option<Label>| label.as_ref().map(Label::text);
@@ -459,7 +466,7 @@ impl FromAdapter {
             }
             _ => {
                 return Err(MessageError::UnknownType {
-                    found: shorten(&String::from_utf8_lossy(kind)),
+                    found: shorten(&String::from_utf8_lossy(kind), SHOWN_CHARS),
                     expected: FROM_ADAPTER,
                 });
             }
@@ -503,7 +510,7 @@ impl ToAdapter {
             b"ack" => decode("ack", &header, encoding).map(Self::Ack),
             b"ping" => decode("ping", &header, encoding).map(Self::Ping),
             _ => Err(MessageError::UnknownType {
-                found: shorten(&String::from_utf8_lossy(kind)),
+                found: shorten(&String::from_utf8_lossy(kind), SHOWN_CHARS),
                 expected: TO_ADAPTER,
             }),
         }
@@ -649,15 +656,11 @@ fn text(kind: &'static str, key: &'static str, value: &str) -> Result<(), Messag
     if value.len() > MAX_TEXT_BYTES || value.chars().any(char::is_control) {
         let reason = format!(
             "must be at most {MAX_TEXT_BYTES} bytes without control characters, got {:?}",
-            shorten(value)
+            shorten(value, SHOWN_CHARS)
         );
         return Err(MessageError::Value { kind, key, reason });
     }
     Ok(())
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {

@@ -8,7 +8,7 @@
 
 use std::{borrow::Cow, path::Path};
 
-use corticast_adapter::nifti::write::{NiftiFormat, NiftiWriter};
+use corticast_images::nifti::write::{NiftiFormat, NiftiWriter};
 use corticast_wire::message::{Dtype, Order, VolumeMessage};
 
 use super::{Contents, ExportError, RunContents, check_free};
@@ -141,7 +141,7 @@ pub fn export(
 
 #[cfg(test)]
 mod tests {
-    use corticast_adapter::nifti::reader::NiftiReader;
+    use corticast_images::nifti::reader::NiftiReader;
     use corticast_wire::message::FromAdapter;
 
     use super::{

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use corticast::{record::RecordingFile, recording::pack};
-use corticast_adapter::nifti::write::{NiftiFormat, NiftiWriter};
+use corticast_images::nifti::write::{NiftiFormat, NiftiWriter};
 use corticast_wire::message::Dtype;
 
 use crate::{

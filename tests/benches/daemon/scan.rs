@@ -2,12 +2,12 @@
 //! the same twice, which is what makes them hard to compress.
 
 use bytes::Bytes;
-use corticast_adapter::adapter::AcquiredVolume;
 use corticast_bold::{
     run::{RunEntities, RunHeader},
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
+use corticast_images::acquired::AcquiredVolume;
 use corticast_wire::message::{Dtype, Encoding, FromAdapter, Order};
 
 /// Voxels along x, y, z of every figure but DICOM's.

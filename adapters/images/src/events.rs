@@ -1,16 +1,31 @@
 //! BIDS `events.tsv`: when what was shown.
 //!
-//! Columns come in any order and others are passed over. A line that cannot be read is an error
-//! with its number: an event that is silently lost would be a stimulus that never was.
+//! Columns come in any order; unknown ones are ignored. A line that cannot be read is an error
+//! that names its number: an event that is silently left out would change the analysis.
 
 use std::{io::Read, path::Path};
 
-use crate::adapter::{AdapterError, Event};
+use corticast_wire::text::shorten;
+
+use crate::error::AdapterError;
 
 /// Largest file that is read; a day of events at 10 Hz takes a tenth.
 const MAX_BYTES: u64 = 64 << 20;
 /// Longest `trial_type`, in bytes: it crosses the wire as the name of a mark.
 const MAX_NAME_BYTES: usize = 512;
+/// Characters of a cell that an error repeats.
+const SHOWN_CHARS: usize = 40;
+
+/// One row of a BIDS `events.tsv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Start, seconds since the start of index 0.
+    pub onset_s: f64,
+    /// Length in seconds; 0 for an instant.
+    pub duration_s: f64,
+    /// Condition; `n/a` where the file has no `trial_type`.
+    pub trial_type: String,
+}
 
 /// Why a table of events cannot be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -23,7 +38,7 @@ pub enum InvalidEvents {
         /// The columns there are.
         found: Vec<String>,
     },
-    /// A cell cannot be.
+    /// A cell holds an invalid value.
     #[error("line {line}: {column} is {found:?}, expected {expected}")]
     Cell {
         /// Line of the file, from 1.
@@ -70,7 +85,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     };
     let position = |name: &str| columns.iter().position(|column| *column == name);
     let needed = |column| {
-        let found = || columns.iter().take(20).map(|&c| shorten(c)).collect();
+        let found = || columns.iter().take(20).map(|&c| shorten(c, SHOWN_CHARS)).collect();
         position(column).ok_or_else(|| InvalidEvents::Column { column, found: found() })
     };
     let (onset, duration) = (needed("onset")?, needed("duration")?);
@@ -88,7 +103,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
         let wrong = |column, found: &str, expected| InvalidEvents::Cell {
             line: line_number,
             column,
-            found: shorten(found),
+            found: shorten(found, SHOWN_CHARS),
             expected,
         };
         let Some(onset_s) =
@@ -120,10 +135,6 @@ fn seconds(cell: &str) -> Option<Option<f64>> {
         return Some(None);
     }
     cell.parse().ok().filter(|value: &f64| value.is_finite()).map(Some)
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 
 use super::header::{HEADER_BYTES, NiftiHeader, StoredType};
-use crate::adapter::AdapterError;
+use crate::error::AdapterError;
 
 /// Compressed bytes are read in pieces of this size.
 const READ_BYTES: usize = 1 << 18;

@@ -1,33 +1,29 @@
-//! Names for a run, from the command line or from where its file lies.
+//! The BIDS labels of a run: those given by the user, else those in the name of its file.
 
 use std::path::Path;
 
 use corticast_bold::run::{InvalidEntity, RunEntities};
 
-/// BIDS labels; `sub-01` and `01` are the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+/// BIDS labels that the user gives; `sub-01` and `01` are the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// Subject label [default: from the file's name, else `x`]
-    #[arg(long)]
+    /// Subject label.
     pub sub: Option<String>,
-    /// Session label
-    #[arg(long)]
+    /// Session label.
     pub ses: Option<String>,
-    /// Task label [default: from the file's name]
-    #[arg(long)]
+    /// Task label.
     pub task: Option<String>,
-    /// Run label [default: from the file's name or its folder]
-    #[arg(long)]
+    /// Run label.
     pub run: Option<String>,
 }
 
 impl Labels {
-    /// The entities of the run in this file: what was asked for, else what a BIDS name says,
-    /// else subject `x`, the file's stem as task, and a run label from a folder `run-01`.
+    /// The entities of the run in this file: the labels given, else those of a BIDS name, else
+    /// subject `x`, the file's stem as task, and a run label from a folder `run-01`.
     ///
     /// # Errors
     ///
-    /// Fails when a label that was asked for is not one.
+    /// Fails when a given label is no BIDS label.
     pub fn entities_of(&self, path: &Path) -> Result<RunEntities, InvalidEntity> {
         let name = |path: &Path| {
             path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()

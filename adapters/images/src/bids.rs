@@ -14,9 +14,13 @@ use std::{
 use corticast_bold::run::{RunEntities, RunHeader};
 
 use crate::{
-    adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter},
+    acquired::AcquiredVolume,
+    error::AdapterError,
+    events::Event,
     labels::Labels,
-    nifti::{NiftiAdapter, NiftiOptions, natural},
+    natural::natural,
+    nifti::{NiftiAdapter, NiftiOptions},
+    source::ScannerAdapter,
 };
 
 /// Folders deeper than this below the dataset hold no runs (sub/ses/func is 3).
@@ -28,27 +32,17 @@ const MAX_FILES: usize = 200_000;
 /// Largest sidecar that is read.
 const MAX_SIDECAR_BYTES: u64 = 16 << 20;
 
-/// Which run.
-#[derive(Clone, Debug, Default, clap::Args)]
+/// Which run of which dataset.
+#[derive(Clone, Debug, Default)]
 pub struct BidsOptions {
-    /// The dataset's folder, or the run's _bold.nii[.gz] itself
-    #[arg(value_name = "DATASET")]
+    /// The dataset's folder, or the run's `_bold.nii[.gz]` itself.
     pub dataset: PathBuf,
-    /// Subject label
-    #[arg(long)]
-    pub sub: Option<String>,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long)]
-    pub task: Option<String>,
-    /// Run label
-    #[arg(long)]
-    pub run: Option<String>,
-    /// Name of the session
-    #[arg(long, default_value = "")]
+    /// Labels that the run must have.
+    pub labels: Labels,
+    /// Name of the session.
     pub session: String,
+    /// The run ends after this many volumes. At least 1.
+    pub volumes: Option<u32>,
 }
 
 /// Sends one run of a BIDS dataset. See the module docs.
@@ -78,6 +72,7 @@ impl BidsAdapter {
             events: events.into_iter().collect(),
             session: options.session,
             labels: Labels::default(),
+            volumes: options.volumes,
         })?;
         Ok(Self { nifti })
     }
@@ -106,6 +101,7 @@ fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
     let mut runs = Vec::new();
     find_runs(&options.dataset, MAX_DEPTH, &mut runs, &mut 0)?;
     runs.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()));
+    let asked = &options.labels;
     let fits = |path: &&PathBuf| {
         let name = file_name(path);
         let Some(found) = RunEntities::from_name(&name) else { return false };
@@ -115,10 +111,10 @@ fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
                 found.is_some_and(|found| same_label(asked, found))
             })
         };
-        fit("sub-", &options.sub, Some(&found.sub))
-            && fit("ses-", &options.ses, found.ses.as_ref())
-            && fit("task-", &options.task, found.task.as_ref())
-            && fit("run-", &options.run, found.run.as_ref())
+        fit("sub-", &asked.sub, Some(&found.sub))
+            && fit("ses-", &asked.ses, found.ses.as_ref())
+            && fit("task-", &asked.task, found.task.as_ref())
+            && fit("run-", &asked.run, found.run.as_ref())
     };
     let fitting: Vec<&PathBuf> = runs.iter().filter(fits).collect();
     let malformed = |reason| AdapterError::Malformed { path: options.dataset.clone(), reason };
@@ -249,14 +245,11 @@ fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use corticast_bold::time::RepetitionTime;
+    use corticast_bold::{space::VoxelSpace, time::RepetitionTime};
+    use corticast_wire::message::Dtype;
 
     use super::*;
-    use crate::{
-        adapter::contract,
-        dump::Dump,
-        synthetic::{SyntheticOptions, SyntheticScanner},
-    };
+    use crate::nifti::write::{NiftiFormat, NiftiWriter};
 
     /// Two runs of a subject; TR 2 s for the task, 0.8 s for run 2 alone. The headers say 1 s.
     fn dataset() -> tempfile::TempDir {
@@ -273,32 +266,39 @@ mod tests {
             "onset\tduration\ttrial_type\n1\t2\tface\n",
         );
         for run in ["01", "02"] {
-            let options =
-                SyntheticOptions { volumes: 2, matrix: [4, 4, 4], ..SyntheticOptions::default() };
-            let scanner = SyntheticScanner::open(options).unwrap();
             let path = func.join(format!("sub-01_task-movie_run-{run}_bold.nii.gz"));
-            Dump::new(Box::new(scanner), &path).drain().unwrap();
+            let affine = [[3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
+            let format = NiftiFormat {
+                space: VoxelSpace::new([2, 1, 1], affine).unwrap(),
+                repetition_time: RepetitionTime::from_secs(1.0).unwrap(),
+                dtype: Dtype::Int16,
+                slope: None,
+                intercept: None,
+            };
+            let mut writer = NiftiWriter::create(&path, format).unwrap();
+            writer.write(&[0; 4]).unwrap();
+            writer.finish().unwrap();
         }
         root
     }
 
     fn options(dataset: &Path, run: Option<&str>) -> BidsOptions {
-        let run = run.map(str::to_owned);
-        BidsOptions { dataset: dataset.to_owned(), run, ..BidsOptions::default() }
+        let labels = Labels { run: run.map(str::to_owned), ..Labels::default() };
+        BidsOptions { dataset: dataset.to_owned(), labels, ..BidsOptions::default() }
     }
 
     #[test]
     fn tr_and_events_are_inherited() {
         let root = dataset();
         let mut adapter = BidsAdapter::open(options(root.path(), Some("1"))).unwrap();
-        let runs = contract::holds(&mut adapter);
-        assert_eq!(runs[0].0.run_id(), "sub-01_task-movie_run-01");
-        assert_eq!(runs[0].0.repetition_time, RepetitionTime::from_secs(2.0).unwrap());
+        let header = adapter.start_run().unwrap().unwrap();
+        assert_eq!(header.run_id(), "sub-01_task-movie_run-01");
+        assert_eq!(header.repetition_time, RepetitionTime::from_secs(2.0).unwrap());
         assert_eq!(adapter.events()[0].trial_type, "face");
         let file = root.path().join("sub-01/func/sub-01_task-movie_run-02_bold.nii.gz");
         let mut adapter = BidsAdapter::open(options(&file, None)).unwrap();
-        let runs = contract::holds(&mut adapter);
-        assert_eq!(runs[0].0.repetition_time, RepetitionTime::from_secs(0.8).unwrap());
+        let header = adapter.start_run().unwrap().unwrap();
+        assert_eq!(header.repetition_time, RepetitionTime::from_secs(0.8).unwrap());
         assert!(adapter.events().is_empty());
     }
 

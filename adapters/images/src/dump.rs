@@ -1,9 +1,9 @@
-//! Writes what an adapter gives into NIfTI files, in RAS+, each volume at its index.
+//! Writes the volumes of an adapter into NIfTI files, in RAS+, each volume at its index.
 //!
-//! It sits between an adapter and whoever asks it, so a run can be sent and written at once. A
-//! volume that comes twice is written twice at the same place, one that never comes is zeros,
-//! and how many those are is logged. Scaled integers stay integers as long as all volumes have
-//! the same scaling; when one has another, the file becomes `float32`.
+//! It wraps an adapter and is one itself, so a run can be sent and written at the same time. A
+//! volume that comes twice is written twice at the same place. A missing volume is zeros, and
+//! the number of missing volumes is logged. Scaled integers stay integers as long as all volumes
+//! have the same scaling; otherwise the file becomes `float32`.
 
 use std::{
     collections::BTreeSet,
@@ -17,9 +17,12 @@ use corticast_bold::{
 use corticast_wire::message::{Dtype, Order};
 
 use crate::{
-    adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter},
+    acquired::AcquiredVolume,
+    error::AdapterError,
+    events::Event,
     nifti::write::{NiftiFormat, NiftiWriter, WriteError},
     reorient::ToRas,
+    source::ScannerAdapter,
 };
 
 /// A larger jump of the index is a damaged header, not a gap: it would be zeros on disk.
