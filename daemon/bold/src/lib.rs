@@ -16,4 +16,6 @@ pub mod space;
 pub mod spatial_mask;
 pub mod stage;
 pub mod time;
+pub mod training_statistics;
 pub mod volume;
+pub mod welford;
