@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use corticast_adapter::{dicom::DicomOptions, pace::Pace, synthetic::SyntheticOptions};
+use corticast_adapter::{dicom::DicomOptions, publish::pace::Pace, synthetic::SyntheticOptions};
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,5 @@
 
 pub mod adapter;
 pub mod dicom;
-pub mod pace;
 pub mod publish;
-pub mod spill;
 pub mod synthetic;

@@ -12,8 +12,7 @@ use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
     dicom::{DicomAdapter, DicomOptions},
-    pace::Pace,
-    publish::{PublishOptions, publish},
+    publish::{PublishOptions, pace::Pace, publish},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};

@@ -8,11 +8,11 @@
 use std::path::{Path, PathBuf};
 
 use corticast_bold::{
+    decode::Dtype,
     space::{InvalidSpace, VoxelSpace},
     spatial_mask::{InvalidMask, SparseRows, SpatialMask},
 };
 use corticast_images::{error::AdapterError, nifti::reader::NiftiReader};
-use corticast_wire::message::Dtype;
 use ndarray::{Array3, ShapeBuilder};
 use safetensors::{SafeTensors, tensor::TensorView};
 

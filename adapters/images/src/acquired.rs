@@ -1,8 +1,11 @@
 //! A volume as a scanner or a file delivers it, before it is a message.
 
 use bytes::Bytes;
-use corticast_bold::time::TrIndex;
-use corticast_wire::message::{Dtype, Order, VolumeHeader, VolumeMessage};
+use corticast_bold::{
+    decode::{Dtype, Order},
+    time::TrIndex,
+};
+use corticast_wire::message::{VolumeHeader, VolumeMessage};
 
 /// A volume as the scanner stored it.
 #[derive(Clone, Debug, PartialEq)]

@@ -245,11 +245,10 @@ fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use corticast_bold::{space::VoxelSpace, time::RepetitionTime};
-    use corticast_wire::message::Dtype;
+    use corticast_bold::{decode::Dtype, space::VoxelSpace, time::RepetitionTime};
 
     use super::*;
-    use crate::nifti::write::{NiftiFormat, NiftiWriter};
+    use crate::nifti::{format::NiftiFormat, write::NiftiWriter};
 
     /// Two runs of a subject; TR 2 s for the task, 0.8 s for run 2 alone. The headers say 1 s.
     fn dataset() -> tempfile::TempDir {

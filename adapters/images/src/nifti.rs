@@ -4,7 +4,9 @@
 //! that ends early gives its whole volumes and then an error; in a folder, a file that cannot
 //! be used is skipped, logged, and shows up as a gap.
 
+pub mod format;
 pub mod header;
+mod header_bytes;
 pub mod reader;
 mod run;
 pub mod write;

@@ -7,8 +7,10 @@
 
 use std::borrow::Cow;
 
-use corticast_bold::space::{InvalidSpace, VoxelSpace};
-use corticast_wire::message::Order;
+use corticast_bold::{
+    decode::Order,
+    space::{InvalidSpace, VoxelSpace},
+};
 
 /// How voxels of one space and order become RAS+ voxels, x fastest.
 #[derive(Clone, Debug)]

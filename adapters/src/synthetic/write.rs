@@ -9,22 +9,22 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use corticast_bold::decode::{Dtype, Order};
 use corticast_images::{
     dump::Dump,
     error::AdapterError,
-    nifti::write::{NiftiFormat, write_3d},
+    nifti::{format::NiftiFormat, write::write_3d},
     reorient::ToRas,
 };
-use corticast_wire::message::{Dtype, Order};
 
-use super::{SyntheticOptions, SyntheticScanner};
+use super::{SyntheticScanner, options::SyntheticOptions};
 use crate::adapter::ScannerAdapter;
 
 /// Writes `n_runs` runs, with run labels from 1 and seeds from `options.seed` on.
 ///
 /// # Errors
 ///
-/// Fails when the options cannot be or the folder cannot be written.
+/// Fails when the options are invalid or the folder cannot be written.
 pub fn write_runs(
     options: &SyntheticOptions,
     folder: &Path,

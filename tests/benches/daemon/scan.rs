@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use corticast_bold::{
+    decode::{Dtype, Order},
     run::{RunEntities, RunHeader},
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
 use corticast_images::acquired::AcquiredVolume;
-use corticast_wire::message::{Dtype, Encoding, FromAdapter, Order};
+use corticast_wire::message::{Encoding, FromAdapter};
 
 /// Voxels along x, y, z of every figure but DICOM's.
 pub const MATRIX: [usize; 3] = [64, 64, 32];

@@ -4,8 +4,10 @@
 //! the bytes hold, the result is a [`NiftiHeader`] that can be or a reason; a NIfTI-2 file, an
 //! Analyze file and a `.hdr`/`.img` pair are named as such.
 
-use corticast_bold::space::{InvalidSpace, VoxelSpace};
-use corticast_wire::message::Dtype;
+use corticast_bold::{
+    decode::Dtype,
+    space::{InvalidSpace, VoxelSpace},
+};
 
 /// Bytes of a NIfTI-1 header.
 pub const HEADER_BYTES: usize = 348;

@@ -9,8 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast_bold::time::TrIndex;
-use corticast_wire::message::Order;
+use corticast_bold::{decode::Order, time::TrIndex};
 
 use super::{header::NiftiHeader, reader::NiftiReader};
 use crate::{acquired::AcquiredVolume, error::AdapterError, natural::natural};

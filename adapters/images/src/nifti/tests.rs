@@ -2,13 +2,12 @@
 
 use std::{fs, path::Path};
 
-use corticast_bold::space::VoxelSpace;
-use corticast_wire::message::{Dtype, Order};
-
-use super::{
-    write::{NiftiFormat, NiftiWriter},
-    *,
+use corticast_bold::{
+    decode::{Dtype, Order},
+    space::VoxelSpace,
 };
+
+use super::{format::NiftiFormat, write::NiftiWriter, *};
 
 /// Every run with its volumes.
 fn read_all(mut adapter: NiftiAdapter) -> Vec<(RunHeader, Vec<AcquiredVolume>)> {

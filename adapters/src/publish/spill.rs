@@ -1,7 +1,7 @@
-//! Volumes that wait for a daemon that is not there, on disk: first in, first out.
+//! Volumes that wait on disk for a daemon that does not answer: first in, first out.
 //!
 //! The file has no name, so nothing is left behind when the adapter is killed, and it is
-//! bounded: a volume for which there is no room is lost, and its sender told so. A record is
+//! bounded: a volume for which there is no room is lost, which the sender is told. A record is
 //! `[length of header, u32][length of voxels, u32][header][voxels]`, little-endian.
 
 use std::{
@@ -15,7 +15,7 @@ use corticast_wire::message::{Encoding, VolumeHeader, VolumeMessage, decode, enc
 /// Bytes in front of a record.
 const PREFIX_BYTES: u64 = 8;
 
-/// Why a volume cannot be kept, or not be had back.
+/// Why a volume cannot be kept or read back.
 #[derive(Debug, thiserror::Error)]
 pub enum SpillError {
     /// There is no room.
@@ -93,7 +93,7 @@ impl Spill {
         file.write_all(&voxel_bytes.to_le_bytes())?;
         file.write_all(&header)?;
         file.write_all(&volume.voxels)?;
-        // Only now: a record that was cut by a full disk is written over.
+        // Counted last: a record that a full disk cut short is overwritten.
         self.write_at += needed_bytes;
         self.len += 1;
         Ok(())
@@ -103,7 +103,7 @@ impl Spill {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the queue is empty then, what it held is lost.
+    /// Fails when the disk does; then the queue is emptied and its volumes are lost.
     pub fn pop(&mut self) -> Result<Option<VolumeMessage>, SpillError> {
         let (Some(file), false) = (&mut self.file, self.len == 0) else {
             return Ok(None);
@@ -155,8 +155,10 @@ fn read_record(file: &mut File, at: u64) -> Result<(VolumeMessage, u64), SpillEr
 
 #[cfg(test)]
 mod tests {
-    use corticast_bold::time::TrIndex;
-    use corticast_wire::message::{Dtype, Order};
+    use corticast_bold::{
+        decode::{Dtype, Order},
+        time::TrIndex,
+    };
 
     use super::*;
 

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speed_that_cannot_be_is_refused() {
+    fn an_invalid_speed_is_refused() {
         assert_eq!(Pace::from_speed(0.0), Ok(Pace::AsAcknowledged));
         assert_eq!(Pace::from_speed(10.0), Ok(Pace::Clock(10.0)));
         assert!(Pace::from_speed(-1.0).is_err() && Pace::from_speed(f64::NAN).is_err());
