@@ -1,144 +1,19 @@
-//! What every adapter is: a source of runs, and of the volumes of each run.
+//! What a scanner adapter is, and the contract that the tests of every adapter check.
+//!
+//! To add a scanner, write a type that implements [`ScannerAdapter`] in a file of its own,
+//! open it in `main.rs`, and let a test pass it to `contract::holds`. Nothing in the daemon
+//! changes.
 
-use std::path::PathBuf;
+/// Defined with the image files, because the daemon replays files through the same trait and
+/// knows no adapter. Named here because here is where adapters are written.
+pub use corticast_images::source::ScannerAdapter;
 
-use bytes::Bytes;
-use corticast_bold::{
-    run::{InvalidEntity, RunHeader},
-    space::{InvalidSpace, SpaceMismatch},
-    time::{InvalidRepetitionTime, TrIndex},
-};
-use corticast_wire::message::{Dtype, Order, VolumeHeader, VolumeMessage};
-
-use crate::nifti::write::WriteError;
-
-/// A volume as the scanner stored it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AcquiredVolume {
-    /// Position in the run.
-    pub index: TrIndex,
-    /// Start of acquisition, seconds since the start of index 0, where the scanner says so.
-    pub acquisition_time_s: Option<f64>,
-    /// How one voxel is stored.
-    pub dtype: Dtype,
-    /// Order of the voxels.
-    pub order: Order,
-    /// `signal = slope · stored + intercept`.
-    pub slope: Option<f64>,
-    /// See `slope`.
-    pub intercept: Option<f64>,
-    /// Time of day by the scanner's clock, `HH:MM:SS.ffffff`.
-    pub scanner_wall_time: Option<String>,
-    /// Little-endian voxels, exactly as many as the run's matrix asks for.
-    pub voxels: Bytes,
-}
-
-impl AcquiredVolume {
-    /// The message that carries this volume for the run of this name.
-    #[must_use]
-    pub fn into_message(self, run: &str) -> VolumeMessage {
-        let header = VolumeHeader {
-            run: run.to_owned(),
-            index: self.index,
-            acquisition_time_s: self.acquisition_time_s,
-            dtype: self.dtype,
-            shape: None,
-            order: self.order,
-            crc32: Some(crc32fast::hash(&self.voxels)),
-            slope: self.slope,
-            intercept: self.intercept,
-            scanner_wall_time: self.scanner_wall_time,
-        };
-        VolumeMessage { header, voxels: self.voxels }
-    }
-}
-
-/// One row of a BIDS `events.tsv`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    /// Start, seconds since the start of index 0.
-    pub onset_s: f64,
-    /// Length in seconds; 0 for an instant.
-    pub duration_s: f64,
-    /// Condition; `n/a` where the file has no `trial_type`.
-    pub trial_type: String,
-}
-
-/// One way to get volumes out of a scanner, or out of something that stands in for one.
-///
-/// An adapter knows one vendor's way of delivering images, and nothing about what happens to
-/// a volume afterwards. Volumes come in the order in which they became complete; a volume that
-/// never did shows up as a gap in `index`.
-pub trait ScannerAdapter: Send {
-    /// Waits for a run to start. Returns its geometry and timing, before its first volume;
-    /// `None` when there will be no further run.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the scanner side cannot go on.
-    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError>;
-
-    /// Waits for the next complete volume; `None` once the run is over.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the scanner side cannot go on. A damaged image is skipped, logged, and shows
-    /// up as a gap.
-    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError>;
-
-    /// Events known before the run starts, e.g. from a BIDS `events.tsv`.
-    fn events(&self) -> &[Event] {
-        &[]
-    }
-}
-
-/// Why the scanner side cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AdapterError {
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{path}: {reason}")]
-    Malformed {
-        /// Which file.
-        path: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
-    },
-    /// A volume has another matrix or affine than its run.
-    #[error("{path}: {mismatch}")]
-    Space {
-        /// Which file.
-        path: PathBuf,
-        /// What differs.
-        mismatch: SpaceMismatch,
-    },
-    /// The scan's geometry cannot be.
-    #[error(transparent)]
-    InvalidSpace(#[from] InvalidSpace),
-    /// The scan's timing cannot be.
-    #[error(transparent)]
-    InvalidRepetitionTime(#[from] InvalidRepetitionTime),
-    /// The run's name cannot be.
-    #[error(transparent)]
-    InvalidEntity(#[from] InvalidEntity),
-    /// What comes cannot be written down as well.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-/// The folder of real scans that tests read, from `CORTICAST_DATA`; says loudly when there is
-/// none.
+/// The folder of real scans that tests read, from `CORTICAST_DATA`. A test that finds none says
+/// so.
 #[cfg(test)]
-pub(crate) fn real_data() -> Option<PathBuf> {
-    let folder = std::env::var_os("CORTICAST_DATA").map(PathBuf::from).filter(|f| f.is_dir());
+pub(crate) fn real_data() -> Option<std::path::PathBuf> {
+    let folder =
+        std::env::var_os("CORTICAST_DATA").map(std::path::PathBuf::from).filter(|f| f.is_dir());
     if folder.is_none() {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
         eprintln!("NOT RUN: {name}: CORTICAST_DATA names no folder of real scans");
@@ -146,14 +21,17 @@ pub(crate) fn real_data() -> Option<PathBuf> {
     folder
 }
 
-/// What every adapter holds to; each adapter's tests run it.
+/// The rules that every adapter keeps; the tests of each adapter check them.
 #[cfg(test)]
 pub(crate) mod contract {
     use std::collections::HashSet;
 
-    use super::{AcquiredVolume, RunHeader, ScannerAdapter};
+    use corticast_bold::run::RunHeader;
+    use corticast_images::acquired::AcquiredVolume;
 
-    /// Runs the adapter to its end and checks what it gave.
+    use super::ScannerAdapter;
+
+    /// Runs the adapter to its end and checks what it delivered.
     pub(crate) fn holds(adapter: &mut dyn ScannerAdapter) -> Vec<(RunHeader, Vec<AcquiredVolume>)> {
         let mut runs = Vec::new();
         let mut names = HashSet::new();
@@ -177,5 +55,54 @@ pub(crate) mod contract {
         }
         assert!(adapter.start_run().expect("no further run").is_none());
         runs
+    }
+}
+
+/// Recorded files are adapters, too.
+#[cfg(test)]
+mod tests {
+    use corticast_bold::time::RepetitionTime;
+    use corticast_images::{
+        bids::{BidsAdapter, BidsOptions},
+        dump::Dump,
+        nifti::{NiftiAdapter, NiftiOptions},
+    };
+
+    use super::*;
+    use crate::synthetic::{SyntheticOptions, SyntheticScanner};
+
+    #[test]
+    fn recorded_files_keep_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub-01_task-movie_bold.nii.gz");
+        let options =
+            SyntheticOptions { volumes: 3, matrix: [4, 4, 4], ..SyntheticOptions::default() };
+        let scanner = SyntheticScanner::open(options).unwrap();
+        Dump::new(Box::new(scanner), &path).drain().unwrap();
+        let nifti =
+            NiftiOptions { files: vec![path.clone()], volumes: Some(2), ..NiftiOptions::default() };
+        let runs = contract::holds(&mut NiftiAdapter::open(nifti).unwrap());
+        assert_eq!(runs[0].1.len(), 2);
+        let bids = BidsOptions { dataset: path, ..BidsOptions::default() };
+        let runs = contract::holds(&mut BidsAdapter::open(bids).unwrap());
+        assert_eq!(runs[0].1.len(), 3);
+    }
+
+    #[test]
+    fn a_haxby_run_is_121_volumes_of_a_left_handed_slice() {
+        let Some(data) = real_data() else { return };
+        let folder = data.join("haxby2001/run-01");
+        let options = NiftiOptions {
+            files: vec![folder.join("bold_1slice.nii.gz")],
+            events: vec![folder.join("bold_events.tsv")],
+            ..NiftiOptions::default()
+        };
+        let mut adapter = NiftiAdapter::open(options).unwrap();
+        let runs = contract::holds(&mut adapter);
+        let (header, volumes) = &runs[0];
+        assert_eq!((header.space.matrix(), volumes.len()), ([40, 20, 1], 121));
+        assert_eq!(header.repetition_time, RepetitionTime::from_secs(2.5).unwrap());
+        assert!((header.space.affine()[0][0] + 3.1).abs() < 1e-6);
+        assert_eq!(adapter.events()[0].trial_type, "scissors");
     }
 }

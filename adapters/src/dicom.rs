@@ -2,11 +2,11 @@
 //!
 //! Each series is a run. A volume is handed on the moment its file is complete: when it was
 //! closed after writing, renamed into place, or found by looking (`watch`); a file that is
-//! cut off is tried again until a deadline (`intake`). Which volume a file is, is what its
-//! header says (`series`); names of files lie.
+//! cut off is tried again until a deadline (`intake`). The header says which volume a file is
+//! (`series`); its name may be wrong.
 //!
 //! ```text
-//! watch ──names──► intake ──elements, csa, image, mosaic──► series ──► start_run, next_volume
+//! watch ──names──► intake ──elements, attributes, csa, image, mosaic──► series ──► the adapter
 //! ```
 //!
 //! A run ends when the next series begins, when its volumes are all there, or when nothing came
@@ -20,14 +20,20 @@
 //! series is known by a hash. Texts of the header, the folder's name and names of files that
 //! hold more than the scanner's three numbers are neither handed on nor logged.
 
+mod attributes;
+mod clock;
 mod csa;
 mod elements;
+mod error;
+mod file_name;
 #[cfg(test)]
 mod fixture;
+mod hash;
 mod image;
 mod intake;
 mod mosaic;
 mod series;
+mod tags;
 mod watch;
 
 use std::{
@@ -36,17 +42,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use corticast_bold::run::{RunEntities, RunHeader};
-use corticast_wire::message::Order;
+use corticast_bold::{
+    decode::Order,
+    run::{RunEntities, RunHeader},
+};
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 
 pub use self::intake::Counts;
 use self::{
     image::Image,
     intake::{Intake, Mosaic, Next},
-    series::{Refusal, Series, run_label},
+    series::{Place, Series, run_label},
     watch::{Arrivals, Pattern},
 };
-use crate::adapter::{AcquiredVolume, AdapterError, ScannerAdapter};
+use crate::adapter::ScannerAdapter;
 
 /// Which folder, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -128,7 +137,7 @@ impl DicomAdapter {
 
         let pattern = Pattern::new(&options.pattern);
         let poll = Duration::from_millis(options.poll_ms);
-        // Watched before it is listed, or what comes between is seen late.
+        // Watched before it is listed, or files that arrive in between are seen late.
         let arrivals = match options.once {
             true => None,
             false => Some(Arrivals::watch(&options.folder, &pattern, poll).map_err(error)?),
@@ -166,32 +175,12 @@ impl DicomAdapter {
         }
         let series = self.series.get_mut(&image.series_id).expect("inserted above if new");
         let counts = &mut self.intake.counts;
-        match series.accept(image) {
-            Ok(()) if series.over => {
-                counts.refused += 1;
-                tracing::warn!(
-                    file, index = %image.index,
-                    "volume skipped, another series began since (--series takes only one)"
-                );
-                Ok(false)
-            }
-            Ok(()) => Ok(true),
-            Err(reason @ Refusal::SameImage) => {
-                counts.duplicates += 1;
-                tracing::debug!(file, %reason, "file skipped");
-                Ok(false)
-            }
-            Err(reason @ Refusal::SameNumber(_)) => {
-                counts.duplicates += 1;
-                tracing::warn!(file, %reason, "file skipped");
-                Ok(false)
-            }
-            Err(reason) => {
-                counts.refused += 1;
-                tracing::warn!(file, %reason, "file skipped");
-                Ok(false)
-            }
+        match series.place(image, file) {
+            Place::Volume => return Ok(true),
+            Place::Duplicate => counts.duplicates += 1,
+            Place::Refused => counts.refused += 1,
         }
+        Ok(false)
     }
 
     fn header(&self, image: &Image) -> Result<RunHeader, AdapterError> {
@@ -287,273 +276,4 @@ impl ScannerAdapter for DicomAdapter {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        io::Write,
-        path::Path,
-        sync::{Arc, Mutex},
-    };
-
-    use clap::Parser;
-
-    use super::*;
-    use crate::adapter::{contract, real_data};
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: DicomOptions,
-    }
-
-    fn options(folder: &Path, flags: &[&str]) -> DicomOptions {
-        let folder = folder.to_str().unwrap();
-        Command::try_parse_from(["dicom", folder].iter().chain(flags)).unwrap().options
-    }
-
-    fn watching(folder: &Path, flags: &[&str]) -> DicomAdapter {
-        DicomAdapter::open(options(folder, flags)).unwrap()
-    }
-
-    fn once(folder: &Path, flags: &[&str]) -> DicomAdapter {
-        DicomAdapter::open(DicomOptions { once: true, ..options(folder, flags) }).unwrap()
-    }
-
-    fn indices(volumes: &[AcquiredVolume]) -> Vec<u32> {
-        volumes.iter().map(|volume| volume.index.0).collect()
-    }
-
-    fn rename_in(folder: &Path, name: &str, bytes: &[u8]) {
-        let outside = tempfile::NamedTempFile::new_in(folder.parent().unwrap()).unwrap();
-        fs::write(outside.path(), bytes).unwrap();
-        outside.persist(folder.join(name)).unwrap();
-    }
-
-    /// A folder inside a folder of its own, to rename from.
-    fn folder() -> (tempfile::TempDir, PathBuf) {
-        let outer = tempfile::tempdir().unwrap();
-        let inner = outer.path().join("export");
-        fs::create_dir(&inner).unwrap();
-        (outer, inner)
-    }
-
-    #[test]
-    fn what_is_there_comes_in_order_of_acquisition_and_without_duplicates() {
-        let (_outer, folder) = folder();
-        for (name, number) in [("c", 1), ("a", 3), ("b", 2), ("0_copy", 3)] {
-            fs::write(folder.join(name), fixture::volume("skyra", number, &[])).unwrap();
-        }
-        fs::write(folder.join("prisma"), fixture::volume("prisma", 1, &[])).unwrap();
-        fs::write(folder.join("notes.txt"), [b'x'; 500]).unwrap();
-        fs::write(folder.join("cut"), &fixture::volume("skyra", 4, &[])[..5000]).unwrap();
-        let mut adapter = once(&folder, &["--task", "rest", "--run", "07"]);
-        let runs = contract::holds(&mut adapter);
-        let names: Vec<_> = runs.iter().map(|(header, _)| header.run_id()).collect();
-        assert_eq!(names, ["sub-x_task-rest_run-07", "sub-x_task-rest_run-08"]);
-        let by_series: HashMap<_, _> =
-            runs.iter().map(|(header, v)| (header.space.matrix(), indices(v))).collect();
-        assert_eq!(by_series[&[64, 64, 27]], [0, 1, 2]);
-        assert_eq!(by_series[&[64, 64, 18]], [0]);
-        let counts = Counts { handed_on: 4, duplicates: 1, refused: 1, given_up: 1 };
-        assert_eq!(adapter.counts(), counts);
-    }
-
-    #[test]
-    fn a_folder_is_watched_through_renames_pieces_duplicates_and_lies() {
-        let (_outer, folder) = folder();
-        let flags = ["--volumes", "4", "--deadline-s", "30", "--end-after-s", "60"];
-        let mut adapter = watching(&folder, &flags);
-        let volume = |number| fixture::volume("skyra", number, &[]);
-
-        rename_in(&folder, "001_000013_000001.dcm", &volume(1));
-        let header = adapter.start_run().unwrap().unwrap();
-        assert_eq!((header.run_id().as_str(), header.n_volumes), ("sub-x_run-1", Some(4)));
-        let mut next = || adapter.next_volume().unwrap().map(|volume| volume.index.0);
-        assert_eq!(next(), Some(0));
-
-        // The same image under another name, then one whose name lies.
-        rename_in(&folder, "001_000013_000000.dcm", &volume(1));
-        rename_in(&folder, "001_000013_000099.dcm", &volume(2));
-        assert_eq!(next(), Some(1));
-
-        // Closed half written, and finished later by somebody who waits for nothing.
-        let whole = volume(3);
-        let path = folder.join("001_000013_000003.dcm");
-        let writer = std::thread::spawn(move || {
-            for piece in whole.chunks(whole.len() / 3 + 1) {
-                let mut file = fs::File::options().append(true).create(true).open(&path).unwrap();
-                file.write_all(piece).unwrap();
-                drop(file);
-                dawdle(20);
-            }
-        });
-        assert_eq!(next(), Some(2));
-        writer.join().unwrap();
-
-        fs::write(folder.join("001_000013_000004.dcm"), volume(4)).unwrap();
-        assert_eq!(next(), Some(3));
-        assert_eq!(next(), None, "that was the last of four");
-        let counts = adapter.counts();
-        assert_eq!((counts.handed_on, counts.refused, counts.given_up), (4, 0, 0));
-        assert!(counts.duplicates >= 1);
-    }
-
-    #[test]
-    fn files_that_raise_no_event_are_found_by_looking() {
-        let (outer, folder) = folder();
-        let mut adapter = watching(&folder, &["--poll-ms", "20"]);
-        // A hard link raises a creation only.
-        let outside = outer.path().join("outside");
-        fs::write(&outside, fixture::volume("skyra", 1, &[])).unwrap();
-        fs::hard_link(&outside, folder.join("001_000013_000001.dcm")).unwrap();
-        assert!(adapter.start_run().unwrap().is_some());
-        assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
-    }
-
-    /// What a slow writer does between two pieces.
-    #[allow(clippy::disallowed_methods, reason = "a writer in the world takes its time")]
-    fn dawdle(milliseconds: u64) {
-        std::thread::sleep(Duration::from_millis(milliseconds));
-    }
-
-    #[test]
-    fn a_truncated_file_costs_its_volume_only_and_a_new_series_is_a_new_run() {
-        let (_outer, folder) = folder();
-        let mut adapter = watching(&folder, &["--deadline-s", "0.05", "--end-after-s", "60"]);
-        rename_in(&folder, "1", &fixture::volume("skyra", 1, &[]));
-        rename_in(&folder, "2", &fixture::volume("skyra", 2, &[])[..100_000]);
-        rename_in(&folder, "3", &fixture::volume("skyra", 3, &[]));
-        let first = adapter.start_run().unwrap().unwrap();
-        assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
-        assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 2);
-        let writer = std::thread::spawn({
-            let folder = folder.clone();
-            move || {
-                dawdle(150);
-                rename_in(&folder, "4", &fixture::volume("prisma", 1, &[]));
-            }
-        });
-        assert_eq!(adapter.next_volume().unwrap(), None);
-        writer.join().unwrap();
-        let second = adapter.start_run().unwrap().unwrap();
-        assert_eq!(
-            (first.run_id().as_str(), second.run_id().as_str()),
-            ("sub-x_run-1", "sub-x_run-2")
-        );
-        assert_ne!(first.series_id, second.series_id);
-        assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
-        assert_eq!(adapter.counts().given_up, 1);
-    }
-
-    #[test]
-    fn a_run_ends_when_nothing_comes_and_goes_on_when_its_series_does() {
-        let (_outer, folder) = folder();
-        let mut adapter = watching(&folder, &["--end-after-s", "0.1"]);
-        rename_in(&folder, "1", &fixture::volume("skyra", 1, &[]));
-        let header = adapter.start_run().unwrap().unwrap();
-        assert!(adapter.next_volume().unwrap().is_some());
-        assert_eq!(adapter.next_volume().unwrap(), None);
-        rename_in(&folder, "2", &fixture::volume("skyra", 2, &[]));
-        assert_eq!(adapter.start_run().unwrap(), Some(header));
-        assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 1);
-    }
-
-    #[test]
-    fn another_matrix_mid_run_costs_that_file() {
-        let (_outer, folder) = folder();
-        for number in [1, 3] {
-            let bytes = fixture::volume("skyra", number, &[]);
-            fs::write(folder.join(number.to_string()), bytes).unwrap();
-        }
-        // The prisma's picture under the skyra's series.
-        let uid = fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID);
-        let edits =
-            [(fixture::SERIES_INSTANCE_UID, uid.as_str()), (fixture::REPETITION_TIME, "1500")];
-        fs::write(folder.join("2"), fixture::volume("prisma", 2, &edits)).unwrap();
-        let mut adapter = once(&folder, &[]);
-        let runs = contract::holds(&mut adapter);
-        assert_eq!(runs.len(), 1);
-        assert_eq!(indices(&runs[0].1), [0, 2]);
-        assert_eq!(adapter.counts().refused, 1);
-    }
-
-    /// Collects what is logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn neither_what_is_handed_on_nor_what_is_logged_names_the_patient() {
-        let (_outer, folder) = folder();
-        let folder = folder.join("Doe^Jane");
-        fs::create_dir(&folder).unwrap();
-        let whole = fixture::volume("skyra", 1, &[]);
-        let bad = fixture::volume("skyra", 2, &[(fixture::REPETITION_TIME, "Doe^Jane")]);
-        let late = fixture::volume("skyra", 3, &[(fixture::ACQUISITION_TIME, "030000")]);
-        let cut = whole[..9000].to_vec();
-        let files = [("1.dcm", &whole), ("copy", &whole), ("2", &bad), ("3", &late), ("cut", &cut)];
-        for (name, bytes) in files {
-            fs::write(folder.join(format!("Doe^Jane_{name}")), bytes).unwrap();
-        }
-
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        let mut printed = tracing::subscriber::with_default(subscriber, || {
-            let mut adapter = once(&folder, &[]);
-            let runs = contract::holds(&mut adapter);
-            assert_eq!(indices(&runs[0].1), [0, 2]);
-            let missing = DicomAdapter::open(options(&folder.join("none"), &[])).err().unwrap();
-            format!(
-                "{:?} {missing} {missing:?}",
-                runs.iter().map(|(run, _)| run).collect::<Vec<_>>()
-            )
-        });
-        printed += &String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert!(printed.contains("file skipped"), "{printed}");
-        let uid = fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID);
-        for identity in ["PLANTED", "Planted", "19000101", "Doe", uid.as_str()] {
-            assert!(!printed.contains(identity), "{identity} in {printed}");
-        }
-    }
-
-    #[test]
-    fn the_real_series_come_in_order_although_a_name_lies() {
-        let Some(data) = real_data() else { return };
-        let mut adapter = once(&data.join("siemens_skyra_mosaic"), &[]);
-        let runs = contract::holds(&mut adapter);
-        assert_eq!(indices(&runs[0].1), (0..10).collect::<Vec<_>>());
-        let times: Vec<_> = runs[0].1.iter().map(|v| v.acquisition_time_s.unwrap()).collect();
-        for (index, time) in times.iter().enumerate() {
-            assert!((time - 1.5 * index as f64).abs() < 1e-9, "{index}: {time} s");
-        }
-        let counts = Counts { handed_on: 10, duplicates: 1, refused: 0, given_up: 0 };
-        assert_eq!((runs.len(), adapter.counts()), (1, counts));
-
-        let mut adapter = once(&data.join("siemens_prisma_mosaic"), &[]);
-        let runs = contract::holds(&mut adapter);
-        assert_eq!((runs.len(), indices(&runs[0].1)), (1, vec![0, 1, 2]));
-
-        for (folder, counts) in [
-            ("damaged", Counts { given_up: 1, ..Counts::default() }),
-            ("ge_slices", Counts { refused: 54, ..Counts::default() }),
-        ] {
-            let mut adapter = once(&data.join(folder), &[]);
-            assert!(contract::holds(&mut adapter).is_empty());
-            assert_eq!(adapter.counts(), counts, "{folder}");
-        }
-    }
-}
+mod tests;

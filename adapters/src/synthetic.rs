@@ -12,115 +12,33 @@
 pub mod brain;
 pub mod design;
 pub mod faults;
+mod motion;
+mod options;
 pub mod rng;
 pub mod write;
 
 use bytes::Bytes;
-use clap::Parser;
 use corticast_bold::{
+    decode::{Dtype, Order},
     run::{RunEntities, RunHeader},
     time::{RepetitionTime, TrIndex},
 };
-use corticast_wire::message::{Dtype, Order};
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError, events::Event};
 
+pub use self::options::SyntheticOptions;
 use self::{
     brain::Brain,
-    design::{Design, Response},
-    faults::Faults,
+    design::Response,
+    motion::{displacement_voxels, shifted},
     rng::Rng,
 };
-use crate::adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter};
+use crate::adapter::ScannerAdapter;
 
 /// Streams of the run's seed.
 const DESIGN: u64 = 1 << 40;
 const FAULTS: u64 = 2 << 40;
 const DRIFT: u64 = 3 << 40;
-const MOTION: u64 = 4 << 40;
 const NOISE: u64 = 5 << 40;
-/// Volumes between two positions of the head; between them it moves evenly.
-const MOTION_KNOT: u32 = 20;
-
-/// What is simulated. `SyntheticOptions::default()` is what the command line gives without
-/// flags.
-#[derive(Clone, Debug, PartialEq, clap::Args)]
-pub struct SyntheticOptions {
-    /// Seed of this run: order of stimuli, drift, noise, motion, faults
-    #[arg(long, default_value = "1")]
-    pub seed: u64,
-    /// Seed of the brain: a model trained with one decodes runs with the same
-    #[arg(long, default_value = "2001")]
-    pub pattern_seed: u64,
-    /// Voxels along x, y and z
-    #[arg(long, value_name = "XxYxZ", default_value = "32x32x16", value_parser = matrix)]
-    pub matrix: [usize; 3],
-    /// Repetition time in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "1")]
-    pub tr: f64,
-    /// Volumes of the run
-    #[arg(long, value_name = "NUMBER", default_value = "240",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub volumes: u32,
-    /// Classes of stimuli
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "face,house,cat,shoe"
-    )]
-    pub classes: Vec<String>,
-    /// How stimuli follow each other
-    #[arg(long, value_enum, default_value = "block")]
-    pub design: Design,
-    /// Size of the responses, in percent of the signal
-    #[arg(long, value_name = "PERCENT", default_value = "0.6")]
-    pub contrast_percent: f32,
-    /// Standard deviation of the noise, in percent of the signal
-    #[arg(long, value_name = "PERCENT", default_value = "1.5")]
-    pub noise_percent: f32,
-    /// Size of slow drifts over the run, in percent of the signal
-    #[arg(long, value_name = "PERCENT", default_value = "1")]
-    pub drift_percent: f32,
-    /// Largest displacement of the head along each axis, in mm
-    #[arg(long, value_name = "MM", default_value = "0")]
-    pub motion_mm: f64,
-    /// Subject label
-    #[arg(long, default_value = "demo")]
-    pub sub: String,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long, default_value = "shapes")]
-    pub task: String,
-    /// Run label
-    #[arg(long, default_value = "1")]
-    pub run: String,
-    /// Name of the session
-    #[arg(long, default_value = "")]
-    pub session: String,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the fields are documented where they are")]
-    pub faults: Faults,
-}
-
-impl Default for SyntheticOptions {
-    fn default() -> Self {
-        /// So that a default is written in one place.
-        #[derive(Parser)]
-        struct Flags {
-            #[command(flatten)]
-            options: SyntheticOptions,
-        }
-        Flags::parse_from(["synthetic"]).options
-    }
-}
-
-fn matrix(text: &str) -> Result<[usize; 3], String> {
-    let sizes: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok()).collect();
-    sizes
-        .and_then(|sizes| <[usize; 3]>::try_from(sizes).ok())
-        .ok_or_else(|| "expected three numbers, e.g. 64x64x32".to_owned())
-}
 
 /// The simulated scanner: one run. See the module docs.
 #[derive(Debug)]
@@ -145,7 +63,7 @@ impl SyntheticScanner {
     ///
     /// # Errors
     ///
-    /// Fails when matrix, TR or a label cannot be.
+    /// Fails when matrix, TR or a label is invalid.
     pub fn open(options: SyntheticOptions) -> Result<Self, AdapterError> {
         let SyntheticOptions { sub, ses, task, run, seed, .. } = &options;
         let entities = RunEntities::checked(sub, ses.as_deref(), Some(task), Some(run))?;
@@ -212,11 +130,13 @@ impl SyntheticScanner {
             signal[voxel as usize] *= 1.0 + linear * phase + quadratic * (phase * phase - 0.33);
         }
         if self.options.motion_mm > 0.0 {
-            signal = shifted(&signal, self.options.matrix, self.displacement_voxels(tr));
+            let size_mm = self.brain.space.voxel_size_mm();
+            let by = displacement_voxels(self.options.seed, self.options.motion_mm, size_mm, tr);
+            signal = shifted(&signal, self.options.matrix, by);
         }
 
         let mut rng = Rng::new(self.options.seed, NOISE + u64::from(tr.0));
-        // Receiver noise does not know where the brain is.
+        // Receiver noise is the same inside and outside the brain.
         let noise = self.options.noise_percent / 100.0 * 1000.0;
         let mut bytes = Vec::with_capacity(2 * signal.len());
         for value in signal {
@@ -224,21 +144,6 @@ impl SyntheticScanner {
             bytes.extend_from_slice(&stored.to_le_bytes());
         }
         bytes.into()
-    }
-
-    /// Where the head is, in voxels: straight lines between random places, from 0.
-    fn displacement_voxels(&self, tr: TrIndex) -> [f32; 3] {
-        let (knot, rest) = (tr.0 / MOTION_KNOT, tr.0 % MOTION_KNOT);
-        let place = |knot: u32, axis: u64| {
-            let mut rng = Rng::new(self.options.seed, MOTION + 3 * u64::from(knot) + axis);
-            if knot == 0 { 0.0 } else { self.options.motion_mm * (2.0 * rng.uniform() - 1.0) }
-        };
-        let size_mm = self.brain.space.voxel_size_mm();
-        let share = f64::from(rest) / f64::from(MOTION_KNOT);
-        std::array::from_fn(|axis| {
-            let (from, to) = (place(knot, axis as u64), place(knot + 1, axis as u64));
-            ((from + (to - from) * share) / size_mm[axis]) as f32
-        })
     }
 }
 
@@ -281,36 +186,9 @@ impl ScannerAdapter for SyntheticScanner {
     }
 }
 
-/// A volume moved by `by` voxels, trilinear; what comes in from outside repeats the edge.
-fn shifted(signal: &[f32], [nx, ny, nz]: [usize; 3], by: [f32; 3]) -> Vec<f32> {
-    let axis = |n: usize, by: f32| -> Vec<(usize, usize, f32)> {
-        (0..n)
-            .map(|i| {
-                let from = (i as f32 - by).clamp(0.0, (n - 1) as f32);
-                let below = from as usize;
-                (below, (below + 1).min(n - 1), from - below as f32)
-            })
-            .collect()
-    };
-    let (xs, ys, zs) = (axis(nx, by[0]), axis(ny, by[1]), axis(nz, by[2]));
-    let at = |x: usize, y: usize, z: usize| signal[(x * ny + y) * nz + z];
-    let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
-    let mut moved = Vec::with_capacity(signal.len());
-    for &(x0, x1, fx) in &xs {
-        for &(y0, y1, fy) in &ys {
-            for &(z0, z1, fz) in &zs {
-                let line = |x, y| mix(at(x, y, z0), at(x, y, z1), fz);
-                let plane = |x| mix(line(x, y0), line(x, y1), fy);
-                moved.push(mix(plane(x0), plane(x1), fx));
-            }
-        }
-    }
-    moved
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{faults::Faults, *};
     use crate::adapter::contract;
 
     fn options() -> SyntheticOptions {

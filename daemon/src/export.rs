@@ -14,8 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use corticast_adapter::nifti::write::WriteError;
-use corticast_wire::message::{Mark, MessageError, VolumeHeader};
+use corticast_bold::decode::WrongSize;
+use corticast_images::nifti::write::WriteError;
+use corticast_wire::message::{Mark, VolumeHeader};
 
 use crate::{
     ingest::{Event, Run, RunNumber},
@@ -60,9 +61,9 @@ pub enum ExportError {
     /// Something is there already.
     #[error("{0} exists; choose another name, or overwrite it with --force")]
     Exists(PathBuf),
-    /// A volume cannot be read.
+    /// A volume has the wrong size.
     #[error(transparent)]
-    Volume(#[from] MessageError),
+    Volume(#[from] WrongSize),
     /// An image cannot be written.
     #[error(transparent)]
     Image(#[from] WriteError),
@@ -240,13 +241,12 @@ pub(crate) mod fixture {
 
     use bytes::Bytes;
     use corticast_bold::{
+        decode::{Dtype, Order},
         run::{RunEntities, RunHeader},
         space::VoxelSpace,
         time::{RepetitionTime, TrIndex},
     };
-    use corticast_wire::message::{
-        Dtype, Encoding, End, FromAdapter, Mark, Order, VolumeHeader, VolumeMessage,
-    };
+    use corticast_wire::message::{Encoding, End, FromAdapter, Mark, VolumeHeader, VolumeMessage};
 
     use crate::{
         record::RecordingFile,

@@ -496,8 +496,13 @@ fn acknowledgement(run: &str, index: Option<TrIndex>) -> ToAdapter {
 
 #[cfg(test)]
 mod tests {
-    use corticast_bold::{run::RunEntities, space::VoxelSpace, time::RepetitionTime};
-    use corticast_wire::message::{Dtype, Order, VolumeHeader};
+    use corticast_bold::{
+        decode::{Dtype, Order},
+        run::RunEntities,
+        space::VoxelSpace,
+        time::RepetitionTime,
+    };
+    use corticast_wire::message::VolumeHeader;
     use proptest::prelude::*;
 
     use super::*;

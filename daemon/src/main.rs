@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {}", corticast_adapter::explain::explain(&*error));
+            eprintln!("error: {}", corticast_wire::text::explain(&*error));
             exit_of(&error).into()
         }
     }

@@ -7,12 +7,12 @@
 
 use std::path::{Path, PathBuf};
 
-use corticast_adapter::{adapter::AdapterError, nifti::reader::NiftiReader};
 use corticast_bold::{
+    decode::Dtype,
     space::{InvalidSpace, VoxelSpace},
     spatial_mask::{InvalidMask, SparseRows, SpatialMask},
 };
-use corticast_wire::message::Dtype;
+use corticast_images::{error::AdapterError, nifti::reader::NiftiReader};
 use ndarray::{Array3, ShapeBuilder};
 use safetensors::{SafeTensors, tensor::TensorView};
 

@@ -12,7 +12,8 @@ use std::{
 };
 
 use corticast_bold::{
-    normalise::{Mode, NormaliseOptions, Statistics, TrainingStatistics},
+    normalise::{Mode, NormaliseOptions, Statistics},
+    training_statistics::TrainingStatistics,
     volume::{MadeFrom, MaskedVolume, ShiftInterpolation, Window},
 };
 use corticast_wire::message::{FromAdapter, Mark};

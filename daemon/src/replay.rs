@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use corticast_adapter::{
-    adapter::{AdapterError, ScannerAdapter},
+use corticast_images::{
     bids::{BidsAdapter, BidsOptions},
+    error::AdapterError,
     nifti::{NiftiAdapter, NiftiOptions},
+    source::ScannerAdapter,
 };
 use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAdapter};
 

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use corticast_bold::{time::TrIndex, volume::Window};
+use corticast_bold::{decode::WrongSize, time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
-use corticast_wire::message::{MessageError, VolumeMessage};
+use corticast_wire::message::VolumeMessage;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -217,7 +217,8 @@ impl Session {
         self.metrics.volumes_missing.increment(u64::from(n_missing_before));
 
         let started_ns = (self.clock)();
-        let volume = arrived.message.to_volume(&header).map_err(|e: MessageError| e.to_string());
+        let volume =
+            arrived.message.stored().to_volume(&header).map_err(|e: WrongSize| e.to_string());
         let ingested_ns = (self.clock)();
         self.metrics.stage_took("ingest", ingested_ns.saturating_sub(started_ns) as f64 / 1e9);
         let time_s = arrived

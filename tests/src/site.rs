@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use corticast_adapter::{
-    adapter::{AcquiredVolume, ScannerAdapter},
-    nifti::write::{NiftiFormat, write_3d},
-    synthetic::{SyntheticOptions, SyntheticScanner, write::write_runs},
+use corticast_adapter::synthetic::{SyntheticOptions, SyntheticScanner, write::write_runs};
+use corticast_bold::{decode::Dtype, run::RunHeader, space::VoxelSpace, time::RepetitionTime};
+use corticast_images::{
+    acquired::AcquiredVolume,
+    nifti::{format::NiftiFormat, write::write_3d},
+    source::ScannerAdapter,
 };
-use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
-use corticast_wire::message::Dtype;
 use tempfile::TempDir;
 
 /// Classes of the model.

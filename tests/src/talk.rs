@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast_adapter::adapter::AcquiredVolume;
 use corticast_bold::run::RunHeader;
+use corticast_images::acquired::AcquiredVolume;
 use corticast_wire::{
     message::{Encoding, End, FromAdapter, Ready, ToAdapter, decode},
     socket::{ClientSecurity, Dealer, Limits, SocketError, Subscriber},

@@ -82,8 +82,10 @@ fn arrows_between_crates_are_those_that_were_decided_on() {
     assert_eq!(siblings("corticast-bold"), Vec::<String>::new());
     assert_eq!(siblings("corticast-wire"), ["corticast-bold"]);
     assert_eq!(siblings("corticast-models"), ["corticast-bold"]);
-    assert_eq!(siblings("corticast-adapter"), ["corticast-bold", "corticast-wire"]);
-    let daemon = ["corticast-adapter", "corticast-bold", "corticast-models", "corticast-wire"];
+    assert_eq!(siblings("corticast-images"), ["corticast-bold", "corticast-wire"]);
+    let adapter = ["corticast-bold", "corticast-images", "corticast-wire"];
+    assert_eq!(siblings("corticast-adapter"), adapter);
+    let daemon = ["corticast-bold", "corticast-images", "corticast-models", "corticast-wire"];
     assert_eq!(siblings("corticast"), daemon);
     // Nothing but tests may know everything.
     assert_eq!(who_depends_on("corticast"), ["corticast-tests"]);

@@ -3,8 +3,8 @@
 
 use std::{fs, io::Read as _, path::Path};
 
-use corticast_adapter::nifti::reader::NiftiReader;
 use corticast_bold::space::VoxelSpace;
+use corticast_images::nifti::reader::NiftiReader;
 use corticast_tests::{
     Daemon, PATIENCE, Process, Site, Watch, adapter, concepts, counts, entries, http_get, in_shell,
     published, real_data, recorded_volumes, repository, results,

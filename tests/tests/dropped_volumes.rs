@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
-use corticast_adapter::adapter::AcquiredVolume;
-use corticast_bold::run::RunHeader;
+use corticast_bold::{decode::Dtype, run::RunHeader};
+use corticast_images::acquired::AcquiredVolume;
 use corticast_tests::{
     Daemon, Finished, Site, Talk, counts, http_get, published, results, wait_for,
 };
-use corticast_wire::message::{Dtype, FromAdapter, ToAdapter};
+use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
 
 /// What is known after a session.

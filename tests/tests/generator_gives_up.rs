@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use corticast_adapter::{
-    adapter::ScannerAdapter,
+use corticast_images::{
     nifti::{NiftiAdapter, NiftiOptions},
+    source::ScannerAdapter,
 };
 use corticast_tests::{Daemon, PATIENCE, Site, Watch, repository};
 use corticast_wire::socket::ClientSecurity;

@@ -1,7 +1,7 @@
 //! A real run (Haxby et al. 2001, subject 1) through prepare, replay and the live daemon.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use corticast_adapter::nifti::reader::NiftiReader;
+use corticast_images::nifti::reader::NiftiReader;
 use corticast_tests::{Daemon, Site, adapter, corticast, real_data, results};
 use safetensors::SafeTensors;
 

@@ -46,7 +46,7 @@ struct Session<'a> {
     talk: Talk,
     watch: Watch,
     run: String,
-    volumes: Vec<corticast_adapter::adapter::AcquiredVolume>,
+    volumes: Vec<corticast_images::acquired::AcquiredVolume>,
     next: usize,
 }
 

@@ -10,7 +10,7 @@
 //! lengths are checked against the bytes at hand. Of some ninety tags three are read; the rest
 //! is stepped over, so nothing else can leave this file.
 
-use crate::dicom::elements::text;
+use super::elements::text;
 
 /// Most tags that are believed. Scanners write about ninety.
 const MAX_TAGS: u32 = 512;

@@ -2,13 +2,15 @@
 //!
 //! A folder next to a scanner holds files that are half written, cut off or no DICOM at all,
 //! so a reader has to tell *not yet* from *never*: [`DicomError::is_incomplete`]. Every length
-//! is checked against the bytes at hand before it is believed, and nothing is allocated.
+//! is checked against the bytes that are there before it is used, and nothing is allocated.
 //!
 //! Only what an uncompressed image needs is understood: little-endian, explicit or implicit.
 //! Sequences are stepped over. Errors name attributes and numbers, never a text from the file:
 //! any text could be a patient's.
 
-/// Largest file that is read, in bytes. A mosaic holds half a million.
+use super::error::DicomError;
+
+/// Largest file that is read, in bytes. A mosaic has half a million bytes.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// How deep sequences may nest. Enhanced images nest four deep.
 const MAX_DEPTH: usize = 16;
@@ -27,58 +29,6 @@ const TRANSFER_SYNTAX_UID: u32 = 0x0002_0010;
 
 const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
-
-/// Why bytes are not a volume.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum DicomError {
-    /// The file ends too early, or is filled with zeros from there on.
-    #[error("ends after {found} bytes, expected at least {expected}")]
-    Truncated {
-        /// Bytes that are there.
-        found: usize,
-        /// Bytes that the elements read so far ask for.
-        expected: usize,
-    },
-    /// The file ends at the end of an element, and none was the image.
-    #[error("ends after {0} bytes without pixel data, expected an image")]
-    NoPixels(usize),
-    /// The file is something else.
-    #[error("no `DICM` at byte 128, expected a DICOM file")]
-    NotDicom,
-    /// An element is not one.
-    #[error("no DICOM element at byte {at}: {reason}")]
-    Element {
-        /// Where.
-        at: usize,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// The voxels are compressed, or written another way.
-    #[error("transfer syntax is {0}, expected uncompressed little-endian (1.2.840.10008.1.2[.1])")]
-    TransferSyntax(String),
-    /// A DICOM file, but not the kind that is read here.
-    #[error("found {found}, expected a Siemens mosaic")]
-    NotMosaic {
-        /// What it is instead.
-        found: String,
-    },
-    /// An attribute is missing or holds what it cannot hold.
-    #[error("{name} {reason}")]
-    Attribute {
-        /// Its name in the standard.
-        name: &'static str,
-        /// What was found and what was expected.
-        reason: String,
-    },
-}
-
-impl DicomError {
-    /// Whether more bytes could turn the file into a volume.
-    #[must_use]
-    pub fn is_incomplete(&self) -> bool {
-        matches!(self, Self::Truncated { .. } | Self::NoPixels(_))
-    }
-}
 
 /// One element of the top level.
 #[derive(Clone, Copy)]

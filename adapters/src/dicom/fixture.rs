@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Read, path::PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::dicom::elements::{Elements, text};
+use super::elements::{Elements, text};
 
 pub const SOP_INSTANCE_UID: u32 = 0x0008_0018;
 pub const ACQUISITION_TIME: u32 = 0x0008_0032;

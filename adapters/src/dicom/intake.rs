@@ -1,9 +1,8 @@
 //! From files to mosaics: what is read, read again, given up or ignored.
 //!
 //! A file that ends too early is tried again every few milliseconds until its deadline; then it
-//! is skipped, once, with a warning, and its volume shows up as a gap. A file that was dealt
-//! with is not read again unless it changed. In logs a file is its three numbers when its name
-//! holds nothing else, otherwise a hash: people put names of patients into names of files.
+//! is skipped, once, with a warning, and its volume shows up as a gap. A file that was read is
+//! not read again unless it changed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,8 +15,10 @@ use std::{
 use bytes::Bytes;
 use crossbeam::channel::RecvTimeoutError;
 
-use crate::dicom::{
-    elements::{DicomError, MAX_FILE_BYTES},
+use super::{
+    elements::MAX_FILE_BYTES,
+    error::DicomError,
+    file_name::{name_hash, shown},
     image::Image,
     watch::Arrivals,
 };
@@ -275,39 +276,4 @@ fn unreadable(error: &std::io::Error) -> Failure {
 
 fn version(metadata: &fs::Metadata) -> Version {
     (metadata.len(), metadata.modified().ok())
-}
-
-fn name_hash(path: &Path) -> u64 {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let digest = blake3::hash(name);
-    let (first, _) = digest.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
-    u64::from_be_bytes(*first)
-}
-
-/// A file as logs may name it: `001_000013_000005.dcm` (session, series, volume) as it is,
-/// anything else by a hash.
-fn shown(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.split_once('.').map_or(&*name, |(stem, _)| stem);
-    let numbers: Vec<&str> = stem.split('_').collect();
-    let is_number = |n: &&str| n.len() <= 6 && n.bytes().all(|byte| byte.is_ascii_digit());
-    let known_end = [".dcm", ".IMA", ".ima", ""].contains(&&name[stem.len()..]);
-    if numbers.len() == 3 && numbers.iter().all(is_number) && known_end {
-        return name.into_owned();
-    }
-    format!("file {:08x}", name_hash(path) >> 32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_are_numbers_are_shown() {
-        assert_eq!(shown(Path::new("Doe/001_000013_000005.dcm")), "001_000013_000005.dcm");
-        for name in ["Doe^Jane_000013_000005.dcm", "19800101.dcm", "1_2_3.Doe"] {
-            let shown = shown(Path::new(name));
-            assert!(shown.starts_with("file ") && shown.len() == 13, "{shown}");
-        }
-    }
 }

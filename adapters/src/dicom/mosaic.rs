@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use corticast_bold::space::{MAX_AXIS_VOXELS, VoxelSpace};
 
-use crate::dicom::elements::DicomError;
+use super::error::DicomError;
 
 /// Bytes of one stored voxel; other sizes are refused before they get here.
 pub const VOXEL_BYTES: usize = 2;

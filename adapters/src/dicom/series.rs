@@ -2,14 +2,14 @@
 //!
 //! A folder hands out the same image twice (copies, retries, a scanner that writes under two
 //! names), so an image is known by its own identifier and by its number in the series, never by
-//! its file's name. Acquisition times are times of day; they are believed as long as they keep
+//! its file's name. Acquisition times are times of day; they are used as long as they keep
 //! the beat of the repetition time.
 
 use std::collections::HashSet;
 
 use corticast_bold::{run::RunHeader, space::SpaceMismatch, time::TrIndex};
 
-use crate::dicom::image::{Image, elapsed_us};
+use super::{clock::elapsed_us, image::Image};
 
 /// Why an image is not a further volume of its series.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -36,6 +36,17 @@ pub enum Refusal {
         /// What the first image said.
         expected: f64,
     },
+}
+
+/// What becomes of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A further volume of its series, to be handed on.
+    Volume,
+    /// It came before.
+    Duplicate,
+    /// It does not fit its series, or its series is over.
+    Refused,
 }
 
 /// What is known of a series.
@@ -68,12 +79,38 @@ impl Series {
         }
     }
 
+    /// Decides what becomes of an image, and logs why it is not handed on.
+    pub fn place(&mut self, image: &Image, file: &str) -> Place {
+        match self.accept(image) {
+            Ok(()) if self.over => {
+                tracing::warn!(
+                    file, index = %image.index,
+                    "volume skipped, another series began since (--series takes only one)"
+                );
+                Place::Refused
+            }
+            Ok(()) => Place::Volume,
+            Err(reason @ Refusal::SameImage) => {
+                tracing::debug!(file, %reason, "file skipped");
+                Place::Duplicate
+            }
+            Err(reason @ Refusal::SameNumber(_)) => {
+                tracing::warn!(file, %reason, "file skipped");
+                Place::Duplicate
+            }
+            Err(reason) => {
+                tracing::warn!(file, %reason, "file skipped");
+                Place::Refused
+            }
+        }
+    }
+
     /// Takes note of an image that is to be handed on.
     ///
     /// # Errors
     ///
-    /// Fails when it is no further volume of this series.
-    pub fn accept(&mut self, image: &Image) -> Result<(), Refusal> {
+    /// Fails when it is not a further volume of this series.
+    fn accept(&mut self, image: &Image) -> Result<(), Refusal> {
         if !self.instances.insert(image.instance) {
             return Err(Refusal::SameImage);
         }
@@ -114,8 +151,8 @@ impl Series {
 
     /// Start of acquisition, in seconds since the start of index 0.
     ///
-    /// The scanner's clock is believed while it stays within half a repetition time of the
-    /// beat; otherwise the beat is (a clock that was set, or times that were scrubbed).
+    /// The scanner's clock is used while it stays within half a repetition time of the beat;
+    /// otherwise the beat is used (a clock that was set, or times that were scrubbed).
     pub fn acquisition_time_s(&mut self, image: &Image) -> Option<f64> {
         let time_us = image.time_of_day_us?;
         let beat_s = self.header.repetition_time.start_of(image.index);

@@ -4,8 +4,9 @@
 //! (Friston et al. 1998; SPM's `spm_hrf` with its default parameters: peaks of shape 6 and 16,
 //! ratio 6, 32 s long), scaled so that a stimulus that stays on reaches 1.
 
+use corticast_images::events::Event;
+
 use super::rng::Rng;
-use crate::adapter::Event;
 
 /// Step of the tabulated response, in seconds.
 const STEP_S: f64 = 0.05;

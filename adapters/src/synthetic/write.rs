@@ -9,21 +9,22 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use corticast_wire::message::{Dtype, Order};
-
-use super::{SyntheticOptions, SyntheticScanner};
-use crate::{
-    adapter::{AdapterError, ScannerAdapter},
+use corticast_bold::decode::{Dtype, Order};
+use corticast_images::{
     dump::Dump,
-    nifti::write::{NiftiFormat, write_3d},
+    error::AdapterError,
+    nifti::{format::NiftiFormat, write::write_3d},
     reorient::ToRas,
 };
+
+use super::{SyntheticScanner, options::SyntheticOptions};
+use crate::adapter::ScannerAdapter;
 
 /// Writes `n_runs` runs, with run labels from 1 and seeds from `options.seed` on.
 ///
 /// # Errors
 ///
-/// Fails when the options cannot be or the folder cannot be written.
+/// Fails when the options are invalid or the folder cannot be written.
 pub fn write_runs(
     options: &SyntheticOptions,
     folder: &Path,
@@ -85,9 +86,9 @@ fn write_mask(scanner: &SyntheticScanner, path: &Path) -> Result<(), AdapterErro
 #[cfg(test)]
 mod tests {
     use corticast_bold::time::TrIndex;
+    use corticast_images::{events, nifti::reader::NiftiReader};
 
     use super::*;
-    use crate::{events, nifti::reader::NiftiReader};
 
     #[test]
     fn files_hold_what_the_scanner_sends() {

@@ -1,4 +1,4 @@
-//! PUB and SUB: one side tells, whoever wants listens, and nobody is waited for.
+//! PUB and SUB: one side sends, any number of subscribers receive, and none is waited for.
 //!
 //! A subscriber that does not keep up loses its own oldest messages. Messages carry a sequence
 //! number per topic, so it can count what it lost.
@@ -10,11 +10,11 @@ use bytes::Bytes;
 use crate::{
     error::SocketError,
     limits::Limits,
-    socket::{Kind, Socket},
+    raw::{Kind, Socket},
     trust::{ClientSecurity, ServerSecurity},
 };
 
-/// Tells everybody who listens. A subscriber that does not keep up loses its own oldest
+/// Sends to every subscriber. A subscriber that does not keep up loses its own oldest
 /// messages; nobody else notices.
 #[derive(Debug)]
 pub struct Publisher {
@@ -65,7 +65,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// Fails when the endpoint cannot be.
+    /// Fails when the endpoint is invalid.
     pub async fn connect(
         endpoint: &str,
         topics: &[&str],

@@ -1,7 +1,7 @@
 //! ROUTER and DEALER: one side is bound and talks to many, each of the others to it alone.
 //!
-//! What was sent is not what has arrived: a peer can go with our message still on the way.
-//! Whoever needs to know asks for an acknowledgement ([`crate::message`]).
+//! A message that was sent may not arrive: a peer can go while it is on the way. Where arrival
+//! matters, the protocol acknowledges it ([`crate::message`]).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     error::{PeerId, SocketError},
     limits::Limits,
-    socket::{Failure, Kind, Socket},
+    raw::{Failure, Kind, Socket},
     trust::{ClientSecurity, ServerSecurity},
 };
 
@@ -26,7 +26,7 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// Fails when the endpoint cannot be, is taken, or leaves the machine without keys.
+    /// Fails when the endpoint is invalid, is taken, or leaves the machine without keys.
     pub async fn bind(
         endpoint: &str,
         security: &ServerSecurity,
@@ -59,7 +59,7 @@ impl Router {
     /// # Errors
     ///
     /// [`SocketError::PeerGone`] when it is not connected, [`SocketError::SendTimeout`] when it
-    /// does not read. Other peers are served all the same.
+    /// does not read. Other peers are still served.
     pub async fn send(&self, peer: &PeerId, frames: Vec<Bytes>) -> Result<(), SocketError> {
         let envelope = [Some(peer.route.clone()), peer.delimited.then(Bytes::new)];
         let frames = envelope.into_iter().flatten().chain(frames).collect();
@@ -73,8 +73,8 @@ impl Router {
     }
 }
 
-/// The connecting side of a conversation. Reconnects by itself; what was under way is lost, so
-/// what matters is acknowledged and sent again.
+/// The connecting side of a conversation. Reconnects by itself. Messages on the way are lost, so
+/// those that matter are acknowledged and sent again.
 #[derive(Debug)]
 pub struct Dealer {
     socket: Socket,
@@ -85,7 +85,7 @@ impl Dealer {
     ///
     /// # Errors
     ///
-    /// Fails when the endpoint cannot be.
+    /// Fails when the endpoint is invalid.
     pub async fn connect(
         endpoint: &str,
         security: &ClientSecurity,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 /// Why a socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The endpoint cannot be.
-    #[error("`{endpoint}` is no endpoint: {reason}; write tcp://HOST:PORT or ipc://PATH")]
+    /// The endpoint is invalid.
+    #[error("`{endpoint}` is not an endpoint: {reason}; write tcp://HOST:PORT or ipc://PATH")]
     Endpoint {
         /// Which endpoint.
         endpoint: String,
@@ -30,7 +30,7 @@ pub enum SocketError {
         /// Which endpoint.
         endpoint: String,
     },
-    /// Something else listens there.
+    /// Another process listens there.
     #[error(
         "`{endpoint}` is in use: another daemon may be running; stop it or choose another port"
     )]
@@ -57,7 +57,7 @@ pub enum SocketError {
         /// How long was waited.
         after: Duration,
     },
-    /// The other side does not want us. The socket tries no more.
+    /// The other side refuses our key. The socket stops trying.
     #[error("`{endpoint}` refuses our key ({reason}): add our .pub file to its allow-list")]
     KeyRefused {
         /// Which endpoint.

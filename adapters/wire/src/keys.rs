@@ -11,12 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::socket::{CurveKeypair, CurvePublicKey, CurveSecretKey};
+use crate::zmq::{CurveKeypair, CurvePublicKey, CurveSecretKey};
 
 /// Longest key file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// Why a key cannot be had.
+/// Why a key cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A file cannot be read or written.
@@ -28,7 +28,7 @@ pub enum KeyError {
         #[source]
         source: io::Error,
     },
-    /// A key of this name exists. Whoever relies on it would be locked out.
+    /// A key of this name exists. Overwriting it would lock out the machines that rely on it.
     #[error("{0} exists and is not overwritten; choose another name or move it away")]
     Exists(PathBuf),
     /// The file of a secret key can be read by others.
@@ -39,7 +39,7 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file holds no key, or one that cannot be.
+    /// The file holds no key, or an invalid one.
     #[error("{path} holds no {wanted}: {reason}")]
     Malformed {
         /// Which file.

@@ -1,4 +1,4 @@
-//! What crosses ZeroMQ between scanner adapters, the daemon and everybody who watches it.
+//! What crosses ZeroMQ between scanner adapters, the daemon, its workers and its subscribers.
 //!
 //! # Adapter → daemon
 //!
@@ -8,8 +8,8 @@
 //! little-endian bytes. [`message`] lists the types and their keys.
 //!
 //! A `run` is answered `ready` or `refused`. A `vol` is answered `ack` once it is in the
-//! recording (`ready` says how durable that is), or `refused` when it can never be used. What
-//! was not acknowledged is sent again after a reconnect; duplicates cost nothing.
+//! recording (`ready` says how durable that is), or `refused` when it can never be used.
+//! Messages that were not acknowledged are sent again after a reconnect; duplicates are harmless.
 //!
 //! # Daemon → the world
 //!
@@ -29,9 +29,13 @@
 mod broadcast;
 mod conversation;
 mod error;
+pub mod heartbeat;
 pub mod keys;
 mod limits;
 pub mod message;
+mod raw;
 pub mod socket;
+pub mod text;
 mod trust;
 pub mod work;
+mod zmq;

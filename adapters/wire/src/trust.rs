@@ -1,4 +1,4 @@
-//! Whom a socket trusts, and where it may therefore be reached.
+//! Which peers a socket trusts, and from where it may therefore be reached.
 //!
 //! Without keys a socket serves this machine only. Off the machine it takes CURVE *and* a list
 //! of the clients that may connect: encryption without a list would admit anyone.
@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
+    error::SocketError,
     keys::{KeyError, KeyPair, PublicKey, allow_list},
-    socket::SocketError,
 };
 
 /// What the binding side asks of its clients.

@@ -27,7 +27,7 @@ use crate::message::{Encoding, MessageError, decode, encode};
 /// Version of this protocol, in `hello`.
 pub const WORK_PROTOCOL: u32 = 1;
 
-/// What a worker says.
+/// A message of a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
     /// It is there.
@@ -40,7 +40,7 @@ pub enum FromWorker {
     Ping,
 }
 
-/// What the daemon says.
+/// A message of the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToWorker {
     /// Jobs will come.

@@ -89,7 +89,8 @@ async fn answer_as_a_daemon(router: &Router) -> (Vec<f32>, Option<u32>) {
                 match volume.check(&header.space) {
                     Ok(()) => {
                         assert_eq!(run, header.run_id());
-                        first_voxels.push(volume.to_volume(header).unwrap().voxels[[1, 0, 0]]);
+                        first_voxels
+                            .push(volume.stored().to_volume(header).unwrap().voxels[[1, 0, 0]]);
                         ToAdapter::Ack(Ack { run, index: Some(index) })
                     }
                     Err(error) => {

@@ -5,8 +5,9 @@
 //! a model is only ever trained on what it gets online.
 //!
 //! A volume goes through the stages in the order of the modules below:
-//! [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].
+//! [`decode`], [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].
 
+pub mod decode;
 pub mod gap_fill;
 pub mod hemodynamic_shift;
 pub mod normalise;
@@ -16,4 +17,6 @@ pub mod space;
 pub mod spatial_mask;
 pub mod stage;
 pub mod time;
+pub mod training_statistics;
 pub mod volume;
+pub mod welford;

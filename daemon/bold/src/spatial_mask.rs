@@ -8,8 +8,15 @@
 //! A volume with a voxel inside the mask that is NaN or infinite is dropped: normalisation
 //! would carry it into every later volume.
 
+mod gather;
+mod hash;
+
 use ndarray::{Array1, Array3, ArrayView3};
 
+use self::{
+    gather::{Gather, position},
+    hash::{hash_rows, hash_voxels},
+};
 use crate::{
     space::VoxelSpace,
     stage::Stage,
@@ -85,26 +92,6 @@ pub struct SpatialMask {
     gather: Gather,
 }
 
-#[derive(Clone, Debug)]
-enum Gather {
-    /// One voxel each. `weights` is empty for a boolean mask.
-    Voxels { n_voxel: usize, runs: Vec<VoxelRun>, weights: Vec<f32> },
-    /// A weighted sum each.
-    Rows { indptr: Vec<u32>, c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
-}
-
-/// Voxels of a mask that follow each other along z, and so in the model's order.
-#[derive(Clone, Copy, Debug)]
-struct VoxelRun {
-    /// Where the first goes.
-    output: u32,
-    length: u32,
-    /// Where the first lies when z runs fastest; the others follow.
-    c: u32,
-    /// Where the first lies when x runs fastest; the others follow, a slice apart.
-    f: u32,
-}
-
 impl SpatialMask {
     /// A boolean or weighted mask from an image: every voxel that is not 0 is in it, in the
     /// order `(x·ny + y)·nz + z`; if all of them are 1 the mask is boolean.
@@ -138,8 +125,8 @@ impl SpatialMask {
         if weights.iter().all(|weight| weight.to_bits() == 1.0_f32.to_bits()) {
             weights.clear();
         }
-        let (n_voxel, runs) = (indices.len(), voxel_runs(&space, &indices));
-        Ok(Self { space, hash, gather: Gather::Voxels { n_voxel, runs, weights } })
+        let gather = Gather::voxels(&space, &indices, weights);
+        Ok(Self { space, hash, gather })
     }
 
     /// Every voxel of a space, in the order `(x·ny + y)·nz + z`.
@@ -191,8 +178,8 @@ impl SpatialMask {
             });
         }
         let hash = hash_rows(&space, &indptr, &indices, &weights);
-        let f = fortran_offsets(&space, &indices);
-        Ok(Self { space, hash, gather: Gather::Rows { indptr, c: indices, f, weights } })
+        let gather = Gather::rows(&space, indptr, indices, weights);
+        Ok(Self { space, hash, gather })
     }
 
     /// Matrix and affine the mask is drawn on.
@@ -201,20 +188,14 @@ impl SpatialMask {
         &self.space
     }
 
-    /// Length of what the mask gives: voxels, or rows of a sparse matrix.
+    /// Number of outputs: voxels, or rows of a sparse matrix.
     #[must_use]
     pub fn n_voxel(&self) -> usize {
-        match &self.gather {
-            Gather::Voxels { n_voxel, .. } => *n_voxel,
-            Gather::Rows { indptr, .. } => indptr.len() - 1,
-        }
+        self.gather.n_output()
     }
 
     /// BLAKE3 of matrix, affine, voxels and weights, as 64 hexadecimal digits.
-    ///
-    /// Hashed are: matrix (3 × u32), affine (16 × f64, rounded to 1e-6), then for each voxel in
-    /// model order its linear index (u32) and its weight (f32), all little-endian. For a sparse
-    /// matrix each row is preceded by its number of entries (u32).
+    /// `spatial_mask/hash.rs` says what is hashed.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
@@ -223,11 +204,7 @@ impl SpatialMask {
     /// What kind of mask it is, for people.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match &self.gather {
-            Gather::Voxels { weights, .. } if weights.is_empty() => "boolean",
-            Gather::Voxels { .. } => "weighted",
-            Gather::Rows { .. } => "sparse matrix",
-        }
+        self.gather.kind()
     }
 }
 
@@ -258,41 +235,7 @@ impl Stage for SpatialMask {
                 (contiguous.as_slice(), true)
             }
         };
-        let at = |offset: u32| signal[offset as usize];
-        let bold: Vec<f32> = match &self.gather {
-            Gather::Voxels { n_voxel, runs, weights } => {
-                let mut bold = vec![0.0; *n_voxel];
-                let [nx, ny, _] = self.space.matrix();
-                for run in runs {
-                    let (start, length) = (run.output as usize, run.length as usize);
-                    let outputs = &mut bold[start..start + length];
-                    if is_c {
-                        outputs.copy_from_slice(&signal[run.c as usize..][..length]);
-                    } else {
-                        let mut voxel = run.f as usize;
-                        for output in outputs {
-                            *output = signal[voxel];
-                            voxel += nx * ny;
-                        }
-                    }
-                }
-                // None when the mask is boolean.
-                bold.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
-                bold
-            }
-            Gather::Rows { indptr, c, f, weights } => {
-                let offsets = if is_c { c } else { f };
-                indptr
-                    .windows(2)
-                    .map(|row| {
-                        let row = row[0] as usize..row[1] as usize;
-                        // f64: a parcel may sum thousands of voxels.
-                        let entries = offsets[row.clone()].iter().zip(&weights[row]);
-                        entries.map(|(&o, &w)| f64::from(at(o)) * f64::from(w)).sum::<f64>() as f32
-                    })
-                    .collect()
-            }
-        };
+        let bold = self.gather.of(signal, is_c, self.space.matrix());
         // Without a branch or a count it takes a fifth of the time, and it is nearly always true.
         if !bold.iter().fold(true, |all, value| all & value.is_finite()) {
             let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
@@ -303,188 +246,5 @@ impl Stage for SpatialMask {
     }
 }
 
-/// Where along x, y, z a linear index `(x·ny + y)·nz + z` lies.
-fn position(space: &VoxelSpace, linear: u32) -> [usize; 3] {
-    let [_, ny, nz] = space.matrix();
-    let linear = linear as usize;
-    [linear / (ny * nz), linear / nz % ny, linear % nz]
-}
-
-/// The same voxels when x runs fastest.
-fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
-    let [nx, ny, _] = space.matrix();
-    let offset = |&linear: &u32| {
-        let [x, y, z] = position(space, linear);
-        (x + nx * (y + ny * z)) as u32
-    };
-    indices.iter().map(offset).collect()
-}
-
-/// Tiles in which voxels are read, in voxels along x and z: a cache line of float32, and no more
-/// lines at a time than the first-level cache holds of one residue, on which slices tend to fall.
-const TILE: [usize; 2] = [16, 8];
-
-/// The voxels in runs along z, tile by tile along x and z. In the model's order each read of a
-/// volume whose x runs fastest would fall on another cache line.
-fn voxel_runs(space: &VoxelSpace, indices: &[u32]) -> Vec<VoxelRun> {
-    let offsets = fortran_offsets(space, indices);
-    let mut runs: Vec<([usize; 4], VoxelRun)> = Vec::new();
-    for (output, (&c, &f)) in (0_u32..).zip(indices.iter().zip(&offsets)) {
-        let [x, y, z] = position(space, c);
-        let place = [x / TILE[0], z / TILE[1], y, x];
-        match runs.last_mut() {
-            Some((last, run)) if *last == place && run.c + run.length == c => run.length += 1,
-            _ => runs.push((place, VoxelRun { output, length: 1, c, f })),
-        }
-    }
-    runs.sort_unstable_by_key(|(place, run)| (*place, run.output));
-    runs.into_iter().map(|(_, run)| run).collect()
-}
-
-fn hash_space(space: &VoxelSpace) -> blake3::Hasher {
-    let mut hasher = blake3::Hasher::new();
-    for n in space.matrix() {
-        hasher.update(&(n as u32).to_le_bytes());
-    }
-    for value in space.affine().iter().flatten() {
-        // `+ 0.0` turns -0 into 0, which is the same place.
-        hasher.update(&((value * 1e6).round() / 1e6 + 0.0).to_le_bytes());
-    }
-    hasher
-}
-
-fn hash_voxels(space: &VoxelSpace, indices: &[u32], weights: &[f32]) -> String {
-    let mut hasher = hash_space(space);
-    for (index, weight) in indices.iter().zip(weights) {
-        hasher.update(&index.to_le_bytes());
-        hasher.update(&weight.to_le_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
-fn hash_rows(space: &VoxelSpace, indptr: &[u32], indices: &[u32], weights: &[f32]) -> String {
-    let mut hasher = hash_space(space);
-    for row in indptr.windows(2) {
-        hasher.update(&(row[1] - row[0]).to_le_bytes());
-        for entry in row[0] as usize..row[1] as usize {
-            hasher.update(&indices[entry].to_le_bytes());
-            hasher.update(&weights[entry].to_le_bytes());
-        }
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
 #[cfg(test)]
-mod tests {
-    use ndarray::ShapeBuilder;
-
-    use super::*;
-    use crate::time::TrIndex;
-
-    fn space() -> VoxelSpace {
-        let affine = [[2., 0., 0., 0.], [0., 2., 0., 0.], [0., 0., 2., 0.], [0., 0., 0., 1.]];
-        VoxelSpace::new([2, 3, 2], affine).unwrap()
-    }
-
-    /// A volume whose voxel holds its own linear index.
-    fn ramp() -> Array3<f32> {
-        Array3::from_shape_vec([2, 3, 2], (0..12).map(|i| i as f32).collect()).unwrap()
-    }
-
-    fn process(mask: &mut SpatialMask, voxels: Array3<f32>) -> Result<Vec<f32>, MaskError> {
-        let volume = Volume { tr: TrIndex(0), acquisition_time_s: 0.0, voxels };
-        Ok(mask.process(volume)?.unwrap().bold.to_vec())
-    }
-
-    fn in_fortran_order(c: &Array3<f32>) -> Array3<f32> {
-        let mut f = Array3::zeros(c.raw_dim().f());
-        f.assign(c);
-        f
-    }
-
-    #[test]
-    fn voxels_come_in_model_order_whatever_the_strides() {
-        let mut image = Array3::zeros([2, 3, 2]);
-        image[[0, 1, 1]] = 1.0;
-        image[[1, 2, 0]] = 1.0;
-        let mut mask = SpatialMask::from_image(space(), image.view()).unwrap();
-        assert_eq!(mask.kind(), "boolean");
-        // (x·3 + y)·2 + z
-        assert_eq!(process(&mut mask, ramp()).unwrap(), [3.0, 10.0]);
-        assert_eq!(process(&mut mask, in_fortran_order(&ramp())).unwrap(), [3.0, 10.0]);
-    }
-
-    #[test]
-    fn a_volume_of_many_tiles_comes_in_model_order_too() {
-        let matrix = [2 * TILE[0] + 1, 3, TILE[1] + 1];
-        let space = VoxelSpace::new(matrix, *space().affine()).unwrap();
-        let values: Vec<f32> = (0..space.n_voxel()).map(|i| i as f32).collect();
-        let ramp = Array3::from_shape_vec(matrix, values.clone()).unwrap();
-        let mut mask = SpatialMask::whole(space);
-        assert_eq!(process(&mut mask, in_fortran_order(&ramp)).unwrap(), values);
-        assert_eq!(process(&mut mask, ramp).unwrap(), values);
-    }
-
-    #[test]
-    fn weights_and_rows_multiply_and_sum() {
-        let mut image = Array3::zeros([2, 3, 2]);
-        image[[0, 0, 1]] = 0.5;
-        image[[0, 1, 0]] = -2.0;
-        let mut weighted = SpatialMask::from_image(space(), image.view()).unwrap();
-        assert_eq!(process(&mut weighted, ramp()).unwrap(), [0.5, -4.0]);
-
-        let rows = SparseRows {
-            indptr: vec![0, 2, 2, 3],
-            indices: vec![1, 3, 11],
-            weights: vec![1.0, 2.0, 1.0],
-        };
-        let mut parcels = SpatialMask::from_rows(space(), rows).unwrap();
-        assert_eq!(process(&mut parcels, ramp()).unwrap(), [7.0, 0.0, 11.0]);
-        assert_eq!(process(&mut parcels, in_fortran_order(&ramp())).unwrap(), [7.0, 0.0, 11.0]);
-    }
-
-    #[test]
-    fn a_nan_inside_the_mask_drops_the_volume_and_outside_does_not() {
-        let mut image = Array3::zeros([2, 3, 2]);
-        image[[0, 0, 0]] = 1.0;
-        let mut mask = SpatialMask::from_image(space(), image.view()).unwrap();
-        let mut outside = ramp();
-        outside[[1, 1, 1]] = f32::NAN;
-        assert!(process(&mut mask, outside).is_ok());
-        let mut inside = ramp();
-        inside[[0, 0, 0]] = f32::INFINITY;
-        let error = process(&mut mask, inside).unwrap_err();
-        assert_eq!(error, MaskError::NotFinite { index: 0, n_voxel: 1 });
-    }
-
-    #[test]
-    fn the_hash_depends_on_voxels_weights_and_place() {
-        let mut image = Array3::zeros([2, 3, 2]);
-        image[[0, 0, 0]] = 1.0;
-        let hash = |image: &Array3<f32>, space| {
-            SpatialMask::from_image(space, image.view()).unwrap().hash().to_owned()
-        };
-        let first = hash(&image, space());
-        image[[0, 0, 0]] = 2.0;
-        assert_ne!(hash(&image, space()), first, "weight");
-        image[[0, 0, 0]] = 1.0;
-        let mut affine = *space().affine();
-        affine[0][3] = 1e-9;
-        let rounded = VoxelSpace::new([2, 3, 2], affine).unwrap();
-        assert_eq!(hash(&image, rounded), first, "rounded to 1e-6");
-        affine[0][3] = 1.0;
-        let elsewhere = VoxelSpace::new([2, 3, 2], affine).unwrap();
-        assert_ne!(hash(&image, elsewhere), first, "place");
-    }
-
-    #[test]
-    fn masks_that_contradict_themselves_are_refused() {
-        let empty = Array3::zeros([2, 3, 2]);
-        let refused = SpatialMask::from_image(space(), empty.view()).unwrap_err();
-        assert_eq!(refused, InvalidMask::Empty);
-        let outside = SparseRows { indptr: vec![0, 1], indices: vec![12], weights: vec![1.0] };
-        assert!(SpatialMask::from_rows(space(), outside).is_err());
-        let falling = SparseRows { indptr: vec![0, 2, 1], indices: vec![0], weights: vec![1.0] };
-        assert!(SpatialMask::from_rows(space(), falling).is_err());
-    }
-}
+mod tests;

@@ -1,30 +1,26 @@
 //! `corticast demo`: the shipped session from a scanner, the daemon and the shipped model in one
 //! command.
 //!
-//! Nothing is cut short: the scanner speaks over ZeroMQ, the daemon records, publishes and
-//! serves metrics, as it would beside a real scanner. The session lies with the model, in
-//! `session`; the model was not trained on it.
+//! Nothing is faked: `corticast-adapter` runs as a process of its own and sends the volumes over
+//! ZeroMQ; the daemon records, publishes and serves metrics, as it would beside a real scanner.
+//! The session is shipped with the model, in `session`; the model was not trained on it.
 
 mod film;
 mod picture;
 mod show;
 
 use std::{
-    io::{IsTerminal, Write},
+    collections::VecDeque,
+    io::{BufRead, BufReader, IsTerminal, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
-use corticast_adapter::{
-    adapter::{AcquiredVolume, AdapterError, Event, ScannerAdapter},
-    nifti::{NiftiAdapter, NiftiOptions},
-    pace::Pace,
-    publish::{PublishOptions, publish},
-};
-use corticast_bold::run::RunHeader;
 use metrics::Counter;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::{
     film::Film,
@@ -48,6 +44,12 @@ const SHOWN_QUEUE: usize = 256;
 const SESSION: &str = "session";
 /// What was shown in it.
 const CLIPS: &str = "clips.jsonl";
+/// The program that sends the session.
+const ADAPTER: &str = "corticast-adapter";
+/// Exit code of the adapter when volumes were lost.
+const ADAPTER_LOST_VOLUMES: i32 = 3;
+/// Lines of the adapter's log that are shown when it failed: the last ones.
+const LOG_LINES: usize = 20;
 
 /// Runs the shipped session with the shipped model.
 #[derive(Debug, clap::Args)]
@@ -101,7 +103,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let folder = model.dir.join(SESSION);
     let film = Arc::new(Film::read(&folder.join(CLIPS), tr_s)?);
     let n_volumes = (f64::from(args.seconds) * SPEED / tr_s).round().max(1.0);
-    let scanner = Cut { inner: NiftiAdapter::open(session_of(&folder)?)?, left: n_volumes as u32 };
+    let scanner = scanner(&folder, n_volumes as u32)?;
     let tally = Arc::new(Mutex::new(Tally::default()));
     let exit = super::runtime()?.block_on(session(plan, scanner, &film, args, &tally))?;
 
@@ -119,40 +121,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// The scanner, whose run ends early where the demo is to be short.
-struct Cut {
-    inner: NiftiAdapter,
-    /// Volumes that are still to come.
-    left: u32,
-}
-
-impl ScannerAdapter for Cut {
-    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let mut header = self.inner.start_run()?;
-        if let Some(expected) = header.as_mut().and_then(|header| header.n_volumes.as_mut()) {
-            *expected = (*expected).min(self.left);
-        }
-        Ok(header)
-    }
-
-    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        self.inner.next_volume()
-    }
-
-    fn events(&self) -> &[Event] {
-        self.inner.events()
-    }
-}
-
-/// The volumes and events of the session in a folder.
-fn session_of(folder: &Path) -> anyhow::Result<NiftiOptions> {
+/// The adapter's command line but for the endpoint: the session in this folder, each run cut
+/// after `n_volumes`.
+///
+/// # Errors
+///
+/// Fails when the folder holds no run or the adapter is not installed.
+fn scanner(folder: &Path, n_volumes: u32) -> anyhow::Result<Command> {
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let names = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     let ends_in = |end: &str| {
@@ -163,12 +138,63 @@ fn session_of(folder: &Path) -> anyhow::Result<NiftiOptions> {
     };
     let (files, events) = (ends_in("_bold.nii.gz"), ends_in("_events.tsv"));
     anyhow::ensure!(!files.is_empty(), "{}: no *_bold.nii.gz in it", folder.display());
-    Ok(NiftiOptions { files, events, session: "demo".to_owned(), ..NiftiOptions::default() })
+    let mut command = Command::new(adapter_program()?);
+    command.arg("nifti").args(files);
+    for file in events {
+        command.arg("--events").arg(file);
+    }
+    command.args(["--session", "demo"]);
+    command.args(["--speed", &SPEED.to_string(), "--volumes", &n_volumes.to_string()]);
+    // In a process group of its own, Ctrl-C in the terminal reaches the daemon alone, which then
+    // ends the adapter.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    Ok(command)
+}
+
+/// The adapter beside this program, else the first one in `PATH`.
+fn adapter_program() -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(ADAPTER));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join(ADAPTER));
+    beside.into_iter().chain(in_path).find(|program| program.is_file()).with_context(|| {
+        format!("no `{ADAPTER}` beside this program or in PATH: build it with `make binaries`")
+    })
+}
+
+/// The running adapter. It is killed when this is dropped.
+struct Running(Child);
+
+impl Running {
+    /// Waits for its end. Returns its status and the last lines of its log, which is not printed
+    /// while it runs because it would garble the live table.
+    async fn end(mut self) -> anyhow::Result<(ExitStatus, String)> {
+        let log = self.0.stderr.take().context("the log of the adapter is not captured")?;
+        // Ends with the process, because nothing else holds the other end of the pipe.
+        let last_lines = tokio::task::spawn_blocking(move || {
+            let mut last = VecDeque::with_capacity(LOG_LINES);
+            for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
+                if last.len() == LOG_LINES {
+                    last.pop_front();
+                }
+                last.push_back(String::from_utf8_lossy(&line).into_owned());
+            }
+            Vec::from(last).join("\n")
+        });
+        let log = last_lines.await?;
+        Ok((self.0.wait()?, log))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails when it has ended already.
+        self.0.kill().and_then(|()| self.0.wait()).ok();
+    }
 }
 
 async fn session(
     plan: Plan,
-    scanner: Cut,
+    mut scanner: Command,
     film: &Arc<Film>,
     args: &DemoArgs,
     tally: &Arc<Mutex<Tally>>,
@@ -176,7 +202,6 @@ async fn session(
     let (shown, products) = drop_oldest(SHOWN_QUEUE, Counter::noop());
     let (ready, is_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
-    let (_keep, scanner_stop) = watch::channel(false);
     let options = ServiceOptions {
         ready: Some(ready),
         stop: Some(stopped),
@@ -193,31 +218,32 @@ async fn session(
             "recorded scans → {} · results {} · metrics {}/metrics",
             endpoints.adapter, endpoints.publish, endpoints.http
         );
-        let options = PublishOptions {
-            endpoint: endpoints.adapter,
-            pace: Pace::Clock(SPEED),
-            ..PublishOptions::default()
+        let running = scanner.arg("--connect").arg(endpoints.adapter).spawn();
+        let ended = match running.with_context(|| format!("cannot start {ADAPTER}")) {
+            Ok(child) => Running(child).end().await.map(Some),
+            Err(error) => Err(error),
         };
-        let report = publish(Box::new(scanner), options, scanner_stop).await.map(Some);
         // The daemon may have been stopped by a signal before.
         stop.send(()).ok();
-        report
+        ended
     });
     let exit = service::run(plan, options).await?;
     shower.await?;
     scanning.abort();
-    match scanning.await {
-        Ok(report) => {
-            if let Some(report) = report?
-                && !report.is_complete()
-            {
-                return Ok(Exit::VolumesLost);
-            }
-        }
-        Err(aborted) if aborted.is_cancelled() => {}
+    let ended = match scanning.await {
+        Ok(ended) => ended?,
+        Err(aborted) if aborted.is_cancelled() => None,
         Err(panicked) => return Err(panicked.into()),
+    };
+    match ended {
+        Some((status, _)) if status.success() => Ok(exit),
+        Some((status, log)) if status.code() == Some(ADAPTER_LOST_VOLUMES) => {
+            eprintln!("{log}");
+            Ok(Exit::VolumesLost)
+        }
+        Some((status, log)) => anyhow::bail!("{ADAPTER} failed ({status}):\n{log}"),
+        None => Ok(exit),
     }
-    Ok(exit)
 }
 
 /// Shows results and clips as they come and counts them.

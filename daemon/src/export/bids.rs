@@ -213,7 +213,7 @@ fn put(path: &Path, text: &str) -> Result<(), ExportError> {
 
 #[cfg(test)]
 mod tests {
-    use corticast_adapter::{events, nifti::reader::NiftiReader};
+    use corticast_images::{events, nifti::reader::NiftiReader};
 
     use super::{super::fixture, *};
 

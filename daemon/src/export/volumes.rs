@@ -8,8 +8,9 @@
 
 use std::{borrow::Cow, path::Path};
 
-use corticast_adapter::nifti::write::{NiftiFormat, NiftiWriter};
-use corticast_wire::message::{Dtype, Order, VolumeMessage};
+use corticast_bold::decode::{Dtype, Order};
+use corticast_images::nifti::{format::NiftiFormat, write::NiftiWriter};
+use corticast_wire::message::VolumeMessage;
 
 use super::{Contents, ExportError, RunContents, check_free};
 use crate::{
@@ -58,7 +59,7 @@ impl<'a> Image<'a> {
         if self.contents.is_uniform {
             self.writer.write_at(tr, &x_fastest(volume, self.contents))?;
         } else {
-            let scaled = volume.to_volume(&self.contents.run.header)?;
+            let scaled = volume.stored().to_volume(&self.contents.run.header)?;
             // Backwards axes in their order: x fastest.
             let voxels = scaled.voxels.t().iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
             self.writer.write_at(tr, &voxels)?;
@@ -141,7 +142,7 @@ pub fn export(
 
 #[cfg(test)]
 mod tests {
-    use corticast_adapter::nifti::reader::NiftiReader;
+    use corticast_images::nifti::reader::NiftiReader;
     use corticast_wire::message::FromAdapter;
 
     use super::{

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use corticast::{record::RecordingFile, recording::pack};
-use corticast_adapter::nifti::write::{NiftiFormat, NiftiWriter};
-use corticast_wire::message::Dtype;
+use corticast_bold::decode::Dtype;
+use corticast_images::nifti::{format::NiftiFormat, write::NiftiWriter};
 
 use crate::{
     Chapter, Figure,

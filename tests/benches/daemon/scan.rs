@@ -2,13 +2,14 @@
 //! the same twice, which is what makes them hard to compress.
 
 use bytes::Bytes;
-use corticast_adapter::adapter::AcquiredVolume;
 use corticast_bold::{
+    decode::{Dtype, Order},
     run::{RunEntities, RunHeader},
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
-use corticast_wire::message::{Dtype, Encoding, FromAdapter, Order};
+use corticast_images::acquired::AcquiredVolume;
+use corticast_wire::message::{Encoding, FromAdapter};
 
 /// Voxels along x, y, z of every figure but DICOM's.
 pub const MATRIX: [usize; 3] = [64, 64, 32];

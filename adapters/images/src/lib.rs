@@ -1,0 +1,18 @@
+//! Image files as sources of volumes: NIfTI and BIDS, read and written.
+//!
+//! The scanner adapter sends these volumes to the daemon; the daemon replays them and reads its
+//! masks with the same code. Both therefore see the same bytes and the same names of runs.
+//!
+//! [`source::ScannerAdapter`] is the trait of every source of volumes, file or scanner.
+//! [`dump`] writes whatever a source delivers as NIfTI.
+
+pub mod acquired;
+pub mod bids;
+pub mod dump;
+pub mod error;
+pub mod events;
+pub mod labels;
+mod natural;
+pub mod nifti;
+pub mod reorient;
+pub mod source;

@@ -1,0 +1,140 @@
+//! NIfTI-1 files as a scanner: each file, or each folder of 3-D volumes, is a run.
+//!
+//! Files are streamed volume by volume and their bytes are sent as they are stored. A 4-D file
+//! that ends early gives its whole volumes and then an error; in a folder, a file that cannot
+//! be used is skipped, logged, and shows up as a gap.
+
+pub mod format;
+pub mod header;
+mod header_bytes;
+pub mod reader;
+mod run;
+pub mod write;
+
+use std::{collections::VecDeque, path::PathBuf};
+
+use corticast_bold::{run::RunHeader, time::RepetitionTime};
+use corticast_wire::text::printable;
+
+use self::run::Current;
+use crate::{
+    acquired::AcquiredVolume,
+    error::AdapterError,
+    events::{self, Event},
+    labels::Labels,
+    source::ScannerAdapter,
+};
+
+/// Characters of a file's name that are sent as the source of its run.
+const MAX_NAME_CHARS: usize = 200;
+
+/// Which files to read, and values that replace those in the files.
+#[derive(Clone, Debug, Default)]
+pub struct NiftiOptions {
+    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz). Each is a run, in this order.
+    pub files: Vec<PathBuf>,
+    /// Repetition time in seconds; absent: the header's.
+    pub tr: Option<f64>,
+    /// BIDS `events.tsv`, none or one per run.
+    pub events: Vec<PathBuf>,
+    /// Name of the session.
+    pub session: String,
+    /// Labels that replace those in the names of the files.
+    pub labels: Labels,
+    /// Each run ends after this many volumes. At least 1.
+    pub volumes: Option<u32>,
+}
+
+/// A run that was not read yet.
+#[derive(Clone, Debug)]
+struct Pending {
+    path: PathBuf,
+    events: Vec<Event>,
+}
+
+/// Reads NIfTI files as a scanner would send them. See the module docs.
+#[derive(Debug)]
+pub struct NiftiAdapter {
+    options: NiftiOptions,
+    waiting: VecDeque<Pending>,
+    current: Option<Current>,
+    events: Vec<Event>,
+}
+
+impl NiftiAdapter {
+    /// Opens the runs: every event file is read now, so that a bad one is found before the
+    /// first volume.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file is not there, an event file cannot be read, or there are event files
+    /// but not one per run.
+    pub fn open(options: NiftiOptions) -> Result<Self, AdapterError> {
+        let count = options.files.len();
+        if !options.events.is_empty() && options.events.len() != count {
+            return Err(AdapterError::Malformed {
+                path: options.events[0].clone(),
+                reason: format!("{} files of events for {count} runs", options.events.len()),
+            });
+        }
+        if count > 1 && options.labels.run.is_some() {
+            return Err(AdapterError::Malformed {
+                path: options.files[0].clone(),
+                reason: format!("--run names one run, {count} were given"),
+            });
+        }
+        let mut waiting = VecDeque::with_capacity(count);
+        for (at, path) in options.files.iter().enumerate() {
+            std::fs::metadata(path)
+                .map_err(|source| AdapterError::Io { path: path.clone(), source })?;
+            let events = match options.events.get(at) {
+                Some(path) => events::read(path)?,
+                None => Vec::new(),
+            };
+            waiting.push_back(Pending { path: path.clone(), events });
+        }
+        Ok(Self { options, waiting, current: None, events: Vec::new() })
+    }
+}
+
+impl ScannerAdapter for NiftiAdapter {
+    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+        self.current = None;
+        let Some(Pending { path, events }) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let current = Current::open(&path, self.options.volumes)?;
+        let nifti = &current.header;
+        let seconds = self.options.tr.or(nifti.repetition_time_s).ok_or_else(|| {
+            let reason = "the header holds no repetition time (pixdim[4] is 0): pass --tr SECONDS";
+            AdapterError::Malformed { path: path.clone(), reason: reason.to_owned() }
+        })?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let header = RunHeader {
+            session: self.options.session.clone(),
+            entities: self.options.labels.entities_of(&path)?,
+            repetition_time: RepetitionTime::from_secs(seconds)?,
+            space: nifti.space.clone(),
+            n_volumes: Some(current.n_volumes),
+            source: format!("nifti {}", printable(&name, MAX_NAME_CHARS)),
+            series_id: current.series_id.clone(),
+        };
+        self.events = events;
+        self.current = Some(current);
+        Ok(Some(header))
+    }
+
+    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        match &mut self.current {
+            Some(current) => current.next_volume(),
+            None => Ok(None),
+        }
+    }
+
+    fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+#[cfg(test)]
+mod tests;

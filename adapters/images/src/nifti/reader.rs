@@ -1,0 +1,166 @@
+//! A NIfTI-1 file, volume by volume: never more than one volume in memory.
+//!
+//! `int16`, `uint16` and `float32` come out as the bytes of the file (swapped when it is
+//! big-endian); other types are converted. A file that ends too early gives the volumes that
+//! are whole, then an error that says how many.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+
+use super::header::{HEADER_BYTES, NiftiHeader, StoredType};
+use crate::error::AdapterError;
+
+/// Compressed bytes are read in pieces of this size.
+const READ_BYTES: usize = 1 << 18;
+/// Memory that is set aside before the bytes have shown that they are there.
+const TRUSTED_BYTES: usize = 1 << 24;
+
+/// An open NIfTI-1 file, `.nii` or `.nii.gz` (told apart by their bytes, not by their name).
+pub struct NiftiReader {
+    path: PathBuf,
+    header: NiftiHeader,
+    raw_header: [u8; HEADER_BYTES],
+    file_bytes: u64,
+    input: Box<dyn Read + Send>,
+    n_read: u32,
+}
+
+impl std::fmt::Debug for NiftiReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NiftiReader")
+            .field("path", &self.path)
+            .field("header", &self.header)
+            .field("n_read", &self.n_read)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NiftiReader {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read or is no NIfTI-1 file that can be used.
+    pub fn open(path: &Path) -> Result<Self, AdapterError> {
+        let io = |source| AdapterError::Io { path: path.to_owned(), source };
+        let mut start = Vec::with_capacity(2);
+        let mut file = File::open(path).map_err(io)?;
+        let file_bytes = file.metadata().map_err(io)?.len();
+        (&mut file).take(2).read_to_end(&mut start).map_err(io)?;
+        let gzipped = start == [0x1f, 0x8b];
+        let whole = std::io::Cursor::new(start).chain(file);
+        let mut input: Box<dyn Read + Send> = if gzipped {
+            Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, whole)))
+        } else {
+            // Volumes are read in one piece; a buffer would only copy them.
+            Box::new(whole)
+        };
+
+        let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
+        let mut raw_header = [0; HEADER_BYTES];
+        input.read_exact(&mut raw_header).map_err(|error| {
+            malformed(format!("no whole NIfTI-1 header of {HEADER_BYTES} bytes: {error}"))
+        })?;
+        let header =
+            NiftiHeader::parse(&raw_header).map_err(|error| malformed(error.to_string()))?;
+        let gap = header.voxel_offset_bytes.saturating_sub(HEADER_BYTES as u64);
+        let skipped =
+            std::io::copy(&mut (&mut input).take(gap), &mut std::io::sink()).map_err(io)?;
+        if skipped < gap {
+            return Err(malformed("the file ends before its first voxel".to_owned()));
+        }
+        Ok(Self { path: path.to_owned(), header, raw_header, file_bytes, input, n_read: 0 })
+    }
+
+    /// What the header says.
+    #[must_use]
+    pub fn header(&self) -> &NiftiHeader {
+        &self.header
+    }
+
+    /// The header's bytes and the file's size: with the first volume they tell one file from
+    /// another.
+    #[must_use]
+    pub fn fingerprint(&self) -> (&[u8], u64) {
+        (&self.raw_header, self.file_bytes)
+    }
+
+    /// The next volume's voxels, x fastest, little-endian, as `header().stored.on_wire()`;
+    /// `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file ends before the volume does, or cannot be read.
+    pub fn next_voxels(&mut self) -> Result<Option<Bytes>, AdapterError> {
+        let NiftiHeader { n_volumes, stored, big_endian, .. } = self.header;
+        if self.n_read >= n_volumes {
+            return Ok(None);
+        }
+        let wanted = self.header.volume_bytes();
+        let mut voxels = Vec::with_capacity(wanted.min(TRUSTED_BYTES));
+        let read = (&mut self.input).take(wanted as u64).read_to_end(&mut voxels);
+        if voxels.len() < wanted {
+            let why = read.err().map(|error| format!(" ({error})")).unwrap_or_default();
+            return Err(AdapterError::Malformed {
+                path: self.path.clone(),
+                reason: format!(
+                    "the file ends inside volume {}: {} of {n_volumes} volumes are whole{why}",
+                    self.n_read, self.n_read
+                ),
+            });
+        }
+        self.n_read += 1;
+        Ok(Some(on_wire(voxels, stored, big_endian).into()))
+    }
+}
+
+/// Stored voxels as they cross the wire. No work for what is little-endian and narrow enough.
+fn on_wire(mut voxels: Vec<u8>, stored: StoredType, big_endian: bool) -> Vec<u8> {
+    if big_endian {
+        for voxel in voxels.chunks_exact_mut(stored.size_bytes()) {
+            voxel.reverse();
+        }
+    }
+    let words = || voxels.as_chunks::<4>().0.iter().copied();
+    let long_words = || voxels.as_chunks::<8>().0.iter().copied();
+    match stored {
+        StoredType::Int16 | StoredType::UInt16 | StoredType::Float32 => voxels,
+        StoredType::UInt8 => voxels.iter().flat_map(|&v| i16::from(v).to_le_bytes()).collect(),
+        StoredType::Int8 => {
+            voxels.iter().flat_map(|&v| i16::from(v.cast_signed()).to_le_bytes()).collect()
+        }
+        StoredType::Int32 => float32(words().map(|w| f64::from(i32::from_le_bytes(w)))),
+        StoredType::UInt32 => float32(words().map(|w| f64::from(u32::from_le_bytes(w)))),
+        StoredType::Float64 => float32(long_words().map(f64::from_le_bytes)),
+        StoredType::Int64 => float32(long_words().map(|w| i64::from_le_bytes(w) as f64)),
+        StoredType::UInt64 => float32(long_words().map(|w| u64::from_le_bytes(w) as f64)),
+    }
+}
+
+fn float32(values: impl Iterator<Item = f64>) -> Vec<u8> {
+    values.flat_map(|value| (value as f32).to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stored_type_becomes_one_of_the_wire() {
+        let int16 =
+            |values: &[i16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+        assert_eq!(on_wire(vec![0, 200], StoredType::UInt8, false), int16(&[0, 200]));
+        assert_eq!(on_wire(vec![0, 0xff], StoredType::Int8, false), int16(&[0, -1]));
+        assert_eq!(on_wire(vec![1, 2], StoredType::Int16, true), vec![2, 1]);
+        let two_halves = 2.5_f64.to_be_bytes().to_vec();
+        assert_eq!(on_wire(two_halves, StoredType::Float64, true), 2.5_f32.to_le_bytes());
+        let minus_seven = (-7_i32).to_le_bytes().to_vec();
+        assert_eq!(on_wire(minus_seven, StoredType::Int32, false), (-7_f32).to_le_bytes());
+    }
+}

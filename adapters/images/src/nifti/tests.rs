@@ -1,0 +1,133 @@
+//! Recorded files: order, names, gaps, and files that end early.
+
+use std::{fs, path::Path};
+
+use corticast_bold::{
+    decode::{Dtype, Order},
+    space::VoxelSpace,
+};
+
+use super::{format::NiftiFormat, write::NiftiWriter, *};
+
+/// Every run with its volumes.
+fn read_all(mut adapter: NiftiAdapter) -> Vec<(RunHeader, Vec<AcquiredVolume>)> {
+    let mut runs = Vec::new();
+    while let Some(header) = adapter.start_run().unwrap() {
+        let volumes = std::iter::from_fn(|| adapter.next_volume().unwrap()).collect();
+        runs.push((header, volumes));
+    }
+    runs
+}
+
+fn write(path: &Path, volumes: &[i16], seconds: f64) {
+    let affine = [[3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
+    let format = NiftiFormat {
+        space: VoxelSpace::new([2, 2, 1], affine).unwrap(),
+        repetition_time: RepetitionTime::from_secs(seconds).unwrap(),
+        dtype: Dtype::Int16,
+        slope: None,
+        intercept: None,
+    };
+    let mut writer = NiftiWriter::create(path, format).unwrap();
+    for &first in volumes {
+        writer.write(&voxels(first)).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn voxels(first: i16) -> Vec<u8> {
+    (first..first + 4).flat_map(i16::to_le_bytes).collect()
+}
+
+fn options(files: &[&Path]) -> NiftiOptions {
+    let files = files.iter().map(|&f| f.to_owned()).collect();
+    NiftiOptions { files, ..NiftiOptions::default() }
+}
+
+#[test]
+fn several_files_are_several_runs_sent_verbatim() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("run-01/b.nii"), folder.path().join("run-02/b.nii.gz"));
+    fs::create_dir(folder.path().join("run-01")).unwrap();
+    fs::create_dir(folder.path().join("run-02")).unwrap();
+    write(&a, &[0, 10, 20], 2.5);
+    write(&b, &[5], 2.5);
+    let runs = read_all(NiftiAdapter::open(options(&[&a, &b])).unwrap());
+    assert_eq!(runs[0].0.run_id(), "sub-x_task-b_run-01");
+    assert_eq!(runs[1].0.run_id(), "sub-x_task-b_run-02");
+    let bytes: Vec<_> = runs[0].1.iter().map(|v| v.voxels.to_vec()).collect();
+    assert_eq!(bytes, [voxels(0), voxels(10), voxels(20)]);
+    assert!(runs[0].1.iter().all(|v| v.order == Order::F && v.dtype == Dtype::Int16));
+    let again = read_all(NiftiAdapter::open(options(&[&a])).unwrap());
+    assert_eq!(again[0].0.series_id, runs[0].0.series_id, "a restart finds the same name");
+    assert_ne!(runs[0].0.series_id, runs[1].0.series_id);
+}
+
+#[test]
+fn a_folder_is_read_in_natural_order_and_a_bad_file_is_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, first) in [("v10.nii", 10), ("v2.nii", 2), ("v1.nii", 1)] {
+        write(&folder.path().join(name), &[first], 1.0);
+    }
+    fs::write(folder.path().join("v3.nii"), b"nonsense").unwrap();
+    let runs = read_all(NiftiAdapter::open(options(&[folder.path()])).unwrap());
+    let got: Vec<_> = runs[0].1.iter().map(|v| (v.index.0, v.voxels[0])).collect();
+    assert_eq!(got, [(0, 1), (1, 2), (3, 10)]);
+}
+
+#[test]
+fn a_truncated_file_gives_its_whole_volumes_then_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.nii", "a.nii.gz"] {
+        let path = folder.path().join(name);
+        write(&path, &[0, 1000, 2000], 1.0);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - if name == "a.nii" { 3 } else { 12 }]).unwrap();
+        let mut adapter = NiftiAdapter::open(options(&[&path])).unwrap();
+        adapter.start_run().unwrap().unwrap();
+        let mut whole = 0;
+        let error = loop {
+            match adapter.next_volume() {
+                Ok(volume) => whole += u32::from(volume.is_some()),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains(&format!("{whole} of 3 volumes are whole")), "{error}");
+    }
+}
+
+#[test]
+fn without_a_tr_the_flag_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.nii");
+    write(&path, &[0], 1.0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[92..96].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let error = NiftiAdapter::open(options(&[&path])).unwrap().start_run().unwrap_err();
+    assert!(error.to_string().contains("--tr"), "{error}");
+    let with_tr = NiftiOptions { tr: Some(2.0), ..options(&[&path]) };
+    let header = NiftiAdapter::open(with_tr).unwrap().start_run().unwrap().unwrap();
+    assert_eq!(header.repetition_time, RepetitionTime::from_secs(2.0).unwrap());
+}
+
+#[test]
+fn a_run_ends_after_the_volumes_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, volumes) = (folder.path().join("a.nii"), folder.path().join("3d"));
+    write(&file, &[0, 10, 20], 1.0);
+    fs::create_dir(&volumes).unwrap();
+    for (name, first) in [("v1.nii", 1), ("v3.nii", 3), ("v4.nii", 4)] {
+        write(&volumes.join(name), &[first], 1.0);
+    }
+    // It takes a place among the volumes.
+    fs::write(volumes.join("v2.nii"), b"nonsense").unwrap();
+    let cut = |at_most| NiftiOptions { volumes: at_most, ..options(&[&file, &volumes]) };
+    let counts = |at_most| -> Vec<_> {
+        let runs = read_all(NiftiAdapter::open(cut(at_most)).unwrap());
+        runs.iter().map(|(header, volumes)| (header.n_volumes.unwrap(), volumes.len())).collect()
+    };
+    assert_eq!(counts(Some(2)), [(2, 2), (2, 1)]);
+    assert_eq!(counts(Some(9)), counts(None));
+    assert_eq!(counts(None), [(3, 3), (4, 3)]);
+}

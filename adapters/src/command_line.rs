@@ -1,0 +1,203 @@
+//! The command line: subcommands, flags and their help.
+//!
+//! Sources that only this program has (DICOM, simulated scanner) declare their flags beside
+//! their code. Recorded files are read by a crate without a command line, so their flags are
+//! here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use corticast_adapter::{dicom::DicomOptions, publish::pace::Pace, synthetic::SyntheticOptions};
+use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  A recorded run, in real time, then ten times faster, then as fast as acknowledged:
+    corticast-adapter nifti run-01/bold.nii.gz --events run-01/events.tsv
+    corticast-adapter nifti run-01/bold.nii.gz --speed 10
+    corticast-adapter nifti run-01/bold.nii.gz run-02/bold.nii.gz --speed 0
+  One run of a BIDS dataset, with its TR and its events:
+    corticast-adapter bids ds000117 --sub 01 --task facerecognition --run 1
+  A simulated scanner that loses volumes 3 and 7 and sends 9 twice; and its runs as files:
+    corticast-adapter synthetic --drop 3,7 --duplicate 9 --speed 5
+    corticast-adapter synthetic --seed 100 --write train --runs 4
+  A Siemens scanner that exports mosaics into a folder:
+    corticast-adapter dicom /mnt/export --sub 01 --task movie
+  What is in a folder, as a file in RAS+, without a daemon:
+    corticast-adapter dicom /mnt/export --once --dump run.nii.gz
+  To a daemon on another machine:
+    corticast-adapter dicom /mnt/export --connect tcp://10.0.0.2:5560 \\
+        --key adapter.key --server-key daemon.pub
+
+Exit codes: 0 everything acknowledged, 1 failed or refused, 2 bad arguments,
+3 the runs are over but volumes were lost.";
+
+/// Takes volumes from a scanner to the Corticast daemon
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) source: Source,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Source {
+    /// NIfTI-1 files: 4-D, or folders of 3-D volumes
+    Nifti(NiftiArgs),
+    /// One run of a BIDS dataset
+    Bids(BidsArgs),
+    /// A folder into which a Siemens scanner exports mosaics
+    Dicom(DicomOptions),
+    /// A simulated scanner: known stimuli, responses and faults
+    Synthetic(Synthetic),
+}
+
+/// The labels have other defaults than those of a BIDS dataset, and so another help.
+#[derive(Debug, clap::Args)]
+pub(super) struct NiftiArgs {
+    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz); each is a run, in this order
+    #[arg(required = true, value_name = "FILE_OR_FOLDER")]
+    files: Vec<PathBuf>,
+    /// Repetition time in seconds [default: from the header]
+    #[arg(long, value_name = "SECONDS")]
+    tr: Option<f64>,
+    /// BIDS events.tsv, one per run; sent as marks
+    #[arg(long, value_name = "FILE")]
+    events: Vec<PathBuf>,
+    /// Name of the session
+    #[arg(long, default_value = "")]
+    session: String,
+    /// Subject label [default: from the file's name, else `x`]
+    #[arg(long)]
+    sub: Option<String>,
+    /// Session label
+    #[arg(long)]
+    ses: Option<String>,
+    /// Task label [default: from the file's name]
+    #[arg(long)]
+    task: Option<String>,
+    /// Run label [default: from the file's name or its folder]
+    #[arg(long)]
+    run: Option<String>,
+    /// End each run after this many volumes [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    volumes: Option<u32>,
+}
+
+impl From<NiftiArgs> for NiftiOptions {
+    fn from(args: NiftiArgs) -> Self {
+        let NiftiArgs { files, tr, events, session, sub, ses, task, run, volumes } = args;
+        let labels = Labels { sub, ses, task, run };
+        Self { files, tr, events, session, labels, volumes }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BidsArgs {
+    /// The dataset's folder, or the run's _bold.nii[.gz] itself
+    #[arg(value_name = "DATASET")]
+    dataset: PathBuf,
+    /// Subject label
+    #[arg(long)]
+    sub: Option<String>,
+    /// Session label
+    #[arg(long)]
+    ses: Option<String>,
+    /// Task label
+    #[arg(long)]
+    task: Option<String>,
+    /// Run label
+    #[arg(long)]
+    run: Option<String>,
+    /// Name of the session
+    #[arg(long, default_value = "")]
+    session: String,
+    /// End the run after this many volumes [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    volumes: Option<u32>,
+}
+
+impl From<BidsArgs> for BidsOptions {
+    fn from(args: BidsArgs) -> Self {
+        let BidsArgs { dataset, sub, ses, task, run, session, volumes } = args;
+        Self { dataset, labels: Labels { sub, ses, task, run }, session, volumes }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Synthetic {
+    #[command(flatten)]
+    pub(super) options: SyntheticOptions,
+    /// Send nothing: write runs as .nii.gz, with events.tsv and a mask, into this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Files")]
+    pub(super) write: Option<PathBuf>,
+    /// Runs to write; their seeds count up from --seed
+    #[arg(long, value_name = "NUMBER", default_value = "1", requires = "write",
+        help_heading = "Files", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) runs: u32,
+}
+
+/// Where volumes go. The same for every source.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Output {
+    /// Endpoint of the daemon [default: tcp://127.0.0.1:5560; none with --dump]
+    #[arg(long, global = true, value_name = "ENDPOINT", env = "CORTICAST_CONNECT")]
+    pub(super) connect: Option<String>,
+    /// 1 is real time, 10 ten times faster, 0 as fast as acknowledged; a watched folder keeps
+    /// its own time
+    #[arg(long, global = true, value_name = "FACTOR", default_value = "1", value_parser = pace)]
+    pub(super) speed: Pace,
+    /// Write what is sent, in RAS+; further runs get their name added. Alone, needs no daemon
+    #[arg(long, global = true, value_name = "OUT.nii.gz")]
+    pub(super) dump: Option<PathBuf>,
+    /// Take what is there, in order of acquisition, duplicates dropped, and end
+    #[arg(long, global = true)]
+    pub(super) once: bool,
+    /// Our key file, for a daemon on another machine
+    #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
+    pub(super) key: Option<PathBuf>,
+    /// The daemon's public key file
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    pub(super) server_key: Option<PathBuf>,
+    /// Unacknowledged volumes kept in memory; further ones go to disk
+    #[arg(long, global = true, value_name = "VOLUMES", default_value = "64",
+        value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) window: u16,
+    /// Disk space for volumes that wait for the daemon
+    #[arg(long, global = true, value_name = "GB", default_value = "4",
+        value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(super) spill_max_gb: u16,
+    /// How long a finished run waits for a daemon that does not answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(super) patience_s: u32,
+    /// Write the log as JSON lines
+    #[arg(long, global = true)]
+    pub(super) log_json: bool,
+}
+
+fn pace(text: &str) -> Result<Pace, String> {
+    Pace::from_speed(text.parse().map_err(|_| "expected a number".to_owned())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_without_the_daemons_is_a_bad_argument() {
+        let error = Cli::try_parse_from(["x", "nifti", "a.nii", "--key", "k"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(Cli::try_parse_from(["x", "synthetic", "--speed", "-1"]).is_err());
+    }
+}

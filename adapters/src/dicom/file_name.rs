@@ -1,0 +1,38 @@
+//! Names of files, as far as logs may show them: people put names of patients into them.
+
+use std::path::Path;
+
+use super::hash::short_hash;
+
+/// A hash of the name, which stands for the file.
+pub(super) fn name_hash(path: &Path) -> u64 {
+    short_hash(path.file_name().unwrap_or_default().as_encoded_bytes())
+}
+
+/// A file as logs may name it: `001_000013_000005.dcm` (session, series, volume) as it is,
+/// anything else by a hash.
+pub(super) fn shown(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.split_once('.').map_or(&*name, |(stem, _)| stem);
+    let numbers: Vec<&str> = stem.split('_').collect();
+    let is_number = |n: &&str| n.len() <= 6 && n.bytes().all(|byte| byte.is_ascii_digit());
+    let known_end = [".dcm", ".IMA", ".ima", ""].contains(&&name[stem.len()..]);
+    if numbers.len() == 3 && numbers.iter().all(is_number) && known_end {
+        return name.into_owned();
+    }
+    format!("file {:08x}", name_hash(path) >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_numbers_are_shown() {
+        assert_eq!(shown(Path::new("Doe/001_000013_000005.dcm")), "001_000013_000005.dcm");
+        for name in ["Doe^Jane_000013_000005.dcm", "19800101.dcm", "1_2_3.Doe"] {
+            let shown = shown(Path::new(name));
+            assert!(shown.starts_with("file ") && shown.len() == 13, "{shown}");
+        }
+    }
+}

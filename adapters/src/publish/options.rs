@@ -1,0 +1,48 @@
+//! What the pump is told: where to send, how fast, and how much to keep.
+
+use std::time::Duration;
+
+use corticast_wire::socket::{ClientSecurity, Limits};
+use indicatif::ProgressBar;
+
+use super::pace::Pace;
+
+/// Where to send, how fast, and how much to keep.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// The daemon's endpoint.
+    pub endpoint: String,
+    /// Our key and the daemon's, off this machine.
+    pub security: ClientSecurity,
+    /// Limits of the socket.
+    pub limits: Limits,
+    /// Who sets the pace.
+    pub pace: Pace,
+    /// Leave out volumes that the daemon says it has: for sources that can be read again.
+    pub skip_known: bool,
+    /// Unacknowledged volumes kept in memory.
+    pub window: usize,
+    /// Bytes of further ones kept on disk.
+    pub spill_max_bytes: u64,
+    /// How long a finished run waits for a daemon that acknowledges nothing, before its volumes
+    /// are given up.
+    pub patience: Duration,
+    /// Acknowledged volumes are counted here.
+    pub progress: ProgressBar,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self {
+            endpoint: "tcp://127.0.0.1:5560".to_owned(),
+            security: ClientSecurity::None,
+            limits: Limits::default(),
+            pace: Pace::Clock(1.0),
+            skip_known: true,
+            window: 64,
+            spill_max_bytes: 4 << 30,
+            patience: Duration::from_secs(60),
+            progress: ProgressBar::hidden(),
+        }
+    }
+}

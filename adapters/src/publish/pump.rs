@@ -1,0 +1,262 @@
+//! The pump: connects the outbox with the adapter's thread, the socket and the clock.
+//!
+//! One run at a time. A run ends when all its volumes are acknowledged, or when the daemon has
+//! acknowledged nothing for the patience that was asked for.
+
+use std::time::{Duration, Instant};
+
+use corticast_bold::run::RunHeader;
+use corticast_images::{acquired::AcquiredVolume, events::Event};
+use corticast_wire::{
+    heartbeat::{HEARTBEAT, SILENCE},
+    message::{Encoding, FromAdapter, ToAdapter},
+    socket::{Dealer, SocketError},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    alarm::Alarm,
+    options::PublishOptions,
+    outbox::Outbox,
+    pace::{Deadlines, Pace},
+    reader::Item,
+    report::{PublishError, PublishReport, RunRefused},
+    spill::Spill,
+    window::RESEND_AFTER,
+};
+
+/// A heartbeat that finds no room is not worth waiting for.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(50);
+/// How long a stopped run waits for its last acknowledgements.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// See the module docs.
+pub(super) struct Pump {
+    dealer: Dealer,
+    options: PublishOptions,
+    items: mpsc::Receiver<Item>,
+    stop: watch::Receiver<bool>,
+    stopping: bool,
+    report: PublishReport,
+}
+
+impl Pump {
+    /// Sends what comes out of `items`.
+    pub(super) fn new(
+        dealer: Dealer,
+        options: PublishOptions,
+        items: mpsc::Receiver<Item>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let report = PublishReport::default();
+        Self { dealer, options, items, stop, stopping: false, report }
+    }
+
+    /// Sends run after run until there is no further one.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::publish`].
+    pub(super) async fn run(mut self) -> Result<PublishReport, PublishError> {
+        let mut heartbeat = heartbeat();
+        while !self.stopping {
+            tokio::select! {
+                item = self.items.recv() => match item {
+                    Some(Item::Run(header, events)) => {
+                        let sent = self.one_run(*header, events).await;
+                        self.or_next_run(sent)?;
+                    }
+                    Some(Item::Failed(error)) => return Err(error.into()),
+                    // The volumes of a run belong to `one_run`.
+                    Some(Item::Volume(_) | Item::RunOver) => {}
+                    None => break,
+                },
+                _ = heartbeat.tick() => self.sign_of_life().await?,
+                answer = self.dealer.recv() => { answer?; }
+                () = stopped(&mut self.stop) => self.stopping = true,
+            }
+        }
+        Ok(self.report)
+    }
+
+    /// A scanner goes on scanning: when the daemon refuses a run (another protocol's series, or
+    /// one that the operator ended), the rest of the run is passed over and the next one is
+    /// offered. A file that is refused is an error.
+    fn or_next_run(&mut self, sent: Result<(), PublishError>) -> Result<(), PublishError> {
+        match sent {
+            Err(PublishError::Refused(refused)) if self.options.pace == Pace::Scanner => {
+                tracing::warn!("{refused}; the rest of it is passed over");
+                self.report.n_refused += 1;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Sends one run and waits until it is acknowledged.
+    async fn one_run(&mut self, header: RunHeader, events: Vec<Event>) -> Result<(), PublishError> {
+        tracing::info!(run = %header.entities, source = header.source, "run starts");
+        self.report.n_runs += 1;
+        let progress = self.options.progress.clone();
+        progress.set_position(0);
+        progress.set_message(header.run_id());
+        if let Some(n) = header.n_volumes {
+            progress.set_length(n.into());
+        }
+        let spill = Spill::new(self.options.spill_max_bytes);
+        let mut clock = match self.options.pace {
+            Pace::Clock(speed) => Some(Deadlines::new(speed, header.repetition_time)),
+            Pace::AsAcknowledged | Pace::Scanner => None,
+        };
+        let repetition_time = header.repetition_time;
+        let mut outbox = Outbox::new(header, events, self.options.window.max(1), spill);
+        let mut heartbeat = heartbeat();
+        let mut held: Option<(tokio::time::Instant, AcquiredVolume)> = None;
+        let mut begun = false;
+        let mut over: Option<Instant> = None;
+        let mut failed = None;
+        let mut n_skipped = 0;
+        let mut alarm = Alarm::new();
+
+        loop {
+            self.send_due(&mut outbox).await?;
+            begun |= outbox.is_ready();
+            progress.set_position(outbox.tally().acked + n_skipped);
+            if outbox.is_over() || self.gives_up(&outbox, over) {
+                break;
+            }
+            let wanted = over.is_none()
+                && held.is_none()
+                && match self.options.pace {
+                    Pace::AsAcknowledged => outbox.is_ready() && outbox.has_room(),
+                    // A file can wait for the daemon.
+                    Pace::Clock(_) => begun,
+                    Pace::Scanner => true,
+                };
+            let due = held.as_ref().map(|(due, _)| *due);
+            tokio::select! {
+                answer = self.dealer.recv() => take_answer(&mut outbox, &answer?)?,
+                item = self.items.recv(), if wanted => match item {
+                    Some(Item::Volume(volume)) => {
+                        if self.options.skip_known && volume.index.0 < outbox.next_index() {
+                            n_skipped += 1;
+                            outbox.skip(&volume);
+                        } else if let Some(clock) = &mut clock {
+                            let start_s = volume
+                                .acquisition_time_s
+                                .unwrap_or_else(|| repetition_time.start_of(volume.index));
+                            held = Some((clock.due(start_s, Instant::now()).into(), volume));
+                        } else {
+                            outbox.push(volume);
+                        }
+                    }
+                    other => {
+                        if let Some(Item::Failed(error)) = other {
+                            failed = Some(error);
+                        }
+                        outbox.finish();
+                        over = Some(Instant::now());
+                    }
+                },
+                () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
+                    if let Some((_, volume)) = held.take() {
+                        outbox.push(volume);
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    self.sign_of_life().await?;
+                    alarm.look(&outbox, &self.options.endpoint);
+                }
+                () = stopped(&mut self.stop), if !self.stopping => {
+                    tracing::info!("stopping: waiting for the last acknowledgements");
+                    self.stopping = true;
+                    held = None;
+                    outbox.finish();
+                    over = Some(Instant::now());
+                }
+            }
+        }
+
+        let tally = outbox.tally();
+        self.report.n_acked += tally.acked;
+        self.report.n_skipped += n_skipped;
+        self.report.n_resent += tally.resent;
+        self.report.n_lost += tally.lost;
+        self.report.n_unacked += outbox.n_unacked();
+        tracing::info!(
+            acked = tally.acked,
+            lost = tally.lost,
+            unacked = outbox.n_unacked(),
+            resent = tally.resent,
+            skipped = n_skipped,
+            "run is over"
+        );
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Sends all that is due now.
+    async fn send_due(&self, outbox: &mut Outbox) -> Result<(), PublishError> {
+        while let Some(message) = outbox.next_due(Instant::now()) {
+            match self.dealer.send(message.to_frames(Encoding::MessagePack)).await {
+                Ok(()) => {}
+                Err(error @ SocketError::SendTimeout { .. }) => {
+                    tracing::warn!(%error, "volumes are kept");
+                    outbox.not_sent();
+                    // An announcement that finds no room would be due again at once.
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn sign_of_life(&self) -> Result<(), SocketError> {
+        let ping = FromAdapter::Ping.to_frames(Encoding::MessagePack);
+        match timeout(HEARTBEAT_TIMEOUT, self.dealer.send(ping)).await {
+            // Queue full: the daemon already has unread traffic, so this heartbeat is skipped.
+            Err(_) | Ok(Ok(()) | Err(SocketError::SendTimeout { .. })) => Ok(()),
+            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    /// Whether a run that is over has waited long enough for a daemon that acknowledges nothing.
+    fn gives_up(&self, outbox: &Outbox, over: Option<Instant>) -> bool {
+        let Some(over) = over else { return false };
+        let quiet_since = outbox.progressed().map_or(over, |progressed| progressed.max(over));
+        if self.stopping && over.elapsed() > STOP_WITHIN {
+            return true;
+        }
+        // No volume is lost when `end` is: the daemon sees that the adapter has left.
+        if outbox.waits_for_end_only() && over.elapsed() > 2 * RESEND_AFTER {
+            return quiet_since.elapsed() > SILENCE || over.elapsed() > self.options.patience;
+        }
+        quiet_since.elapsed() > self.options.patience
+    }
+}
+
+fn take_answer(outbox: &mut Outbox, frames: &[bytes::Bytes]) -> Result<(), RunRefused> {
+    match ToAdapter::parse(frames) {
+        Ok(answer) => outbox.answer(answer, Instant::now()),
+        Err(error) => {
+            tracing::warn!(%error, "an answer cannot be read");
+            Ok(())
+        }
+    }
+}
+
+fn heartbeat() -> tokio::time::Interval {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat
+}
+
+/// Waits until `stop` is true; for ever when nobody can set it any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,215 @@
+//! The pump against a small daemon over real sockets: order, a killed daemon, a stop, a refusal.
+
+use std::{collections::VecDeque, time::Duration};
+
+use corticast_bold::{
+    decode::{Dtype, Order},
+    run::{RunEntities, RunHeader},
+    space::VoxelSpace,
+    time::{RepetitionTime, TrIndex},
+};
+use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
+use corticast_wire::{
+    message::{
+        Ack, DaemonPing, Durability, Encoding, FromAdapter, PROTOCOL, Ready, RefusalCode, Refused,
+        ToAdapter,
+    },
+    socket::{Limits, Router, ServerSecurity},
+};
+
+use super::{pace::Pace, *};
+
+/// A run of volumes with these indices, and one event.
+struct Scanner {
+    header: Option<RunHeader>,
+    indices: VecDeque<u32>,
+}
+
+impl Scanner {
+    fn of(n: u32) -> Box<Self> {
+        let affine = [[3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
+        let header = RunHeader {
+            session: String::new(),
+            entities: RunEntities::checked("01", None, None, None).unwrap(),
+            repetition_time: RepetitionTime::from_secs(1.0).unwrap(),
+            space: VoxelSpace::new([2, 2, 2], affine).unwrap(),
+            n_volumes: Some(n),
+            source: "test".into(),
+            series_id: "a".into(),
+        };
+        Box::new(Self { header: Some(header), indices: (0..n).collect() })
+    }
+}
+
+impl ScannerAdapter for Scanner {
+    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+        Ok(self.header.take())
+    }
+
+    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        Ok(self.indices.pop_front().map(|index| AcquiredVolume {
+            index: TrIndex(index),
+            acquisition_time_s: None,
+            dtype: Dtype::Int16,
+            order: Order::C,
+            slope: None,
+            intercept: None,
+            scanner_wall_time: None,
+            voxels: vec![0; 16].into(),
+        }))
+    }
+}
+
+/// A daemon that acknowledges, and vanishes without a word after `n_volumes`. Returns what
+/// it acknowledged, in order.
+async fn daemon(router: Router, instance: &str, n_volumes: usize) -> Vec<u32> {
+    let mut acked = Vec::new();
+    let mut known = false;
+    let run = || "sub-01".to_owned();
+    loop {
+        let (peer, frames) = router.recv().await.unwrap();
+        let answer = match FromAdapter::parse(&frames).unwrap().0 {
+            FromAdapter::Run { .. } => {
+                known = true;
+                ToAdapter::Ready(Ready {
+                    protocol: PROTOCOL,
+                    run: run(),
+                    durability: Durability::None,
+                    next_index: 0,
+                    instance: instance.to_owned(),
+                })
+            }
+            FromAdapter::Volume(volume) if !known => ToAdapter::Refused(Refused {
+                run: Some(run()),
+                index: Some(volume.header.index.0),
+                code: RefusalCode::UnknownRun,
+                reason: "no run is open".into(),
+            }),
+            FromAdapter::Volume(volume) => {
+                if acked.len() == n_volumes {
+                    return acked;
+                }
+                acked.push(volume.header.index.0);
+                ToAdapter::Ack(Ack { run: run(), index: Some(volume.header.index.0) })
+            }
+            FromAdapter::Mark(_) => continue,
+            FromAdapter::End(_) => ToAdapter::Ack(Ack { run: run(), index: None }),
+            FromAdapter::Ping => ToAdapter::Ping(DaemonPing { instance: instance.to_owned() }),
+        };
+        let over = matches!(&answer, ToAdapter::Ack(Ack { index: None, .. }));
+        router.send(&peer, answer.to_frames(Encoding::MessagePack)).await.unwrap();
+        if over {
+            // Let the answer leave before the socket closes.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return acked;
+        }
+    }
+}
+
+async fn listen(endpoint: &str) -> Router {
+    let limits = Limits::default();
+    // A port that was just given back may still be taken for a moment.
+    for _ in 0..50 {
+        if let Ok(router) = Router::bind(endpoint, &ServerSecurity::LoopbackOnly, &limits).await {
+            return router;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{endpoint} stays taken");
+}
+
+fn options(router: &Router, pace: Pace) -> PublishOptions {
+    let endpoint = router.endpoint().to_owned();
+    PublishOptions { endpoint, pace, window: 4, ..PublishOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_is_acknowledged_in_order() {
+    let router = listen("tcp://127.0.0.1:0").await;
+    let options = options(&router, Pace::AsAcknowledged);
+    let daemon = tokio::spawn(daemon(router, "a", usize::MAX));
+    let (_stop, stopped) = watch::channel(false);
+    let report = publish(Scanner::of(300), options, stopped).await.unwrap();
+    assert_eq!((report.n_runs, report.n_acked, report.n_lost), (1, 300, 0));
+    assert!(report.is_complete());
+    assert_eq!(daemon.await.unwrap(), Vec::from_iter(0..300));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_daemon_loses_nothing_that_it_did_not_acknowledge() {
+    let router = listen("tcp://127.0.0.1:0").await;
+    let endpoint = router.endpoint().to_owned();
+    let options = options(&router, Pace::Clock(100.0));
+    let daemons = tokio::spawn(async move {
+        let before = daemon(router, "a", 20).await;
+        let after = daemon(listen(&endpoint).await, "b", usize::MAX).await;
+        (before, after)
+    });
+    let (_stop, stopped) = watch::channel(false);
+    let report = publish(Scanner::of(100), options, stopped).await.unwrap();
+    let (before, after) = daemons.await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(before, Vec::from_iter(0..20));
+    assert!(after.is_sorted() && after.first() <= Some(&20), "{after:?}");
+    assert!((20..100).all(|index| after.contains(&index)), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_the_run_after_what_was_sent() {
+    let router = listen("tcp://127.0.0.1:0").await;
+    let options = options(&router, Pace::Clock(20.0));
+    let daemon = tokio::spawn(daemon(router, "a", usize::MAX));
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        stop.send_replace(true);
+    });
+    let report = publish(Scanner::of(10_000), options, stopped).await.unwrap();
+    assert!(report.is_complete() && report.n_acked < 20, "{report:?}");
+    assert_eq!(daemon.await.unwrap().len() as u64, report.n_acked);
+}
+
+/// Two runs after another: the daemon does not want the first.
+struct TwoRuns(VecDeque<Box<Scanner>>, Option<Box<Scanner>>);
+
+impl ScannerAdapter for TwoRuns {
+    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+        self.1 = self.0.pop_front();
+        self.1.as_mut().map_or(Ok(None), |run| run.start_run())
+    }
+
+    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        self.1.as_mut().map_or(Ok(None), |run| run.next_volume())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_a_scanner_offers_in_vain_is_passed_over() {
+    let router = listen("tcp://127.0.0.1:0").await;
+    let options = options(&router, Pace::Scanner);
+    let daemon = tokio::spawn(async move {
+        let (peer, frames) = loop {
+            let (peer, frames) = router.recv().await.unwrap();
+            if frames[0].as_ref() == b"run" {
+                break (peer, frames);
+            }
+        };
+        assert!(FromAdapter::parse(&frames).is_ok());
+        let refused = ToAdapter::Refused(Refused {
+            run: Some("sub-01".to_owned()),
+            index: None,
+            code: RefusalCode::RunRefused,
+            reason: "another matrix".to_owned(),
+        });
+        router.send(&peer, refused.to_frames(Encoding::MessagePack)).await.unwrap();
+        daemon(router, "a", usize::MAX).await
+    });
+    let (_stop, stopped) = watch::channel(false);
+    let runs = TwoRuns(VecDeque::from([Scanner::of(5), Scanner::of(7)]), None);
+    let report = publish(Box::new(runs), options, stopped).await.unwrap();
+    assert_eq!((report.n_runs, report.n_refused, report.n_acked), (2, 1, 7));
+    assert!(!report.is_complete());
+    // What waited on disk may be said twice.
+    let acked = std::collections::BTreeSet::from_iter(daemon.await.unwrap());
+    assert_eq!(acked, (0..7).collect());
+}

@@ -1,0 +1,134 @@
+//! Messages of an adapter to the daemon.
+
+use bytes::Bytes;
+use corticast_bold::run::RunHeader;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::MessageError,
+    header::{Encoding, count, decode, encode, finite, text},
+    protocol::SHOWN_CHARS,
+    run::{RunWire, run_header, run_name, run_wire},
+    volume::{VolumeHeader, VolumeMessage},
+};
+use crate::text::shorten;
+
+/// Types an adapter sends.
+const FROM_ADAPTER: &str = "`run`, `vol`, `mark`, `end`, `ping`";
+
+/// `mark`: a trigger or an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Name of the run.
+    #[serde(deserialize_with = "run_name", alias = "run_id")]
+    pub run: String,
+    /// When, in seconds since the start of index 0.
+    pub time_s: f64,
+    /// What, e.g. `ttl` or a trial type.
+    pub name: String,
+    /// A value that belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+}
+
+/// `end`: a run is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// Name of the run.
+    #[serde(deserialize_with = "run_name", alias = "run_id")]
+    pub run: String,
+    /// Volumes the adapter sent, dropped ones not counted. Absent: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_sent: Option<u32>,
+}
+
+/// A message of an adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromAdapter {
+    /// A run starts.
+    Run {
+        /// Geometry and timing.
+        header: RunHeader,
+        /// The adapter continues this run after the daemon was restarted.
+        resume: bool,
+    },
+    /// A volume.
+    Volume(VolumeMessage),
+    /// A trigger or event.
+    Mark(Mark),
+    /// The run is over.
+    End(End),
+    /// Sign of life.
+    Ping,
+}
+
+impl FromAdapter {
+    /// Reads the frames of one message and tells how its header was written.
+    ///
+    /// # Errors
+    ///
+    /// Fails on anything that is not a whole message of a known type with valid values.
+    /// Sizes of a volume that depend on its run are checked by [`VolumeMessage::check`].
+    pub fn parse(frames: &[Bytes]) -> Result<(Self, Encoding), MessageError> {
+        let kind = frames.first().map(AsRef::as_ref).unwrap_or_default();
+        let header = || frames.get(1).cloned().unwrap_or_default();
+        let encoding = Encoding::of(&header());
+        let message = match kind {
+            b"run" => {
+                count(frames, "run", 2..=2, "2")?;
+                let wire: RunWire = decode("run", &header(), encoding)?;
+                let resume = wire.resume;
+                Self::Run { header: run_header(wire)?, resume }
+            }
+            b"vol" => {
+                count(frames, "vol", 3..=3, "3")?;
+                let header: VolumeHeader = decode("vol", &header(), encoding)?;
+                finite("vol", "acquisition_time_s", header.acquisition_time_s)?;
+                finite("vol", "slope", header.slope)?;
+                finite("vol", "intercept", header.intercept)?;
+                Self::Volume(VolumeMessage { header, voxels: frames[2].clone() })
+            }
+            b"mark" => {
+                count(frames, "mark", 2..=2, "2")?;
+                let mark: Mark = decode("mark", &header(), encoding)?;
+                finite("mark", "time_s", Some(mark.time_s))?;
+                finite("mark", "value", mark.value)?;
+                text("mark", "name", &mark.name)?;
+                Self::Mark(mark)
+            }
+            b"end" => {
+                count(frames, "end", 2..=2, "2")?;
+                Self::End(decode("end", &header(), encoding)?)
+            }
+            b"ping" => {
+                count(frames, "ping", 1..=2, "1 or 2")?;
+                Self::Ping
+            }
+            _ => {
+                return Err(MessageError::UnknownType {
+                    found: shorten(&String::from_utf8_lossy(kind), SHOWN_CHARS),
+                    expected: FROM_ADAPTER,
+                });
+            }
+        };
+        Ok((message, encoding))
+    }
+
+    /// The frames of this message.
+    #[must_use]
+    pub fn to_frames(&self, encoding: Encoding) -> Vec<Bytes> {
+        match self {
+            Self::Run { header, resume } => {
+                vec![Bytes::from_static(b"run"), encode(&run_wire(header, *resume), encoding)]
+            }
+            Self::Volume(volume) => vec![
+                Bytes::from_static(b"vol"),
+                encode(&volume.header, encoding),
+                volume.voxels.clone(),
+            ],
+            Self::Mark(mark) => vec![Bytes::from_static(b"mark"), encode(mark, encoding)],
+            Self::End(end) => vec![Bytes::from_static(b"end"), encode(end, encoding)],
+            Self::Ping => vec![Bytes::from_static(b"ping")],
+        }
+    }
+}

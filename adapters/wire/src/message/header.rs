@@ -1,0 +1,99 @@
+//! Headers: MessagePack or JSON, with bounds on what a peer may send.
+//!
+//! A header that is too long, that is no map, that lacks a key or holds an invalid value is a
+//! [`MessageError`]; nothing is allocated from an unchecked length.
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    error::MessageError,
+    protocol::{MAX_HEADER_BYTES, MAX_TEXT_BYTES, SHOWN_CHARS},
+};
+use crate::text::shorten;
+
+/// How a header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// MessagePack map with named keys.
+    #[default]
+    MessagePack,
+    /// JSON object.
+    Json,
+}
+
+impl Encoding {
+    /// How this header is written: a JSON object starts with a brace, and no MessagePack map does.
+    pub(super) fn of(header: &[u8]) -> Self {
+        if header.first() == Some(&b'{') { Self::Json } else { Self::MessagePack }
+    }
+}
+
+/// A header as bytes.
+#[must_use]
+pub fn encode<T: Serialize>(header: &T, encoding: Encoding) -> Bytes {
+    let bytes = match encoding {
+        Encoding::MessagePack => rmp_serde::to_vec_named(header).ok(),
+        Encoding::Json => serde_json::to_vec(header).ok(),
+    };
+    bytes.expect("our own headers hold nothing that cannot be written").into()
+}
+
+/// A header from bytes.
+///
+/// # Errors
+///
+/// Fails when the header is too long, is no map, or lacks a key.
+pub fn decode<T: DeserializeOwned>(
+    kind: &'static str,
+    header: &[u8],
+    encoding: Encoding,
+) -> Result<T, MessageError> {
+    if header.len() > MAX_HEADER_BYTES {
+        return Err(MessageError::HeaderTooLong(header.len()));
+    }
+    match encoding {
+        Encoding::MessagePack => rmp_serde::from_slice(header).map_err(|e| e.to_string()),
+        Encoding::Json => serde_json::from_slice(header).map_err(|e| e.to_string()),
+    }
+    .map_err(|reason| MessageError::Header { kind, reason })
+}
+
+/// Refuses a message that has too few or too many frames.
+pub(super) fn count(
+    frames: &[Bytes],
+    kind: &str,
+    wanted: std::ops::RangeInclusive<usize>,
+    expected: &'static str,
+) -> Result<(), MessageError> {
+    if wanted.contains(&frames.len()) {
+        return Ok(());
+    }
+    Err(MessageError::FrameCount { kind: kind.to_owned(), expected, found: frames.len() })
+}
+
+/// Refuses NaN and infinity.
+pub(super) fn finite(
+    kind: &'static str,
+    key: &'static str,
+    value: Option<f64>,
+) -> Result<(), MessageError> {
+    match value {
+        Some(value) if !value.is_finite() => {
+            Err(MessageError::Value { kind, key, reason: format!("must be finite, got {value}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses long text and control characters.
+pub(super) fn text(kind: &'static str, key: &'static str, value: &str) -> Result<(), MessageError> {
+    if value.len() > MAX_TEXT_BYTES || value.chars().any(char::is_control) {
+        let reason = format!(
+            "must be at most {MAX_TEXT_BYTES} bytes without control characters, got {:?}",
+            shorten(value, SHOWN_CHARS)
+        );
+        return Err(MessageError::Value { kind, key, reason });
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! `run`: a run starts. Its keys on the wire, and the ways to name a run.
+
+use corticast_bold::{
+    run::{InvalidEntity, RunEntities, RunHeader},
+    space::{InvalidSpace, VoxelSpace},
+    time::{InvalidRepetitionTime, RepetitionTime},
+};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    error::MessageError,
+    header::text,
+    protocol::{MAX_TEXT_BYTES, PROTOCOL, SHOWN_CHARS},
+};
+use crate::text::shorten;
+
+/// `run`: a run starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RunWire {
+    #[serde(default = "protocol")]
+    protocol: u32,
+    #[serde(default)]
+    session: String,
+    run: RunNameWire,
+    repetition_time_s: f64,
+    matrix: [usize; 3],
+    affine: [[f64; 4]; 4],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_volumes: Option<u32>,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    series_id: String,
+    /// The adapter continues a run that a restarted daemon may already know.
+    #[serde(default)]
+    pub(super) resume: bool,
+}
+
+fn protocol() -> u32 {
+    PROTOCOL
+}
+
+/// A run is named by its BIDS entities, or by the name that they make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum RunNameWire {
+    Name(String),
+    Entities {
+        sub: Label,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ses: Option<Label>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<Label>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Label>,
+    },
+}
+
+/// `"01"` or `1`: people write both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Text(String),
+    Number(u64),
+}
+
+impl Label {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+impl RunNameWire {
+    fn entities(&self) -> Result<RunEntities, String> {
+        match self {
+            Self::Name(name) => RunEntities::from_name(name).ok_or_else(|| {
+                format!(
+                    "{:?} is no BIDS name such as sub-01_task-movie_run-1",
+                    shorten(name, SHOWN_CHARS)
+                )
+            }),
+            Self::Entities { sub, ses, task, run } => {
+                let text = |label: &Option<Label>| label.as_ref().map(Label::text);
+                RunEntities::checked(
+                    &sub.text(),
+                    text(ses).as_deref(),
+                    text(task).as_deref(),
+                    text(run).as_deref(),
+                )
+                .map_err(|error: InvalidEntity| error.to_string())
+            }
+        }
+    }
+}
+
+/// The name of a run in `vol`, `mark` and `end`.
+pub(super) fn run_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = RunNameWire::deserialize(deserializer)?;
+    match name {
+        // The name that the daemon gave may carry the mark of a repeated run, which is no entity.
+        RunNameWire::Name(name) if name.len() <= MAX_TEXT_BYTES => Ok(name),
+        other => other.entities().map(|e| e.to_string()).map_err(serde::de::Error::custom),
+    }
+}
+
+/// The header of a run, checked.
+///
+/// # Errors
+///
+/// Names the key that holds an invalid value.
+pub(super) fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {
+    if wire.protocol != PROTOCOL {
+        return Err(MessageError::Protocol { found: wire.protocol });
+    }
+    let value = |key, reason: String| MessageError::Value { kind: "run", key, reason };
+    for (key, content) in
+        [("session", &wire.session), ("source", &wire.source), ("series_id", &wire.series_id)]
+    {
+        text("run", key, content)?;
+    }
+    Ok(RunHeader {
+        session: wire.session,
+        entities: wire.run.entities().map_err(|reason| value("run", reason))?,
+        repetition_time: RepetitionTime::from_secs(wire.repetition_time_s)
+            .map_err(|e: InvalidRepetitionTime| value("repetition_time_s", e.to_string()))?,
+        space: VoxelSpace::new(wire.matrix, wire.affine).map_err(|error| {
+            let key = match error {
+                InvalidSpace::Matrix(_) => "matrix",
+                InvalidSpace::Affine(_) => "affine",
+            };
+            value(key, error.to_string())
+        })?,
+        n_volumes: wire.n_volumes,
+        source: wire.source,
+        series_id: wire.series_id,
+    })
+}
+
+pub(super) fn run_wire(header: &RunHeader, resume: bool) -> RunWire {
+    let label = |value: &Option<String>| value.clone().map(Label::Text);
+    let RunEntities { sub, ses, task, run } = &header.entities;
+    RunWire {
+        protocol: PROTOCOL,
+        session: header.session.clone(),
+        run: RunNameWire::Entities {
+            sub: Label::Text(sub.clone()),
+            ses: label(ses),
+            task: label(task),
+            run: label(run),
+        },
+        repetition_time_s: header.repetition_time.as_secs(),
+        matrix: header.space.matrix(),
+        affine: *header.space.affine(),
+        n_volumes: header.n_volumes,
+        source: header.source.clone(),
+        series_id: header.series_id.clone(),
+        resume,
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a socket listens, and whether it may.
+
+use std::os::unix::fs::FileTypeExt as _;
+
+use tokio::net::UnixStream;
+
+use crate::{error::SocketError, zmq::Error};
+
+/// `localhost` can be two addresses, of which only one would be bound.
+pub(super) fn resolved(endpoint: &str) -> String {
+    endpoint.replacen("tcp://localhost:", "tcp://127.0.0.1:", 1)
+}
+
+/// The ZeroMQ crate replaces whatever is at an ipc path: a live daemon's socket, or a user's
+/// file. Only the socket of a dead daemon may be replaced.
+pub(super) async fn ipc_is_free(endpoint: &str) -> Result<(), SocketError> {
+    let Some(path) = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@')) else {
+        return Ok(());
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(found) if !found.file_type().is_socket() => Err(SocketError::Bind {
+            endpoint: endpoint.to_owned(),
+            reason: "the file there is not a socket".to_owned(),
+        }),
+        Ok(_) if UnixStream::connect(path).await.is_ok() => {
+            Err(SocketError::InUse { endpoint: endpoint.to_owned() })
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What a failed bind means.
+pub(super) fn bind_error(endpoint: &str, error: Error) -> SocketError {
+    let endpoint = endpoint.to_owned();
+    match error {
+        Error::Io(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            SocketError::InUse { endpoint }
+        }
+        Error::InvalidEndpoint(reason) => SocketError::Endpoint { endpoint, reason },
+        other => SocketError::Bind { endpoint, reason: other.to_string() },
+    }
+}

@@ -1,0 +1,122 @@
+//! Each mode by hand, and that later volumes change nothing.
+
+use ndarray::array;
+use proptest::prelude::*;
+
+use super::*;
+use crate::time::TrIndex;
+
+fn options(mode: Mode) -> NormaliseOptions {
+    NormaliseOptions {
+        mode,
+        warm_up_volumes: 1,
+        baseline_volumes: 3,
+        frozen_mean: FrozenMean::Manifest,
+        statistics: Some(Statistics { mean: array![10.0], sd: array![2.0] }),
+    }
+}
+
+fn volume(tr: usize, signal: f32) -> MaskedVolume {
+    MaskedVolume {
+        tr: TrIndex(tr as u32),
+        acquisition_time_s: tr as f64,
+        bold: array![signal],
+        made_from: MadeFrom::Measured,
+    }
+}
+
+fn run(stage: &mut Normalise, signals: &[f32]) -> Vec<Option<f32>> {
+    let process = |(tr, &signal): (usize, &f32)| {
+        stage.process(volume(tr, signal)).unwrap().map(|v| v.bold[0])
+    };
+    signals.iter().enumerate().map(process).collect()
+}
+
+fn close(found: &[Option<f32>], expected: &[Option<f32>]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        match (found, expected) {
+            (Some(a), Some(b)) => assert!((a - b).abs() < 1e-5, "{a} is not {b}"),
+            (a, b) => assert_eq!(a, b),
+        }
+    }
+}
+
+#[test]
+fn growing_uses_the_run_so_far_and_this_volume() {
+    let mut stage = Normalise::new(options(Mode::Growing), 1).unwrap();
+    // 1, 3: mean 2, s.d. 1. 1, 3, 8: mean 4, s.d. sqrt(26/3).
+    let found = run(&mut stage, &[1.0, 3.0, 8.0]);
+    close(&found, &[None, Some(1.0), Some(4.0 / (26.0_f32 / 3.0).sqrt())]);
+    stage.start_run();
+    assert_eq!(run(&mut stage, &[5.0]), [None], "a new run starts anew");
+}
+
+#[test]
+fn baseline_uses_its_first_volumes_only() {
+    let mut stage = Normalise::new(options(Mode::Baseline), 1).unwrap();
+    let sd = (8.0_f32 / 3.0).sqrt();
+    let found = run(&mut stage, &[2.0, 4.0, 6.0, 100.0, 4.0]);
+    close(&found, &[None, None, Some(2.0 / sd), Some(96.0 / sd), Some(0.0)]);
+}
+
+#[test]
+fn session_carries_its_statistics_into_the_next_run() {
+    let mut stage = Normalise::new(options(Mode::Session), 1).unwrap();
+    run(&mut stage, &[1.0, 3.0]);
+    stage.start_run();
+    close(&run(&mut stage, &[8.0]), &[Some(4.0 / (26.0_f32 / 3.0).sqrt())]);
+}
+
+#[test]
+fn frozen_needs_no_warm_up_and_may_follow_the_mean_of_the_run() {
+    let mut stage = Normalise::new(options(Mode::Frozen), 1).unwrap();
+    close(&run(&mut stage, &[12.0, 9.0]), &[Some(1.0), Some(-0.5)]);
+    let follow = NormaliseOptions { frozen_mean: FrozenMean::Growing, ..options(Mode::Frozen) };
+    let mut stage = Normalise::new(follow, 1).unwrap();
+    close(&run(&mut stage, &[12.0, 8.0]), &[None, Some(-1.0)]);
+}
+
+#[test]
+fn filled_volumes_are_normalised_and_teach_nothing() {
+    let mut stage = Normalise::new(options(Mode::Growing), 1).unwrap();
+    run(&mut stage, &[1.0, 3.0]);
+    let held = MaskedVolume { made_from: MadeFrom::Held, ..volume(2, 100.0) };
+    let z = stage.process(held).unwrap().unwrap();
+    assert!((z.bold[0] - 98.0).abs() < 1e-4);
+    assert_eq!(stage.seen.n_volume(), 2);
+}
+
+#[test]
+fn statistics_that_do_not_fit_are_refused_with_both_lengths() {
+    let error = Normalise::new(options(Mode::Frozen), 5).unwrap_err();
+    assert_eq!(error, InvalidNormalise::Length { found: 1, expected: 5 });
+    let none = NormaliseOptions { statistics: None, ..options(Mode::Frozen) };
+    assert_eq!(Normalise::new(none, 1).unwrap_err(), InvalidNormalise::NoStatistics);
+}
+
+proptest! {
+    /// Prefix stability: what comes later changes nothing that was given out.
+    #[test]
+    fn a_longer_run_leaves_its_prefix_unchanged(
+        signals in proptest::collection::vec(-1e4_f32..1e4, 1..60),
+        cut in 0_usize..60,
+        mode in prop_oneof![Just(Mode::None), Just(Mode::Growing), Just(Mode::Baseline),
+            Just(Mode::Session), Just(Mode::Frozen)],
+    ) {
+        let cut = cut.min(signals.len());
+        let long = run(&mut Normalise::new(options(mode), 1).unwrap(), &signals);
+        let short = run(&mut Normalise::new(options(mode), 1).unwrap(), &signals[..cut]);
+        let bits = |z: &[Option<f32>]| -> Vec<_> { z.iter().map(|z| z.map(f32::to_bits)).collect() };
+        prop_assert_eq!(bits(&long[..cut]), bits(&short));
+    }
+
+    /// A voxel that does not vary gives 0, however large it is, and never NaN.
+    #[test]
+    fn a_constant_voxel_gives_zero(signal in -1e6_f32..1e6, n in 2_usize..50) {
+        let mut stage = Normalise::new(options(Mode::Growing), 1).unwrap();
+        for z in run(&mut stage, &vec![signal; n]).into_iter().flatten() {
+            prop_assert_eq!(z.to_bits(), 0.0_f32.to_bits());
+        }
+    }
+}

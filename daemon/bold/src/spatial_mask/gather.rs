@@ -1,0 +1,139 @@
+//! Reads the voxels of a mask out of a volume, in the model's order.
+//!
+//! A volume comes in C or F order. In F order, neighbours in the model's order lie a slice apart,
+//! so voxels are read tile by tile: each cache line is then loaded once.
+
+use crate::space::VoxelSpace;
+
+/// Which voxels make each output.
+#[derive(Clone, Debug)]
+pub(super) enum Gather {
+    /// One voxel each. `weights` is empty for a boolean mask.
+    Voxels { n_voxel: usize, runs: Vec<VoxelRun>, weights: Vec<f32> },
+    /// A weighted sum each.
+    Rows { indptr: Vec<u32>, c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
+}
+
+/// Voxels of a mask that follow each other along z, and so in the model's order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VoxelRun {
+    /// Where the first goes.
+    output: u32,
+    length: u32,
+    /// Where the first lies when z runs fastest; the others follow.
+    c: u32,
+    /// Where the first lies when x runs fastest; the others follow, a slice apart.
+    f: u32,
+}
+
+impl Gather {
+    /// One voxel for each output. `indices` rise; `weights` is empty for a boolean mask.
+    pub(super) fn voxels(space: &VoxelSpace, indices: &[u32], weights: Vec<f32>) -> Self {
+        Self::Voxels { n_voxel: indices.len(), runs: voxel_runs(space, indices), weights }
+    }
+
+    /// One row of a sparse matrix for each output.
+    pub(super) fn rows(
+        space: &VoxelSpace,
+        indptr: Vec<u32>,
+        indices: Vec<u32>,
+        weights: Vec<f32>,
+    ) -> Self {
+        let f = fortran_offsets(space, &indices);
+        Self::Rows { indptr, c: indices, f, weights }
+    }
+
+    pub(super) fn n_output(&self) -> usize {
+        match self {
+            Self::Voxels { n_voxel, .. } => *n_voxel,
+            Self::Rows { indptr, .. } => indptr.len() - 1,
+        }
+    }
+
+    /// What kind of mask it is, for people.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Voxels { weights, .. } if weights.is_empty() => "boolean",
+            Self::Voxels { .. } => "weighted",
+            Self::Rows { .. } => "sparse matrix",
+        }
+    }
+
+    /// The outputs for a volume of this matrix, whose voxels lie in C order (`is_c`) or F order.
+    /// Shape `[n_output]`, scanner units.
+    pub(super) fn of(&self, signal: &[f32], is_c: bool, matrix: [usize; 3]) -> Vec<f32> {
+        let at = |offset: u32| signal[offset as usize];
+        match self {
+            Self::Voxels { n_voxel, runs, weights } => {
+                let mut bold = vec![0.0; *n_voxel];
+                let [nx, ny, _] = matrix;
+                for run in runs {
+                    let (start, length) = (run.output as usize, run.length as usize);
+                    let outputs = &mut bold[start..start + length];
+                    if is_c {
+                        outputs.copy_from_slice(&signal[run.c as usize..][..length]);
+                    } else {
+                        let mut voxel = run.f as usize;
+                        for output in outputs {
+                            *output = signal[voxel];
+                            voxel += nx * ny;
+                        }
+                    }
+                }
+                // None when the mask is boolean.
+                bold.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
+                bold
+            }
+            Self::Rows { indptr, c, f, weights } => {
+                let offsets = if is_c { c } else { f };
+                indptr
+                    .windows(2)
+                    .map(|row| {
+                        let row = row[0] as usize..row[1] as usize;
+                        // f64: a parcel may sum thousands of voxels.
+                        let entries = offsets[row.clone()].iter().zip(&weights[row]);
+                        entries.map(|(&o, &w)| f64::from(at(o)) * f64::from(w)).sum::<f64>() as f32
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Where along x, y, z a linear index `(x·ny + y)·nz + z` lies.
+pub(super) fn position(space: &VoxelSpace, linear: u32) -> [usize; 3] {
+    let [_, ny, nz] = space.matrix();
+    let linear = linear as usize;
+    [linear / (ny * nz), linear / nz % ny, linear % nz]
+}
+
+/// The same voxels when x runs fastest.
+fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
+    let [nx, ny, _] = space.matrix();
+    let offset = |&linear: &u32| {
+        let [x, y, z] = position(space, linear);
+        (x + nx * (y + ny * z)) as u32
+    };
+    indices.iter().map(offset).collect()
+}
+
+/// Tiles in which voxels are read, in voxels along x and z: a cache line of float32, and no more
+/// lines at a time than the first-level cache holds of one residue, on which slices tend to fall.
+pub(super) const TILE: [usize; 2] = [16, 8];
+
+/// The voxels in runs along z, tile by tile along x and z. In the model's order each read of a
+/// volume whose x runs fastest would fall on another cache line.
+fn voxel_runs(space: &VoxelSpace, indices: &[u32]) -> Vec<VoxelRun> {
+    let offsets = fortran_offsets(space, indices);
+    let mut runs: Vec<([usize; 4], VoxelRun)> = Vec::new();
+    for (output, (&c, &f)) in (0_u32..).zip(indices.iter().zip(&offsets)) {
+        let [x, y, z] = position(space, c);
+        let place = [x / TILE[0], z / TILE[1], y, x];
+        match runs.last_mut() {
+            Some((last, run)) if *last == place && run.c + run.length == c => run.length += 1,
+            _ => runs.push((place, VoxelRun { output, length: 1, c, f })),
+        }
+    }
+    runs.sort_unstable_by_key(|(place, run)| (*place, run.output));
+    runs.into_iter().map(|(_, run)| run).collect()
+}
