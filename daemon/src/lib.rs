@@ -5,8 +5,8 @@
 //! where [`session`] takes it through [`signal_path`] and hands products to the outputs.
 //! [`replay`] feeds the same types from files.
 
+pub mod cli;
 pub mod clock;
-pub mod commands;
 pub mod config;
 pub mod describe;
 pub mod disk;

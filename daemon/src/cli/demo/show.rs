@@ -1,8 +1,7 @@
 //! What the demo shows of a result, and what it counts.
 
-use crate::product::{ClipReport, DecodedResult};
-
 use super::film::{Clip, Film};
+use crate::product::{ClipReport, DecodedResult};
 
 /// Width of a probability bar, in characters.
 const BAR: usize = 24;
