@@ -36,8 +36,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::GeneratorConfig,
-    outputs::tensors::{NotConditions, from_safetensors},
-    product::{ClipPictures, ClipReport, ConditionsReport},
+    product::{
+        clips::{ClipPictures, ClipReport},
+        results::ConditionsReport,
+        tensors::{NotConditions, from_safetensors},
+    },
 };
 
 /// What clips are made with: options and files, read and checked, nothing loaded yet.

@@ -4,6 +4,7 @@
 //! slow, or whose disk is full, drops its own oldest products and counts them
 //! (`corticast_output_dropped_total`); the signal path and the other outputs do not notice.
 
+pub mod conditions;
 pub mod film;
 pub mod folder;
 pub mod frames;
@@ -11,5 +12,4 @@ pub mod json_lines;
 pub mod pictures;
 pub mod png;
 pub mod queue;
-pub mod tensors;
 pub mod webp;

@@ -33,7 +33,7 @@ use crate::{
     config::RecordingConfig,
     ingest::{Recorded, RunNumber},
     metrics::Metrics,
-    product::Product,
+    product::{Product, tensors::clip_to_safetensors},
     recording::{Recording, RecordingError, TOPICS},
 };
 
@@ -104,6 +104,16 @@ impl RecordedProducts {
             Product::Clip(_) => self.clips,
             _ => true,
         }
+    }
+}
+
+/// A product as it stands in a recording: tensors as a safetensors file, the rest as JSON.
+#[must_use]
+pub fn to_recorded(product: &Product) -> Bytes {
+    match product {
+        Product::Conditions(report) => report.tensors.clone(),
+        Product::Clip(report) => clip_to_safetensors(report),
+        _ => product.to_json().into(),
     }
 }
 

@@ -54,8 +54,8 @@ use crate::{
         queue::{Feeder, drop_oldest},
     },
     plan::{Clips, Plan},
-    product::{ConditionsReport, Product, StatusReport},
-    record::{RecordedProducts, Recorder, RecorderThread},
+    product::{Product, reports::StatusReport, results::ConditionsReport},
+    record::{RecordedProducts, Recorder, RecorderThread, to_recorded},
     recording::SESSION,
     session::Session,
 };
@@ -131,7 +131,7 @@ impl Fanout {
         if let Some(recorder) = &self.recorder
             && self.records.includes(&product)
         {
-            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
+            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
         }
         if matches!(product, Product::Result(_) | Product::Clip(_)) {
             self.pictures.iter().for_each(|output| output.push(product.clone()));

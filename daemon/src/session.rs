@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ingest::{EndedBy, Event, Ingest, Run, RunNumber},
     metrics::Metrics,
-    outputs::tensors::to_safetensors,
     product::{
-        ConditionsReport, DecodedResult, Probabilities, Product, RunReport, RunState, StatusReport,
-        VolumeReport,
+        Product,
+        reports::{RunReport, RunState, StatusReport, VolumeReport},
+        results::{ConditionsReport, DecodedResult, Probabilities},
+        tensors::to_safetensors,
     },
     resequence::Resequence,
     signal_path::{SignalPath, SignalPathError, Step},

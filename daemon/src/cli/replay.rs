@@ -14,13 +14,13 @@ use crate::{
     ingest::Recorded,
     metrics::Metrics,
     outputs::{
+        conditions::ConditionsFolder,
         json_lines::JsonLines,
         pictures::{self, Sink},
-        tensors::ConditionsFolder,
     },
     plan::{Clips, Plan},
-    product::{ClipReport, ConditionsReport, Product},
-    record::{RecordedProducts, Recorder, RecordingFile},
+    product::{Product, clips::ClipReport, results::ConditionsReport},
+    record::{RecordedProducts, Recorder, RecordingFile, to_recorded},
     recording::{COMMAND, SESSION},
     replay::{Fed, Player, Source, packed},
     session::Session,
@@ -174,7 +174,7 @@ impl Taker<'_> {
         if let Some(recorder) = self.recorder
             && self.records.includes(&product)
         {
-            recorder.note(product.topic(), monotonic_ns(), product.to_recorded());
+            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
         }
         if let Product::Conditions(conditions) = &product
             && let Some(clip) = self.clip(conditions)

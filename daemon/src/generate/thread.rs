@@ -13,7 +13,7 @@ use crate::{
     config::{GeneratorConfig, generator::WhenSuperseded},
     latest::Newest,
     metrics::Metrics,
-    product::{ConditionsReport, Product, StatusReport},
+    product::{Product, reports::StatusReport, results::ConditionsReport},
 };
 
 /// How long a clip that is on its way may take once the session is over.
@@ -154,7 +154,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        generate::ClipPlan, latest::latest, outputs::tensors::to_safetensors, product::ClipReport,
+        generate::ClipPlan,
+        latest::latest,
+        product::{clips::ClipReport, tensors::to_safetensors},
     };
 
     /// A clip takes some time, so there is time for newer conditions to come.

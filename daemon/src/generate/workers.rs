@@ -27,8 +27,10 @@ use crate::{
     config::generator::WhenSuperseded,
     latest::Newest,
     metrics::Metrics,
-    outputs::tensors::from_safetensors,
-    product::{ClipPictures, ConditionsReport, Product, StatusReport},
+    product::{
+        Product, clips::ClipPictures, reports::StatusReport, results::ConditionsReport,
+        tensors::from_safetensors,
+    },
 };
 use corticast_models::conditions::Conditions;
 

@@ -32,7 +32,7 @@ use self::{
     reel::Reel,
 };
 use super::frames::{Pixels, WrongPixels};
-use crate::product::{ClipReport, DecodedResult, Product};
+use crate::product::{Product, clips::ClipReport, results::DecodedResult};
 
 /// Results that wait for their clip. A clip that is later than so many TRs has no concepts.
 const REMEMBERED_RESULTS: usize = 256;
@@ -226,7 +226,7 @@ mod tests {
         encode::{Parameters, Sample, tests::decode},
         *,
     };
-    use crate::{outputs::frames::tests::clip, product::Probabilities};
+    use crate::{outputs::frames::tests::clip, product::results::Probabilities};
 
     fn result(index: u32, caption: &str) -> Product {
         Product::Result(DecodedResult {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     outputs::{json_lines::JsonLines, queue::Drain},
-    product::{ClipPictures, Product},
+    product::{Product, clips::ClipPictures},
 };
 
 /// The last header of every topic, and what is known of the session.
@@ -146,7 +146,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::product::{ConditionsReport, DecodedResult, Probabilities};
+    use crate::product::results::{ConditionsReport, DecodedResult, Probabilities};
 
     #[test]
     fn while_feedback_is_blanked_nothing_decoded_leaves_the_daemon() {

@@ -24,7 +24,7 @@ use crate::{
     clock::monotonic_ns,
     ingest::{Disposition, Event, Ingest, IngestError},
     metrics::Metrics,
-    product::RunState,
+    product::reports::RunState,
     record::Ticket,
     recording::{COMMAND, pack},
     session::{Command, Happening},

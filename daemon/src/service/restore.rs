@@ -17,7 +17,10 @@ use serde_json::Value;
 use crate::{
     clock::monotonic_ns,
     ingest::{Event, Ingest, Recorded},
-    product::{ConditionsReport, DecodedResult, Product},
+    product::{
+        Product,
+        results::{ConditionsReport, DecodedResult},
+    },
     record::RecordingFile,
     recording::{Entry, Recording, SESSION},
     session::{Happening, Session},

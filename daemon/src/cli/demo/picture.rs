@@ -1,6 +1,6 @@
 //! Small pictures for a terminal: each character is two pixels, one above the other.
 
-use crate::product::ClipReport;
+use crate::product::clips::ClipReport;
 
 /// Characters of a picture, across and, with two pixels each, down.
 const EDGE: usize = 24;

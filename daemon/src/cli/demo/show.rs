@@ -1,7 +1,7 @@
 //! What the demo shows of a result, and what it counts.
 
 use super::film::{Clip, Film};
-use crate::product::{ClipReport, DecodedResult};
+use crate::product::{clips::ClipReport, results::DecodedResult};
 
 /// Width of a probability bar, in characters.
 const BAR: usize = 24;

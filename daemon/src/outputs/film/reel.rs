@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     outputs::frames::{FrameRate, Pixels},
-    product::ClipReport,
+    product::clips::ClipReport,
 };
 
 /// How long the name of a run is shown.
