@@ -11,5 +11,4 @@ pub mod frames;
 pub mod json_lines;
 pub mod pictures;
 pub mod png;
-pub mod queue;
 pub mod webp;

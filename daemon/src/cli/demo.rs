@@ -34,9 +34,9 @@ use super::ConfigArgs;
 use crate::{
     config::Overlay,
     exit::Exit,
-    outputs::queue::{Drain, drop_oldest},
     plan::Plan,
     product::Product,
+    queue::drop_oldest::{Drain, drop_oldest},
     service::{self, ServiceOptions},
 };
 

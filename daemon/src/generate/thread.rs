@@ -11,9 +11,9 @@ use super::{ClipError, ClipMaker};
 use crate::{
     clock::monotonic_ns,
     config::{GeneratorConfig, generator::WhenSuperseded},
-    latest::Newest,
     metrics::Metrics,
     product::{Product, reports::StatusReport, results::ConditionsReport},
+    queue::latest::Newest,
 };
 
 /// How long a clip that is on its way may take once the session is over.
@@ -155,8 +155,8 @@ mod tests {
     use super::*;
     use crate::{
         generate::ClipPlan,
-        latest::latest,
         product::{clips::ClipReport, tensors::to_safetensors},
+        queue::latest::latest,
     };
 
     /// A clip takes some time, so there is time for newer conditions to come.

@@ -25,12 +25,12 @@ use super::{
 use crate::{
     clock::monotonic_ns,
     config::generator::WhenSuperseded,
-    latest::Newest,
     metrics::Metrics,
     product::{
         Product, clips::ClipPictures, reports::StatusReport, results::ConditionsReport,
         tensors::from_safetensors,
     },
+    queue::latest::Newest,
 };
 use corticast_models::conditions::Conditions;
 

@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    outputs::{json_lines::JsonLines, queue::Drain},
+    outputs::json_lines::JsonLines,
     product::{Product, clips::ClipPictures},
+    queue::drop_oldest::Drain,
 };
 
 /// The last header of every topic, and what is known of the session.

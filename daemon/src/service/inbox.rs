@@ -148,7 +148,7 @@ impl Inbox {
                 }
                 _ => {}
             }
-            self.happenings.push(Happening::Event(event), received_ns).await;
+            self.happenings.push((Happening::Event(event), received_ns)).await;
         }
         let ticket = verdict.acknowledge.map(|(number, ack)| Ticket {
             peer: peer.clone(),
@@ -177,7 +177,7 @@ impl Inbox {
             }
         }
         for happening in command.happenings(&mut self.ingest) {
-            self.happenings.push(happening, received_ns).await;
+            self.happenings.push((happening, received_ns)).await;
         }
         match command {
             Command::Pause => self.is_paused = true,

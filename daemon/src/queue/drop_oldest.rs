@@ -1,4 +1,7 @@
-//! A queue between the signal thread and one output: full, it drops its oldest.
+//! A queue between the session and one output.
+//!
+//! **When full** it drops its oldest item and counts it: an output that is too slow loses old
+//! products, and neither the session nor the other outputs wait for it.
 
 use std::sync::{
     Arc,

@@ -1,7 +1,8 @@
-//! A mailbox of one place, in which the newest wins.
+//! A mailbox for one item, in which the newest wins.
 //!
-//! The generator takes as long as it takes; what it takes next is always what is newest, and
-//! whatever was replaced meanwhile is counted. Whoever puts never waits.
+//! The generator takes as long as it needs; the next item it takes is always the newest.
+//!
+//! **When full** a new item replaces the waiting one, which is counted. The writer never waits.
 
 use std::{
     sync::{
