@@ -21,7 +21,7 @@ use corticast_wire::message::{
     ToAdapter, VolumeMessage,
 };
 
-use crate::config::signal::ContentDuplicates;
+use crate::{config::signal::ContentDuplicates, plan::admission::Admission};
 
 /// Volumes whose bytes a new one is compared with.
 const COMPARED_VOLUMES: usize = 16;
@@ -185,9 +185,6 @@ impl IngestError {
         }
     }
 }
-
-/// Whether a run may start, given its header. The reason if not.
-pub type Admission = Arc<dyn Fn(&RunHeader) -> Result<(), String> + Send + Sync>;
 
 /// The runs of a session and what came of each. See the module docs.
 pub struct Ingest {

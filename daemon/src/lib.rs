@@ -8,13 +8,11 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod describe;
 pub mod disk;
 pub mod exit;
 pub mod export;
 pub mod generate;
 pub mod ingest;
-pub mod mask;
 pub mod metrics;
 pub mod outputs;
 pub mod plan;

@@ -7,7 +7,7 @@ use corticast::{
     cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
-    plan::PlanError,
+    plan::error::PlanError,
     prepare::PrepareError,
 };
 use tracing_subscriber::EnvFilter;

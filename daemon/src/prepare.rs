@@ -22,11 +22,11 @@ use crate::{
     clock::monotonic_ns,
     config::Config,
     metrics::Metrics,
-    plan::{Plan, PlanError},
+    plan::{Plan, agree::SignalOptions, error::PlanError},
     product::Product,
     replay::{Fed, Player, ReplayError, Source},
     session::{Session, WindowTap},
-    signal_path::{SignalOptions, SignalPath},
+    signal_path::SignalPath,
 };
 
 /// Name of the frozen statistics beside the run folders.
@@ -250,7 +250,7 @@ fn play_with(
     let copies = plan.config.signal.content_duplicates;
     let resequence = plan.config.signal.resequence_volumes;
     let path: SignalPath =
-        plan.into_path(metrics.clone(), monotonic_ns).map_err(PlanError::from)?;
+        SignalPath::of(plan, metrics.clone(), monotonic_ns).map_err(PlanError::from)?;
     let session = Session::new(path, resequence, metrics, monotonic_ns).with_tap(tap);
     let mut player = Player::new(session, admission, copies, 0.0);
     let mut played: Vec<Played> = Vec::new();

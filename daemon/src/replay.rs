@@ -20,7 +20,8 @@ use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAd
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
-    ingest::{Admission, Event, Ingest, Recorded},
+    ingest::{Event, Ingest, Recorded},
+    plan::admission::Admission,
     product::Product,
     recording::{COMMAND, Entry, Recording, RecordingError, pack},
     session::{Command, Happening, Session},

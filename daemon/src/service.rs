@@ -39,19 +39,20 @@ use tokio::sync::{mpsc, oneshot};
 use self::{answers::Answers, broadcast::Board, inbox::Inbox};
 use crate::{
     clock::monotonic_ns,
-    describe, disk,
+    disk,
     exit::Exit,
     generate::{
+        Clips,
         thread::{self as generator, Pace},
         workers::Dispatcher,
     },
-    ingest::{Admission, Ingest, Recorded},
+    ingest::{Ingest, Recorded},
     metrics::{self, Metrics},
     outputs::{
         json_lines::JsonLines,
         pictures::{self, PictureThreads},
     },
-    plan::{Clips, Plan},
+    plan::{Plan, describe},
     product::{Product, reports::StatusReport, results::ConditionsReport},
     queue::{
         drop_oldest::{Feeder, drop_oldest},
@@ -60,6 +61,7 @@ use crate::{
     record::{RecordedProducts, Recorder, RecorderThread, to_recorded},
     recording::SESSION,
     session::Session,
+    signal_path::SignalPath,
 };
 
 /// Products that wait for the PUB socket or the results file.
@@ -162,19 +164,21 @@ impl Fanout {
 ///
 /// Fails when a socket cannot be bound or a file cannot be written; once it runs, only when
 /// the recording was lost.
-pub async fn run(mut plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
+pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
+    let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
+    let clips = clips.transpose()?;
     let prometheus = metrics::install().context("cannot set up metrics")?;
     let metrics = Metrics::new();
     let instance = format!("{:016x}", crate::clock::wall_ns() ^ u64::from(std::process::id()));
     let config = plan.config.clone();
     let description = describe::session(&plan, &instance);
-    announce_model(&plan, &metrics);
+    announce_model(&plan, clips.as_ref(), &metrics);
     let recorded = Recorded::default();
     let durability = match &config.recording.file {
         Some(_) => config.recording.durability,
         None => Durability::None,
     };
-    let admission = with_disk_check(&plan);
+    let admission = plan.admission_with_disk_check(disk::free_bytes);
     let mut ingest = Ingest::new(
         admission,
         instance.clone(),
@@ -183,8 +187,7 @@ pub async fn run(mut plan: Plan, mut options: ServiceOptions) -> anyhow::Result<
         Arc::clone(&recorded),
     );
     let resequence = config.signal.resequence_volumes;
-    let clips = plan.clips.take();
-    let path = plan.into_path(metrics.clone(), monotonic_ns)?;
+    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
     // What was recorded before a restart comes first, so that nothing arrives meanwhile.
@@ -357,34 +360,7 @@ pub async fn run(mut plan: Plan, mut options: ServiceOptions) -> anyhow::Result<
     Ok(if n_lost > 0 { Exit::VolumesLost } else { Exit::Fine })
 }
 
-/// A run may start if it fits the plan and the rest of the session fits the disk.
-fn with_disk_check(plan: &Plan) -> Admission {
-    let fits = plan.admission();
-    let only = |recorded: bool, bytes: usize| if recorded { bytes } else { 0 };
-    let result_bytes = only(plan.config.recording.conditions, plan.conditions_bytes())
-        + only(plan.config.recording.clips, plan.clip_bytes());
-    let recording = plan.config.recording.clone();
-    let session = plan.config.session.clone();
-    let started = std::sync::atomic::AtomicU32::new(0);
-    Arc::new(move |header| {
-        fits(header)?;
-        let n_started = started.load(std::sync::atomic::Ordering::Relaxed);
-        let n_more = session.expected_runs.saturating_sub(n_started + 1);
-        let needed = disk::needed_bytes(header, session.expected_volumes, n_more, result_bytes);
-        if let Some(file) = &recording.file
-            && let Some(shortage) = disk::shortage(file, needed)
-        {
-            match recording.disk_check {
-                crate::config::recording::DiskCheck::Refuse => return Err(shortage),
-                crate::config::recording::DiskCheck::Warn => tracing::warn!("{shortage}"),
-            }
-        }
-        started.store(n_started + 1, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
-    })
-}
-
-fn announce_model(plan: &Plan, metrics: &Metrics) {
+fn announce_model(plan: &Plan, clips: Option<&Clips>, metrics: &Metrics) {
     let Some(decoder) = &plan.decoder else {
         tracing::warn!("no model is configured: volumes are recorded, nothing is decoded");
         return;
@@ -393,7 +369,7 @@ fn announce_model(plan: &Plan, metrics: &Metrics) {
     let provider = decoder.provider().to_string();
     tracing::info!(model = manifest.name, subject = manifest.subject, provider, "model ready");
     metrics.model(&manifest.subject, &manifest.name, &provider);
-    match &plan.clips {
+    match clips {
         Some(Clips::Here(maker)) => {
             let provider = maker.provider().to_string();
             let set = maker.plan().set.as_ref();

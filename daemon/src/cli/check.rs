@@ -20,7 +20,8 @@ use crate::{
     config::{Config, wire::TrustError},
     disk,
     exit::Exit,
-    plan::{Clips, Plan},
+    generate::Clips,
+    plan::Plan,
 };
 
 /// Windows that are timed at most, and for how long: the model of a paper takes seconds for one.
@@ -49,6 +50,8 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     if let Some(workers) = &plan.config.generator.workers {
         data.permits(workers).map_err(TrustError::from)?;
     }
+    let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
+    let mut clips = clips.transpose()?;
     let mut table: toml::Table = toml::from_str(&plan.config.to_toml())?;
     // What was agreed takes the place of what was asked.
     for (name, agreed) in plan.effective() {
@@ -70,7 +73,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         }
     }
     let mut clips_too_slow = None;
-    if let Some(Clips::Here(maker)) = &mut plan.clips {
+    if let Some(Clips::Here(maker)) = &mut clips {
         let takes_s = maker.trial()?.as_secs_f64();
         let tr_s = maker.plan().repetition_time_s;
         clips_too_slow = (takes_s > tr_s).then_some((takes_s, tr_s));

@@ -28,7 +28,8 @@ use tokio::{
 use super::ConfigArgs;
 use crate::{
     exit::Exit,
-    generate::{ClipError, ClipMaker, ClipPlan, Made, workers::conditions_of},
+    generate::{ClipError, ClipMaker, Made, workers::conditions_of},
+    plan::clips::ClipPlan,
 };
 
 /// How often the daemon is told that the worker lives.
@@ -72,9 +73,11 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     let config = args.config.load(&[])?;
     let dir = config.model.dir.as_deref().context("a worker needs `dir` in [model]")?;
-    let model =
-        Manifest::read(dir).map_err(ModelError::from).map_err(crate::plan::PlanError::from)?;
-    let plan = ClipPlan::make(&config.generator, &model).map_err(crate::plan::PlanError::from)?;
+    let model = Manifest::read(dir)
+        .map_err(ModelError::from)
+        .map_err(crate::plan::error::PlanError::from)?;
+    let plan =
+        ClipPlan::make(&config.generator, &model).map_err(crate::plan::error::PlanError::from)?;
     let plan = plan.context("a worker needs `mode` in [generator]")?;
     // What is similar is the daemon's to say: a worker does not see every job.
     let plan = ClipPlan { skip_similar: 0.0, ..plan };
@@ -84,7 +87,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
         files: plan.identity(),
         settings: plan.settings(),
     };
-    let maker = ClipMaker::open(plan).map_err(crate::plan::PlanError::from)?;
+    let maker = ClipMaker::open(plan).map_err(crate::plan::error::PlanError::from)?;
     let provider = maker.provider().to_string();
     tracing::info!(worker = hello.name, provider, steps = maker.n_step(), "networks ready");
     let security = match (&args.key, &args.server_key) {

@@ -18,12 +18,13 @@ use crate::{
         json_lines::JsonLines,
         pictures::{self, Sink},
     },
-    plan::{Clips, Plan},
+    plan::{Plan, error::PlanError},
     product::{Product, clips::ClipReport, results::ConditionsReport},
     record::{RecordedProducts, Recorder, RecordingFile, to_recorded},
     recording::{COMMAND, SESSION},
     replay::{Fed, Player, Source, packed},
     session::Session,
+    signal_path::SignalPath,
 };
 
 /// Replays recorded runs through the same signal path and model.
@@ -76,7 +77,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     config.outputs = args.outputs();
     let mut plan = Plan::make(config)?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
-    let description = crate::describe::session(&plan, "replay");
+    let description = crate::plan::describe::session(&plan, "replay");
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());
     let recorder = args.record.as_deref().map(|path| {
@@ -99,12 +100,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         "--conditions: only a `neurons` model gives conditions, and there is none"
     );
     let bar = volume_bar("replay");
-    let clips = match plan.clips.take() {
-        Some(Clips::Here(maker)) => Some(*maker),
-        // A replay waits for each clip, so it makes them itself.
-        Some(Clips::Elsewhere(plan)) => Some(ClipMaker::open(*plan)?),
-        None => None,
-    };
+    // A replay waits for each clip, so it makes them itself even where workers are configured.
+    let clips = plan.clips.take().map(ClipMaker::open).transpose().map_err(PlanError::from)?;
     let mut taker = Taker {
         results: args.results.as_deref().map(JsonLines::create).transpose()?,
         conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
@@ -115,7 +112,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         bar: &bar,
         failed: None,
     };
-    let path = plan.into_path(metrics.clone(), monotonic_ns)?;
+    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
     let decodes = path.decodes();
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
     let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);

@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        generate::ClipPlan,
+        plan::clips::ClipPlan,
         product::{clips::ClipReport, tensors::to_safetensors},
         queue::latest::latest,
     };

@@ -19,13 +19,14 @@ use corticast_wire::{
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    ClipPlan, Made,
+    Made,
     thread::{Pace, Streak},
 };
 use crate::{
     clock::monotonic_ns,
     config::generator::WhenSuperseded,
     metrics::Metrics,
+    plan::clips::ClipPlan,
     product::{
         Product, clips::ClipPictures, reports::StatusReport, results::ConditionsReport,
         tensors::from_safetensors,

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{clock::ClockPair, plan::Plan};
+use super::Plan;
+use crate::clock::ClockPair;
 
 /// Versions, clocks, configuration, what was agreed, and the model.
 #[must_use]
