@@ -18,9 +18,9 @@ use corticast_adapter::nifti::write::WriteError;
 use corticast_wire::message::{Mark, MessageError, VolumeHeader};
 
 use crate::{
-    ingest::{Event, Run, RunNumber},
     outputs::json_lines::JsonLinesError,
     recording::{RecordingError, log::Log},
+    signal::happening::{Event, Run, RunNumber},
 };
 
 /// A larger jump of the index is a damaged number, not a gap: it would be zeros on disk.

@@ -17,11 +17,15 @@ use std::{
 use bytes::Bytes;
 use corticast_bold::{run::RunHeader, time::TrIndex};
 use corticast_wire::message::{
-    Ack, Durability, End, FromAdapter, Mark, MessageError, PROTOCOL, Ready, RefusalCode, Refused,
+    Ack, Durability, End, FromAdapter, MessageError, PROTOCOL, Ready, RefusalCode, Refused,
     ToAdapter, VolumeMessage,
 };
 
-use crate::{config::signal::ContentDuplicates, plan::admission::Admission};
+use crate::{
+    config::signal::ContentDuplicates,
+    plan::admission::Admission,
+    signal::happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
+};
 
 /// Volumes whose bytes a new one is compared with.
 const COMPARED_VOLUMES: usize = 16;
@@ -30,54 +34,8 @@ const MAX_RUNS: usize = 10_000;
 /// Volumes of one run: at the shortest TR in use, 0.1 s, more than a day.
 const MAX_INDEX: u32 = 1_000_000;
 
-/// Number of a run within the session, from 0, in order of their start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RunNumber(pub usize);
-
 /// What is in the recording. Written by the recorder, read by ingest.
 pub type Recorded = Arc<Mutex<HashSet<(RunNumber, TrIndex)>>>;
-
-/// A run as the session knows it.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Its number in the session.
-    pub number: RunNumber,
-    /// Its name: its BIDS entities, and `+2` and so on where it is a repeat of the same.
-    pub name: Arc<str>,
-    /// What the adapter said of it.
-    pub header: Arc<RunHeader>,
-}
-
-/// What was accepted, in the order in which it happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A run started.
-    RunStarted(Run),
-    /// A volume came.
-    Volume(RunNumber, VolumeMessage),
-    /// A trigger or event came.
-    Mark(RunNumber, Mark),
-    /// A run ended.
-    RunEnded {
-        /// Which run.
-        number: RunNumber,
-        /// Volumes that the adapter sent, where it said so.
-        n_sent: Option<u32>,
-        /// Who ended it.
-        by: EndedBy,
-    },
-}
-
-/// Who ended a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedBy {
-    /// The adapter said `end`: everything it had was sent before.
-    Adapter,
-    /// The operator. What still comes is refused.
-    Operator,
-    /// The daemon stopped, or another run started. The rest may come as a run of its own.
-    Interruption,
-}
 
 /// What becomes of one message.
 #[derive(Debug, Default)]
@@ -264,6 +222,16 @@ impl Ingest {
             FromAdapter::End(end) => self.end(&end),
             FromAdapter::Ping => Verdict::default(),
         }
+    }
+
+    /// What a command does to the session, in order. A command that ends the run does so here.
+    pub fn command(&mut self, command: Command) -> Vec<Happening> {
+        let ended = match command {
+            Command::EndRun | Command::Abort => self.end_open_run(EndedBy::Operator),
+            Command::Stop => self.end_open_run(EndedBy::Interruption),
+            _ => None,
+        };
+        ended.map(Happening::Event).into_iter().chain([Happening::Command(command)]).collect()
     }
 
     /// Ends the open run for another reason than the adapter's `end`.

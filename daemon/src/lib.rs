@@ -23,7 +23,5 @@ pub mod record;
 pub mod recording;
 pub mod recover;
 pub mod replay;
-pub mod resequence;
 pub mod service;
-pub mod session;
-pub mod signal_path;
+pub mod signal;

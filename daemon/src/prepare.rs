@@ -25,8 +25,10 @@ use crate::{
     plan::{Plan, agree::SignalOptions, error::PlanError},
     product::Product,
     replay::{Fed, Player, ReplayError, Source},
-    session::{Session, WindowTap},
-    signal_path::SignalPath,
+    signal::{
+        path::SignalPath,
+        session::{Session, WindowTap},
+    },
 };
 
 /// Name of the frozen statistics beside the run folders.

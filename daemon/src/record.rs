@@ -31,10 +31,11 @@ use mcap::{WriteOptions, Writer, records::MessageHeader};
 use crate::{
     clock::ClockPair,
     config::RecordingConfig,
-    ingest::{Recorded, RunNumber},
+    ingest::Recorded,
     metrics::Metrics,
     product::{Product, tensors::clip_to_safetensors},
     recording::{Recording, RecordingError, TOPICS},
+    signal::happening::RunNumber,
 };
 
 /// Bytes that may wait to be written.

@@ -2,7 +2,7 @@
 //!
 //! A recording is one MCAP file per session. It is a log: every message that was accepted, as
 //! it came, every command, and every product, in the order in which they happened. Feeding the
-//! messages and commands to a [`crate::session::Session`] again gives the products again.
+//! messages and commands to a [`crate::signal::session::Session`] again gives the products again.
 //!
 //! | topic | encoding | content |
 //! |---|---|---|
@@ -27,7 +27,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use mcap::{io::MessageReader, sans_io::linear_reader::LinearReaderOptions};
 
-use crate::session::Command;
+use crate::signal::happening::Command;
 
 /// Topic of the session's description.
 pub const SESSION: &str = "session";

@@ -13,9 +13,9 @@ use std::{
 
 use crate::{
     export::beside,
-    ingest::Event,
     record::{RecordError, RecordingFile},
     recording::{RecordingError, log::Log},
+    signal::happening::Event,
 };
 
 /// Why a recording cannot be recovered.

@@ -20,11 +20,14 @@ use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAd
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
-    ingest::{Event, Ingest, Recorded},
+    ingest::{Ingest, Recorded},
     plan::admission::Admission,
     product::Product,
     recording::{COMMAND, Entry, Recording, RecordingError, pack},
-    session::{Command, Happening, Session},
+    signal::{
+        happening::{Command, Event, Happening},
+        session::Session,
+    },
 };
 
 /// What is replayed.
@@ -192,7 +195,7 @@ impl Player {
         {
             let now_ns = monotonic_ns();
             log(&Fed::Command(command), now_ns);
-            for happening in command.happenings(&mut self.ingest) {
+            for happening in self.ingest.command(command) {
                 self.session.handle(happening, now_ns, out);
             }
         }
@@ -223,7 +226,7 @@ impl Player {
             );
         }
         // A session that was cut has no end of its last run.
-        for happening in Command::Stop.happenings(&mut self.ingest) {
+        for happening in self.ingest.command(Command::Stop) {
             self.session.handle(happening, monotonic_ns(), out);
         }
         Ok(())

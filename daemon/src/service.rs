@@ -20,7 +20,6 @@ mod http;
 mod inbox;
 mod query;
 mod restore;
-mod signal_thread;
 
 use std::{
     path::PathBuf,
@@ -60,8 +59,7 @@ use crate::{
     },
     record::{RecordedProducts, Recorder, RecorderThread, to_recorded},
     recording::SESSION,
-    session::Session,
-    signal_path::SignalPath,
+    signal::{path::SignalPath, session::Session, thread as signal_thread},
 };
 
 /// Products that wait for the PUB socket or the results file.
@@ -309,7 +307,10 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     }
     let (is_paused, is_blanked) = (session.is_paused(), session.is_blanked());
 
-    let (happenings, signal) = signal_thread::start(session, fanout.clone())?;
+    let (happenings, signal) = {
+        let out = fanout.clone();
+        signal_thread::start(session, move |product| out.deliver(product))?
+    };
     let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
     let serving = [
         tokio::spawn(query::serve(query, board.clone())),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use corticast_wire::socket::{ClientSecurity, Dealer, Limits, SocketError};
 use serde_json::{Value, json};
 
-use crate::{exit::Exit, session::Command};
+use crate::{exit::Exit, signal::happening::Command};
 
 /// How long the daemon has to answer.
 const PATIENCE: Duration = Duration::from_secs(3);

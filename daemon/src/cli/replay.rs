@@ -23,8 +23,7 @@ use crate::{
     record::{RecordedProducts, Recorder, RecordingFile, to_recorded},
     recording::{COMMAND, SESSION},
     replay::{Fed, Player, Source, packed},
-    session::Session,
-    signal_path::SignalPath,
+    signal::{path::SignalPath, session::Session},
 };
 
 /// Replays recorded runs through the same signal path and model.

@@ -13,8 +13,8 @@ use corticast_wire::message::{Dtype, Order, VolumeMessage};
 
 use super::{Contents, ExportError, RunContents, check_free};
 use crate::{
-    ingest::Event,
     recording::{Entry, log::Log},
+    signal::happening::Event,
 };
 
 /// The image of one run, while it is written.
@@ -144,10 +144,8 @@ mod tests {
     use corticast_adapter::nifti::reader::NiftiReader;
     use corticast_wire::message::FromAdapter;
 
-    use super::{
-        super::fixture::{self, AGAIN, Line, RUN, stored},
-        *,
-    };
+    use super::*;
+    use crate::export::fixture::{self, AGAIN, Line, RUN, stored};
 
     fn exported(lines: &[Line], run: &str) -> (NiftiReader, Vec<Vec<u8>>) {
         let folder = tempfile::tempdir().unwrap();

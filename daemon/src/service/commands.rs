@@ -6,7 +6,7 @@ use corticast_wire::socket::Router;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::session::Command;
+use crate::signal::happening::Command;
 
 /// A command, and where its answer goes.
 pub type Commanded = (Command, oneshot::Sender<Value>);

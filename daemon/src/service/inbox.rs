@@ -16,18 +16,18 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{
-    Fanout, HEARTBEAT, SILENCE, answers::Answers, broadcast::Board, commands::Commanded,
-    signal_thread::Happenings,
-};
+use super::{Fanout, HEARTBEAT, SILENCE, answers::Answers, broadcast::Board, commands::Commanded};
 use crate::{
     clock::monotonic_ns,
-    ingest::{Disposition, Event, Ingest, IngestError},
+    ingest::{Disposition, Ingest, IngestError},
     metrics::Metrics,
     product::reports::RunState,
     record::Ticket,
     recording::{COMMAND, pack},
-    session::{Command, Happening},
+    signal::{
+        happening::{Command, Event, Happening},
+        thread::Happenings,
+    },
 };
 
 /// Peers that are kept in mind.
@@ -176,7 +176,7 @@ impl Inbox {
                 recorder.note(COMMAND, received_ns, entry.to_string());
             }
         }
-        for happening in command.happenings(&mut self.ingest) {
+        for happening in self.ingest.command(command) {
             self.happenings.push((happening, received_ns)).await;
         }
         match command {

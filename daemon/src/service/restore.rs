@@ -16,14 +16,17 @@ use serde_json::Value;
 
 use crate::{
     clock::monotonic_ns,
-    ingest::{Event, Ingest, Recorded},
+    ingest::{Ingest, Recorded},
     product::{
         Product,
         results::{ConditionsReport, DecodedResult},
     },
     record::RecordingFile,
     recording::{Entry, Recording, SESSION},
-    session::{Happening, Session},
+    signal::{
+        happening::{Event, Happening},
+        session::Session,
+    },
 };
 
 /// Conditions that are kept to be given out with their results: as many as a death can cut off,
@@ -101,7 +104,7 @@ pub fn restore(
         };
         let received_ns = monotonic_ns();
         if let Some(command) = entry.command() {
-            for happening in command.happenings(ingest) {
+            for happening in ingest.command(command) {
                 session.handle(happening, received_ns, &mut out);
             }
         }

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::{
         export::fixture,
-        ingest::{Run, RunNumber},
+        signal::happening::{Run, RunNumber},
     };
 
     fn called(names_of_runs: &[&str]) -> Vec<String> {

@@ -2,11 +2,8 @@
 
 use std::thread::JoinHandle;
 
-use super::Fanout;
-use crate::{
-    queue::ring,
-    session::{Happening, Session},
-};
+use super::{happening::Happening, session::Session};
+use crate::{product::Product, queue::ring};
 
 /// Happenings that may wait for the signal thread: a minute at a TR of 1 s.
 const RING: usize = 64;
@@ -15,18 +12,19 @@ const RING: usize = 64;
 /// thread once the ring is empty.
 pub type Happenings = ring::Writer<(Happening, u64)>;
 
-/// Starts the thread. It ends with the number of volumes that were lost.
+/// Starts the thread, which hands the session's products to `deliver`. It ends with the number of
+/// volumes that were lost.
 ///
 /// # Errors
 ///
 /// Fails when the system gives no thread.
 pub fn start(
     mut session: Session,
-    fanout: Fanout,
+    mut deliver: impl FnMut(Product) + Send + 'static,
 ) -> std::io::Result<(Happenings, JoinHandle<u32>)> {
     ring::start("signal", RING, move |happenings| {
         for (happening, received_ns) in happenings {
-            session.handle(happening, received_ns, &mut |product| fanout.deliver(product));
+            session.handle(happening, received_ns, &mut deliver);
         }
         session.n_lost()
     })

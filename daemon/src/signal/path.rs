@@ -15,12 +15,9 @@ use corticast_bold::{
     time::RepetitionTime,
     volume::{MaskedVolume, Volume, Window},
 };
-use corticast_models::{
-    decoder::Decoder,
-    error::ModelError,
-    readout::{Readouts, Watch},
-};
+use corticast_models::{decoder::Decoder, error::ModelError, readout::Readouts};
 
+use super::stopwatch::{PartTimes, Stopwatch};
 use crate::{
     metrics::Metrics,
     plan::{Plan, agree::SignalOptions},
@@ -146,7 +143,7 @@ impl SignalPath {
     pub fn step(&mut self, volume: Volume) -> Result<Step, SignalPathError> {
         let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
         let mut watch = Stopwatch::start(&self.metrics, self.clock);
-        let masked = watch.time(SpatialMask::NAME, &mut step, || {
+        let masked = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
             if volume.tr.0 < self.options.discard_volumes {
                 return Ok(None);
             }
@@ -156,8 +153,9 @@ impl SignalPath {
             return Ok(step);
         };
         step.dvars = self.dvars.measure(&masked);
-        let filled = watch.time(GapFill::NAME, &mut step, || self.gap_fill.process(masked))?;
-        let normalised = watch.time(Normalise::NAME, &mut step, || {
+        let filled =
+            watch.time(GapFill::NAME, &mut step.stages_ns, || self.gap_fill.process(masked))?;
+        let normalised = watch.time(Normalise::NAME, &mut step.stages_ns, || {
             let filled = filled.into_iter().flatten();
             let normalised = filled.filter_map(|volume| self.normalise.process(volume).transpose());
             normalised.collect::<Result<Vec<_>, _>>()
@@ -166,7 +164,7 @@ impl SignalPath {
         let Some(shift) = &mut self.hemodynamic_shift else {
             return Ok(step);
         };
-        step.windows = watch.time(HemodynamicShift::NAME, &mut step, || {
+        step.windows = watch.time(HemodynamicShift::NAME, &mut step.stages_ns, || {
             let windows = normalised.into_iter().filter_map(|v| shift.process(v).transpose());
             windows.collect::<Result<Vec<_>, _>>()
         })?;
@@ -189,7 +187,7 @@ impl SignalPath {
         };
         let (metrics, clock) = (&self.metrics, self.clock);
         let started_ns = clock();
-        let mut parts = Parts { metrics, clock, last_ns: started_ns, stages_ns };
+        let mut parts = PartTimes::start(metrics, clock, started_ns, stages_ns);
         let readouts = decoder.decode(window, &mut parts);
         let took_s = clock().saturating_sub(started_ns) as f64 / 1e9;
         metrics.stage_took("decoder", took_s);
@@ -198,54 +196,6 @@ impl SignalPath {
             metrics.stage_failed(failure.head.name());
         }
         Ok(Some(readouts))
-    }
-}
-
-/// Times the parts of a model.
-struct Parts<'a> {
-    metrics: &'a Metrics,
-    clock: fn() -> u64,
-    last_ns: u64,
-    stages_ns: &'a mut BTreeMap<&'static str, u64>,
-}
-
-impl Watch for Parts<'_> {
-    fn done(&mut self, part: &'static str) {
-        // The whole of a model that is one part is timed anyway.
-        if part == "decoder" {
-            return;
-        }
-        let now_ns = (self.clock)();
-        self.metrics.stage_took(part, now_ns.saturating_sub(self.last_ns) as f64 / 1e9);
-        self.last_ns = now_ns;
-        self.stages_ns.insert(part, now_ns);
-    }
-}
-
-/// Times the stages of one step.
-struct Stopwatch<'a> {
-    metrics: &'a Metrics,
-    clock: fn() -> u64,
-    last_ns: u64,
-}
-
-impl<'a> Stopwatch<'a> {
-    fn start(metrics: &'a Metrics, clock: fn() -> u64) -> Self {
-        Self { metrics, clock, last_ns: clock() }
-    }
-
-    fn time<T, E>(
-        &mut self,
-        stage: &'static str,
-        step: &mut Step,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let done = work();
-        let now_ns = (self.clock)();
-        self.metrics.stage_took(stage, now_ns.saturating_sub(self.last_ns) as f64 / 1e9);
-        self.last_ns = now_ns;
-        step.stages_ns.insert(stage, now_ns);
-        done.inspect_err(|_| self.metrics.stage_failed(stage))
     }
 }
 

@@ -9,10 +9,14 @@ use std::sync::Arc;
 use corticast_bold::{time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
 use corticast_wire::message::{MessageError, VolumeMessage};
-use serde::{Deserialize, Serialize};
 
+use super::{
+    happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
+    open_run::OpenRun,
+    path::{SignalPath, SignalPathError, Step},
+    resequence::Resequence,
+};
 use crate::{
-    ingest::{EndedBy, Event, Ingest, Run, RunNumber},
     metrics::Metrics,
     product::{
         Product,
@@ -20,67 +24,12 @@ use crate::{
         results::{ConditionsReport, DecodedResult, Probabilities},
         tensors::to_safetensors,
     },
-    resequence::Resequence,
-    signal_path::{SignalPath, SignalPathError, Step},
 };
-
-/// What an operator may ask of a running session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Command {
-    /// Says how it stands. Changes nothing.
-    Status,
-    /// Stops decoding; volumes are still taken, recorded and normalised.
-    Pause,
-    /// Goes on decoding.
-    Resume,
-    /// The participant sees neutral feedback.
-    Blank,
-    /// The participant sees the feedback again.
-    Unblank,
-    /// Ends the open run; the session goes on.
-    EndRun,
-    /// Ends the run and the daemon.
-    Abort,
-    /// The daemon was stopped by a signal. Not for operators.
-    #[serde(rename = "stop")]
-    Stop,
-}
-
-impl Command {
-    /// What this command does to the session, in order.
-    #[must_use]
-    pub fn happenings(self, ingest: &mut Ingest) -> Vec<Happening> {
-        let ended = match self {
-            Self::EndRun | Self::Abort => ingest.end_open_run(EndedBy::Operator),
-            Self::Stop => ingest.end_open_run(EndedBy::Interruption),
-            _ => None,
-        };
-        ended.map(Happening::Event).into_iter().chain([Happening::Command(self)]).collect()
-    }
-}
-
-/// One thing that happened to a session.
-#[derive(Clone, Debug)]
-pub enum Happening {
-    /// An adapter said something that was accepted.
-    Event(Event),
-    /// The operator said something.
-    Command(Command),
-}
 
 /// A volume that waits for its turn.
 struct Arrived {
     message: VolumeMessage,
     received_ns: u64,
-}
-
-struct OpenRun {
-    run: Run,
-    report: RunReport,
-    resequence: Resequence<Arrived>,
-    /// Newest index that was used or given up.
-    last: Option<TrIndex>,
 }
 
 /// Sees every window a model would be given, with the name of its run.
@@ -91,6 +40,8 @@ pub struct Session {
     path: SignalPath,
     resequence_volumes: u32,
     run: Option<OpenRun>,
+    /// Volumes of the open run that wait for one before them.
+    resequence: Resequence<Arrived>,
     paused: bool,
     blanked: bool,
     n_lost: u32,
@@ -112,6 +63,7 @@ impl Session {
             path,
             resequence_volumes,
             run: None,
+            resequence: Resequence::new(resequence_volumes),
             paused: false,
             blanked: false,
             n_lost: 0,
@@ -173,48 +125,37 @@ impl Session {
         self.path.start_run(run.header.repetition_time);
         self.metrics.runs.increment(1);
         self.metrics.run_open.set(1.0);
-        let mut report = RunReport::start(Arc::clone(&run.name), &run.header);
-        if self.paused {
-            report.state = RunState::Paused;
-        }
-        self.run = Some(OpenRun {
-            run,
-            report,
-            resequence: Resequence::new(self.resequence_volumes),
-            last: None,
-        });
+        self.resequence = Resequence::new(self.resequence_volumes);
+        self.run = Some(OpenRun::start(run, self.paused));
         self.report_run(out);
     }
 
     fn volume(&mut self, number: RunNumber, arrived: Arrived, out: &mut dyn FnMut(Product)) {
-        let Some(open) = self.run.as_mut().filter(|open| open.run.number == number) else {
+        let Some(open) = self.run.as_mut().filter(|open| open.number() == number) else {
             return;
         };
         open.report.n_received += 1;
         self.metrics.volumes_received.increment(1);
         let index = arrived.message.header.index;
-        let late = match open.resequence.arrive(index, arrived) {
+        match self.resequence.arrive(index, arrived) {
             Ok(ready) => {
                 for (index, arrived) in ready {
                     self.step(index, &arrived, out);
                 }
-                return;
             }
-            Err(late) => late,
-        };
-        open.report.n_late += 1;
-        // It was counted as missing when later volumes were used.
-        open.report.n_missing = open.report.n_missing.saturating_sub(1);
-        self.metrics.volumes_late.increment(1);
-        self.warn(late.to_string(), out);
+            Err(late) => {
+                open.late();
+                self.metrics.volumes_late.increment(1);
+                self.warn(late.to_string(), out);
+            }
+        }
     }
 
+    /// Takes one volume through the signal path, and each window that it completes.
     fn step(&mut self, index: TrIndex, arrived: &Arrived, out: &mut dyn FnMut(Product)) {
         let Some(open) = &mut self.run else { return };
-        let header = Arc::clone(&open.run.header);
-        let n_missing_before = index.0 - open.last.map_or(0, |last| last.next().0);
-        open.last = Some(index);
-        open.report.n_missing += n_missing_before;
+        let header = Arc::clone(open.header());
+        let n_missing_before = open.advance(index);
         self.metrics.volumes_missing.increment(u64::from(n_missing_before));
 
         let started_ns = (self.clock)();
@@ -229,7 +170,7 @@ impl Session {
         let step =
             volume.and_then(|v| self.path.step(v).map_err(|e: SignalPathError| e.to_string()));
         let mut report = VolumeReport {
-            run: Arc::clone(&open.run.name),
+            run: Arc::clone(open.name()),
             index,
             acquisition_time_s: time_s,
             stimulus_time_s: time_s - self.path.options().hrf_delay_s,
@@ -263,6 +204,8 @@ impl Session {
         out(Product::Volume(report));
     }
 
+    /// Reads out a window with the model and hands out the result, with the conditions for a
+    /// generator where the model gives them.
     fn decode(
         &mut self,
         window: &Window,
@@ -271,7 +214,7 @@ impl Session {
         out: &mut dyn FnMut(Product),
     ) {
         if let (Some(tap), Some(open)) = (&mut self.tap, &self.run) {
-            tap(&open.run.name, window);
+            tap(open.name(), window);
         }
         let mut stages_ns = step.stages_ns.clone();
         let readouts = match self.path.decode(window, &mut stages_ns) {
@@ -293,12 +236,12 @@ impl Session {
         let Some(open) = &mut self.run else { return };
         let published_ns = (self.clock)();
         stages_ns.insert("decoder", published_ns);
-        let first = open.report.n_results == 0;
+        let is_first = open.report.n_results == 0;
         open.report.n_results += 1;
         self.metrics.results.increment(1);
         self.metrics.feedback_latency.record(published_ns.saturating_sub(received_ns) as f64 / 1e9);
         out(Product::Result(DecodedResult {
-            run: Arc::clone(&open.run.name),
+            run: Arc::clone(open.name()),
             index: window.tr,
             stimulus_time_s: window.stimulus_time_s,
             acquisition_time_s: window.acquisition_time_s,
@@ -314,7 +257,7 @@ impl Session {
             blanked: self.blanked,
         }));
         if let Some(conditions) = &readouts.conditions {
-            let (run, stimulus_time_s) = (Arc::clone(&open.run.name), window.stimulus_time_s);
+            let (run, stimulus_time_s) = (Arc::clone(open.name()), window.stimulus_time_s);
             let tensors = to_safetensors(conditions, &run, window.tr.0, stimulus_time_s);
             out(Product::Conditions(ConditionsReport {
                 run,
@@ -326,7 +269,7 @@ impl Session {
                 tensors,
             }));
         }
-        if first {
+        if is_first {
             open.report.state = RunState::Feedback;
             self.report_run(out);
         }
@@ -339,22 +282,16 @@ impl Session {
         by: EndedBy,
         out: &mut dyn FnMut(Product),
     ) {
-        let Some(open) = self.run.as_mut().filter(|open| open.run.number == number) else {
+        if self.run.as_ref().is_none_or(|open| open.number() != number) {
             return;
-        };
-        for (index, arrived) in open.resequence.finish() {
+        }
+        for (index, arrived) in self.resequence.finish() {
             self.step(index, &arrived, out);
         }
         let Some(open) = &mut self.run else { return };
-        let report = &mut open.report;
-        // Volumes that are missing at the end leave no gap; the counts show them.
-        let reached = open.last.map_or(0, |last| last.next().0);
-        let planned = open.run.header.n_volumes.filter(|_| by == EndedBy::Adapter).unwrap_or(0);
-        let unreached = planned.max(n_sent.unwrap_or(0)).saturating_sub(reached);
-        report.n_missing += unreached;
-        self.metrics.volumes_missing.increment(u64::from(unreached));
-        report.state = RunState::Ended;
-        self.n_lost += report.n_lost();
+        let n_unreached = open.end(n_sent, by);
+        self.n_lost += open.report.n_lost();
+        self.metrics.volumes_missing.increment(u64::from(n_unreached));
         self.report_run(out);
         self.metrics.run_open.set(0.0);
         self.run = None;
@@ -370,11 +307,7 @@ impl Session {
             Command::EndRun | Command::Abort | Command::Status | Command::Stop => {}
         }
         if let Some(open) = &mut self.run {
-            open.report.state = match (self.paused, open.report.n_results) {
-                (true, _) => RunState::Paused,
-                (false, 0) => RunState::WarmingUp,
-                (false, _) => RunState::Feedback,
-            };
+            open.set_paused(self.paused);
             self.report_run(out);
         }
     }
