@@ -12,7 +12,7 @@ pub mod disk;
 pub mod exit;
 pub mod export;
 pub mod generate;
-pub mod ingest;
+pub mod intake;
 pub mod metrics;
 pub mod outputs;
 pub mod plan;

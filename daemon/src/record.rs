@@ -31,7 +31,7 @@ use mcap::{WriteOptions, Writer, records::MessageHeader};
 use crate::{
     clock::ClockPair,
     config::RecordingConfig,
-    ingest::Recorded,
+    intake::recorded::Recorded,
     metrics::Metrics,
     product::{Product, tensors::clip_to_safetensors},
     recording::{Recording, RecordingError, TOPICS},

@@ -20,7 +20,7 @@ use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAd
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
-    ingest::{Ingest, Recorded},
+    intake::{ingest::Ingest, recorded::Recorded},
     plan::admission::Admission,
     product::Product,
     recording::{COMMAND, Entry, Recording, RecordingError, pack},

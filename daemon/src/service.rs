@@ -13,18 +13,15 @@
 //! `corticast_signal_path_load_ratio` shows why. A restart with the same recording first takes
 //! up the session from it.
 
-mod answers;
-mod broadcast;
+pub(crate) mod broadcast;
 mod commands;
 mod http;
-mod inbox;
 mod query;
 mod restore;
 
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -35,7 +32,7 @@ use corticast_wire::{
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use self::{answers::Answers, broadcast::Board, inbox::Inbox};
+use self::broadcast::Board;
 use crate::{
     clock::monotonic_ns,
     disk,
@@ -45,7 +42,7 @@ use crate::{
         thread::{self as generator, Pace},
         workers::Dispatcher,
     },
-    ingest::{Ingest, Recorded},
+    intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
     metrics::{self, Metrics},
     outputs::{
         json_lines::JsonLines,
@@ -102,13 +99,13 @@ pub struct ServiceOptions {
 
 /// Everything that takes products. Cheap to clone; never waits.
 #[derive(Clone)]
-struct Fanout {
+pub(crate) struct Fanout {
     publish: Arc<Feeder<Product>>,
     /// As `publish`, for what is large.
     publish_large: Arc<Feeder<Product>>,
     results: Option<Arc<Feeder<Product>>>,
     watch: Option<Arc<Feeder<Product>>>,
-    recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
     records: RecordedProducts,
     /// Clips as files.
     pictures: Arc<[Feeder<Product>]>,
@@ -117,7 +114,7 @@ struct Fanout {
 }
 
 impl Fanout {
-    fn deliver(&self, product: Product) {
+    pub(crate) fn deliver(&self, product: Product) {
         // Subscribers come first: what else is done with it may take a core from them.
         let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
         let publish = if is_large { &self.publish_large } else { &self.publish };
@@ -150,7 +147,7 @@ impl Fanout {
         }
     }
 
-    fn status(&self, level: &'static str, message: String) {
+    pub(crate) fn status(&self, level: &'static str, message: String) {
         let published_ns = monotonic_ns();
         self.deliver(Product::Status(StatusReport { level, message, published_ns }));
     }
@@ -409,8 +406,3 @@ fn say_ready(endpoints: &Endpoints, options: &mut ServiceOptions) -> anyhow::Res
     }
     Ok(())
 }
-
-/// How often peers are looked after.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Silence of an adapter that raises an alarm.
-const SILENCE: Duration = Duration::from_secs(3);

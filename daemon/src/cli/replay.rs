@@ -11,7 +11,7 @@ use crate::{
     config::{OutputsConfig, Overlay},
     exit::Exit,
     generate::ClipMaker,
-    ingest::Recorded,
+    intake::recorded::Recorded,
     metrics::Metrics,
     outputs::{
         conditions::ConditionsFolder,

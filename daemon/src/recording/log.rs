@@ -11,7 +11,7 @@ use corticast_wire::message::{Durability, FromAdapter};
 use super::{Entry, Recording, RecordingError};
 use crate::{
     config::signal::ContentDuplicates,
-    ingest::{Ingest, Recorded},
+    intake::{ingest::Ingest, recorded::Recorded},
     signal::happening::{Event, Happening},
 };
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     clock::monotonic_ns,
-    ingest::{Ingest, Recorded},
+    intake::{ingest::Ingest, recorded::Recorded},
     product::{
         Product,
         results::{ConditionsReport, DecodedResult},

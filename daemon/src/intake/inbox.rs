@@ -3,7 +3,7 @@
 //! That order is the recording's order and the signal thread's order, which is why commands
 //! pass here too.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use corticast_wire::{
@@ -16,31 +16,27 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Fanout, HEARTBEAT, SILENCE, answers::Answers, broadcast::Board, commands::Commanded};
+use super::{
+    answers::Answers,
+    ingest::Ingest,
+    peers::{HEARTBEAT, Peers},
+    verdict::{Disposition, IngestError},
+};
 use crate::{
     clock::monotonic_ns,
-    ingest::{Disposition, Ingest, IngestError},
     metrics::Metrics,
     product::reports::RunState,
     record::Ticket,
     recording::{COMMAND, pack},
+    service::{Fanout, broadcast::Board},
     signal::{
         happening::{Command, Event, Happening},
         thread::Happenings,
     },
 };
 
-/// Peers that are kept in mind.
-const MAX_PEERS: usize = 1024;
-
-/// What is known of an adapter.
-pub struct Peer {
-    encoding: Encoding,
-    heard: Instant,
-    /// It sent the run that is open.
-    has_run: bool,
-    is_silent: bool,
-}
+/// A command, and where its answer goes.
+pub type Commanded = (Command, oneshot::Sender<Value>);
 
 /// The receive task's state.
 pub struct Inbox {
@@ -52,7 +48,7 @@ pub struct Inbox {
     pub fanout: Fanout,
     pub metrics: Metrics,
     pub commanded: mpsc::Receiver<Commanded>,
-    pub peers: HashMap<PeerId, Peer>,
+    pub peers: Peers,
     pub board: Board,
     /// As the operator left it, which the signal thread may not have heard of yet.
     pub is_paused: bool,
@@ -119,7 +115,9 @@ impl Inbox {
                 return;
             }
         };
-        self.heard(peer, encoding, &message);
+        if self.peers.heard(peer, encoding, &message) {
+            self.fanout.status("info", "the adapter is heard again".to_owned());
+        }
         if message == FromAdapter::Ping {
             let ping = DaemonPing { instance: self.instance.clone() };
             self.answers.send(peer, encoding, ToAdapter::Ping(ping));
@@ -141,10 +139,10 @@ impl Inbox {
         for event in verdict.events {
             match event {
                 Event::RunEnded { .. } => {
-                    self.peers.values_mut().for_each(|peer| peer.has_run = false);
+                    self.peers.run_ended();
                 }
                 Event::RunStarted(_) => {
-                    self.peers.entry(peer.clone()).and_modify(|peer| peer.has_run = true);
+                    self.peers.run_started(peer);
                 }
                 _ => {}
             }
@@ -229,43 +227,15 @@ impl Inbox {
         self.fanout.status(level, problem.to_string());
     }
 
-    fn heard(&mut self, peer: &PeerId, encoding: Encoding, message: &FromAdapter) {
-        let starts_run = matches!(message, FromAdapter::Run { .. });
-        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(peer) {
-            return;
-        }
-        let known = self.peers.entry(peer.clone()).or_insert(Peer {
-            encoding,
-            heard: Instant::now(),
-            has_run: false,
-            is_silent: false,
-        });
-        known.heard = Instant::now();
-        known.has_run |= starts_run;
-        known.encoding = if *message == FromAdapter::Ping { known.encoding } else { encoding };
-        if std::mem::take(&mut known.is_silent) {
-            self.fanout.status("info", "the adapter is heard again".to_owned());
-        }
-    }
-
-    /// Heartbeats, and an alarm for an adapter that has a run and says nothing.
+    /// Sends heartbeats, and raises an alarm for an adapter that has a run and is silent.
     fn look_after_peers(&mut self) {
         let is_open = self.ingest.open_run().is_some();
-        let mut silence_s = 0.0_f64;
-        let mut alarms = Vec::new();
-        for (id, peer) in &mut self.peers {
-            let silent = peer.heard.elapsed();
-            if peer.has_run && is_open {
-                silence_s = silence_s.max(silent.as_secs_f64());
-                let ping = DaemonPing { instance: self.instance.clone() };
-                self.answers.send(id, peer.encoding, ToAdapter::Ping(ping));
-                if silent > SILENCE && !peer.is_silent {
-                    peer.is_silent = true;
-                    alarms.push(silent);
-                }
-            }
-        }
-        for silent in alarms {
+        let (answers, instance) = (&self.answers, &self.instance);
+        let silence = self.peers.look_after(is_open, |peer, encoding| {
+            let ping = DaemonPing { instance: instance.clone() };
+            answers.send(peer, encoding, ToAdapter::Ping(ping));
+        });
+        for silent in silence.newly_silent {
             self.fanout.status(
                 "alarm",
                 format!(
@@ -275,8 +245,7 @@ impl Inbox {
                 ),
             );
         }
-        self.peers.retain(|_, peer| (peer.has_run && is_open) || peer.heard.elapsed() < SILENCE);
-        self.metrics.adapter_silence.set(silence_s);
+        self.metrics.adapter_silence.set(silence.longest_s);
         self.metrics.adapters.set(self.peers.len() as f64);
     }
 }
