@@ -8,7 +8,6 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod disk;
 pub mod exit;
 pub mod export;
 pub mod generate;
@@ -19,9 +18,7 @@ pub mod plan;
 pub mod prepare;
 pub mod product;
 pub mod queue;
-pub mod record;
 pub mod recording;
-pub mod recover;
 pub mod replay;
 pub mod service;
 pub mod signal;

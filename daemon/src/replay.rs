@@ -23,7 +23,10 @@ use crate::{
     intake::{ingest::Ingest, recorded::Recorded},
     plan::admission::Admission,
     product::Product,
-    recording::{COMMAND, Entry, Recording, RecordingError, pack},
+    recording::{
+        format::{COMMAND, Entry, pack},
+        reader::{Recording, RecordingError},
+    },
     signal::{
         happening::{Command, Event, Happening},
         session::Session,

@@ -17,7 +17,6 @@ pub(crate) mod broadcast;
 mod commands;
 mod http;
 mod query;
-mod restore;
 
 use std::{
     path::PathBuf,
@@ -35,7 +34,6 @@ use tokio::sync::{mpsc, oneshot};
 use self::broadcast::Board;
 use crate::{
     clock::monotonic_ns,
-    disk,
     exit::Exit,
     generate::{
         Clips,
@@ -54,8 +52,13 @@ use crate::{
         drop_oldest::{Feeder, drop_oldest},
         latest::{Mailbox, latest},
     },
-    record::{RecordedProducts, Recorder, RecorderThread, to_recorded},
-    recording::SESSION,
+    recording::{
+        disk,
+        format::SESSION,
+        products::{RecordedProducts, to_recorded},
+        recorder::{Recorder, RecorderThread},
+        restore,
+    },
     signal::{path::SignalPath, session::Session, thread as signal_thread},
 };
 

@@ -18,10 +18,10 @@ use toml::{Table, Value};
 use super::ConfigArgs;
 use crate::{
     config::{Config, wire::TrustError},
-    disk,
     exit::Exit,
     generate::Clips,
     plan::Plan,
+    recording::disk,
 };
 
 /// Windows that are timed at most, and for how long: the model of a paper takes seconds for one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     exit::Exit,
-    recover::{Counts, Recovered, recover},
+    recording::recover::{Counts, Recovered, recover},
 };
 
 const EXAMPLES: &str = "Examples:

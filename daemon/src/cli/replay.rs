@@ -20,8 +20,12 @@ use crate::{
     },
     plan::{Plan, error::PlanError},
     product::{Product, clips::ClipReport, results::ConditionsReport},
-    record::{RecordedProducts, Recorder, RecordingFile, to_recorded},
-    recording::{COMMAND, SESSION},
+    recording::{
+        file::RecordingFile,
+        format::{COMMAND, SESSION},
+        products::{RecordedProducts, to_recorded},
+        recorder::Recorder,
+    },
     replay::{Fed, Player, Source, packed},
     signal::{path::SignalPath, session::Session},
 };

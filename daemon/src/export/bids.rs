@@ -21,11 +21,11 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Contents, ExportError, RunContents, beside, check_free, io,
+    Contents, ExportError, RunContents, check_free, io,
     lines::run_of,
     volumes::{Image, write},
 };
-use crate::outputs::json_lines::JsonLines;
+use crate::{outputs::json_lines::JsonLines, recording::file::beside};
 
 mod names;
 mod results;
@@ -92,7 +92,7 @@ pub fn export(
         images.push(Image::create(run, &files.bold)?);
         tables.push(Table::new(&run.run.name, &files.results));
     }
-    let mut each = |entry: &crate::recording::Entry| {
+    let mut each = |entry: &crate::recording::format::Entry| {
         if entry.topic != "concepts" {
             return Ok(());
         }
@@ -215,7 +215,8 @@ fn put(path: &Path, text: &str) -> Result<(), ExportError> {
 mod tests {
     use corticast_adapter::{events, nifti::reader::NiftiReader};
 
-    use super::{super::fixture, *};
+    use super::*;
+    use crate::recording::fixture;
 
     #[test]
     fn a_session_becomes_a_dataset_and_a_second_one_is_added_to_it() {

@@ -5,10 +5,14 @@
 
 use std::path::Path;
 
-use super::{Contents, ExportError, beside, check_free, io};
+use super::{Contents, ExportError, check_free, io};
 use crate::{
     outputs::json_lines::JsonLines,
-    recording::{COMMAND, Recording, SESSION},
+    recording::{
+        file::beside,
+        format::{COMMAND, SESSION},
+        reader::Recording,
+    },
 };
 
 /// What is exported.
@@ -104,10 +108,8 @@ pub(super) fn run_of(json: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::fixture::{self, AGAIN, RUN, result},
-        *,
-    };
+    use super::*;
+    use crate::recording::fixture::{self, AGAIN, RUN, result};
 
     #[test]
     fn results_have_the_bytes_they_had() {

@@ -13,7 +13,7 @@ use corticast_wire::message::{Dtype, Order, VolumeMessage};
 
 use super::{Contents, ExportError, RunContents, check_free};
 use crate::{
-    recording::{Entry, log::Log},
+    recording::{format::Entry, log::Log},
     signal::happening::Event,
 };
 
@@ -145,7 +145,7 @@ mod tests {
     use corticast_wire::message::FromAdapter;
 
     use super::*;
-    use crate::export::fixture::{self, AGAIN, Line, RUN, stored};
+    use crate::recording::fixture::{self, AGAIN, Line, RUN, stored};
 
     fn exported(lines: &[Line], run: &str) -> (NiftiReader, Vec<Vec<u8>>) {
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use corticast_wire::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::record::Ticket;
+use crate::recording::recorder::Ticket;
 
 /// Answers that may wait.
 const QUEUE: usize = 1024;

@@ -26,8 +26,10 @@ use crate::{
     clock::monotonic_ns,
     metrics::Metrics,
     product::reports::RunState,
-    record::Ticket,
-    recording::{COMMAND, pack},
+    recording::{
+        format::{COMMAND, pack},
+        recorder::Ticket,
+    },
     service::{Fanout, broadcast::Board},
     signal::{
         happening::{Command, Event, Happening},

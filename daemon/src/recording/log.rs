@@ -8,7 +8,10 @@ use std::{path::Path, sync::Arc};
 
 use corticast_wire::message::{Durability, FromAdapter};
 
-use super::{Entry, Recording, RecordingError};
+use super::{
+    format::Entry,
+    reader::{Recording, RecordingError},
+};
 use crate::{
     config::signal::ContentDuplicates,
     intake::{ingest::Ingest, recorded::Recorded},

@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        export::fixture,
+        recording::fixture,
         signal::happening::{Run, RunNumber},
     };
 

@@ -14,6 +14,11 @@ use bytes::Bytes;
 use corticast_wire::message::FromAdapter;
 use serde_json::Value;
 
+use super::{
+    file::RecordingFile,
+    format::{Entry, SESSION},
+    reader::Recording,
+};
 use crate::{
     clock::monotonic_ns,
     intake::{ingest::Ingest, recorded::Recorded},
@@ -21,8 +26,6 @@ use crate::{
         Product,
         results::{ConditionsReport, DecodedResult},
     },
-    record::RecordingFile,
-    recording::{Entry, Recording, SESSION},
     signal::{
         happening::{Event, Happening},
         session::Session,

@@ -11,12 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    export::beside,
-    record::{RecordError, RecordingFile},
-    recording::{RecordingError, log::Log},
-    signal::happening::Event,
+use super::{
+    file::{RecordError, RecordingFile, beside},
+    log::Log,
+    reader::RecordingError,
 };
+use crate::signal::happening::Event;
 
 /// Why a recording cannot be recovered.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +150,7 @@ fn count(path: &Path) -> Result<(Counts, Option<String>), RecordingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{export::fixture, recording::Recording};
+    use crate::recording::{fixture, reader::Recording};
 
     fn entries(path: &Path) -> (Vec<(String, u64, Vec<u8>)>, bool) {
         let mut recording = Recording::open(path).unwrap();
@@ -232,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.mcap");
         let mut live = RecordingFile::open(&path, |_| {}).unwrap();
-        live.write(crate::recording::SESSION, 0, b"{}").unwrap();
+        live.write(crate::recording::format::SESSION, 0, b"{}").unwrap();
         live.flush(false).unwrap();
         let error = recover(&path, None).unwrap_err();
         assert!(error.to_string().contains("being written by another process"), "{error}");
