@@ -13,7 +13,6 @@
 //! `corticast_signal_path_load_ratio` shows why. A restart with the same recording first takes
 //! up the session from it.
 
-pub(crate) mod broadcast;
 mod commands;
 mod http;
 mod query;
@@ -31,7 +30,6 @@ use corticast_wire::{
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use self::broadcast::Board;
 use crate::{
     clock::monotonic_ns,
     exit::Exit,
@@ -43,19 +41,22 @@ use crate::{
     intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
     metrics::{self, Metrics},
     outputs::{
+        board::Board,
+        fanout::Fanout,
         json_lines::JsonLines,
         pictures::{self, PictureThreads},
+        publish, results,
     },
     plan::{Plan, describe},
-    product::{Product, reports::StatusReport, results::ConditionsReport},
+    product::Product,
     queue::{
         drop_oldest::{Feeder, drop_oldest},
-        latest::{Mailbox, latest},
+        latest::latest,
     },
     recording::{
         disk,
         format::SESSION,
-        products::{RecordedProducts, to_recorded},
+        products::RecordedProducts,
         recorder::{Recorder, RecorderThread},
         restore,
     },
@@ -98,62 +99,6 @@ pub struct ServiceOptions {
     pub stop: Option<oneshot::Receiver<()>>,
     /// Sees every product, and drops its oldest when it is slow.
     pub watch: Option<Feeder<Product>>,
-}
-
-/// Everything that takes products. Cheap to clone; never waits.
-#[derive(Clone)]
-pub(crate) struct Fanout {
-    publish: Arc<Feeder<Product>>,
-    /// As `publish`, for what is large.
-    publish_large: Arc<Feeder<Product>>,
-    results: Option<Arc<Feeder<Product>>>,
-    watch: Option<Arc<Feeder<Product>>>,
-    pub(crate) recorder: Option<Recorder>,
-    records: RecordedProducts,
-    /// Clips as files.
-    pictures: Arc<[Feeder<Product>]>,
-    /// To whatever makes clips, which has a fanout without it.
-    clips: Option<Arc<Mailbox<ConditionsReport>>>,
-}
-
-impl Fanout {
-    pub(crate) fn deliver(&self, product: Product) {
-        // Subscribers come first: what else is done with it may take a core from them.
-        let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
-        let publish = if is_large { &self.publish_large } else { &self.publish };
-        publish.push(product.clone());
-        if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &product) {
-            clips.put(conditions.clone());
-        }
-        if let Some(watch) = &self.watch
-            && !matches!(product, Product::Conditions(_))
-        {
-            watch.push(product.clone());
-        }
-        if let Some(recorder) = &self.recorder
-            && self.records.includes(&product)
-        {
-            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
-        }
-        if matches!(product, Product::Result(_) | Product::Clip(_)) {
-            self.pictures.iter().for_each(|output| output.push(product.clone()));
-        }
-        if let Product::Status(status) = &product {
-            match status.level {
-                "alarm" => tracing::error!("{}", status.message),
-                "warning" => tracing::warn!("{}", status.message),
-                _ => tracing::info!("{}", status.message),
-            }
-        }
-        if let (Some(results), Product::Result(_)) = (&self.results, &product) {
-            results.push(product);
-        }
-    }
-
-    pub(crate) fn status(&self, level: &'static str, message: String) {
-        let published_ns = monotonic_ns();
-        self.deliver(Product::Status(StatusReport { level, message, published_ns }));
-    }
 }
 
 /// Runs a session until it is stopped. Needs a tokio runtime with several threads.
@@ -229,14 +174,14 @@ pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit
     let (publish_large, large) = drop_oldest(LARGE_QUEUE, metrics.output_dropped("publish_large"));
     let publisher = Arc::new(publisher);
     let publishing = [published, large].map(|products| {
-        tokio::spawn(broadcast::publish(Arc::clone(&publisher), products, board.clone()))
+        tokio::spawn(publish::publish(Arc::clone(&publisher), products, board.clone()))
     });
     let (results, writing) = match &config.recording.results {
         Some(path) => {
             let file = JsonLines::create(path)?;
             let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
             let earlier = restored.as_ref().map(|r| r.lines.clone()).unwrap_or_default();
-            (Some(Arc::new(feeder)), Some(broadcast::write_results(file, earlier, drain)?))
+            (Some(Arc::new(feeder)), Some(results::write(file, earlier, drain)?))
         }
         None => (None, None),
     };

@@ -25,12 +25,12 @@ use super::{
 use crate::{
     clock::monotonic_ns,
     metrics::Metrics,
+    outputs::{board::Board, fanout::Fanout},
     product::reports::RunState,
     recording::{
         format::{COMMAND, pack},
         recorder::Ticket,
     },
-    service::{Fanout, broadcast::Board},
     signal::{
         happening::{Command, Event, Happening},
         thread::Happenings,

@@ -1,10 +1,9 @@
-//! Products to the world: PUB, the board that `query` reads, and the results file.
+//! Publishing: products to the PUB socket and the board.
+//!
+//! While feedback is blanked, subscribers get neutral results without pictures; the recording and
+//! the results file keep what was decoded.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use corticast_wire::{
@@ -14,47 +13,18 @@ use corticast_wire::{
 use serde::Serialize;
 use serde_json::Value;
 
+use super::board::Board;
 use crate::{
-    outputs::json_lines::JsonLines,
     product::{Product, clips::ClipPictures},
     queue::drop_oldest::Drain,
 };
-
-/// The last header of every topic, and what is known of the session.
-#[derive(Clone)]
-pub struct Board {
-    description: Arc<Value>,
-    last: Arc<Mutex<BTreeMap<&'static str, Value>>>,
-}
-
-impl Board {
-    pub fn new(description: Value) -> Self {
-        Self { description: Arc::new(description), last: Arc::default() }
-    }
-
-    /// Versions, clocks, configuration and model.
-    pub fn description(&self) -> &Value {
-        &self.description
-    }
-
-    /// The last header of a topic.
-    pub fn last(&self, topic: &str) -> Option<Value> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
-    }
-
-    /// The last header of every topic.
-    pub fn all(&self) -> Value {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        Value::Object(last.iter().map(|(topic, v)| ((*topic).to_owned(), v.clone())).collect())
-    }
-}
 
 /// A product as it is published.
 #[derive(Serialize)]
 struct Published<'a> {
     #[serde(flatten)]
     product: &'a Product,
-    /// Counts up per topic, so that a subscriber knows what it lost.
+    /// Counts up per topic, so that a subscriber notices a gap.
     sequence: u64,
     /// The pair that ties `*_ns` to the world; with `run` only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +39,7 @@ pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board:
         let sequence = sequences.entry(topic).or_default();
         let product = as_shown(product);
         let clocks =
-            matches!(product, Product::Run(_)).then(|| board.description.get("clocks")).flatten();
+            matches!(product, Product::Run(_)).then(|| board.description().get("clocks")).flatten();
         let published = Published { product: &product, sequence: *sequence, clocks };
         let header = encode(&published, Encoding::MessagePack);
         let mut frames = vec![Bytes::from_static(topic.as_bytes()), header];
@@ -82,7 +52,7 @@ pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board:
             tracing::warn!(%error, topic, "not published");
         }
         let value = serde_json::to_value(&published).unwrap_or_default();
-        board.last.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, value);
+        board.put(topic, value);
         *sequence += 1;
     }
 }
@@ -93,7 +63,7 @@ fn as_shown(product: Product) -> Product {
     match product {
         Product::Result(mut result) if result.blanked => {
             result.concepts = result.concepts.neutral();
-            // The key stays: whoever shows captions shows an empty one.
+            // The key stays, so that a display shows an empty caption.
             result.caption = result.caption.map(|_| String::new());
             Product::Result(result)
         }
@@ -108,35 +78,6 @@ fn as_shown(product: Product) -> Product {
         }
         other => other,
     }
-}
-
-/// Writes results from a thread of their own: a slow disk delays nobody.
-pub fn write_results(
-    mut file: JsonLines,
-    earlier: Vec<Bytes>,
-    results: Drain<Product>,
-) -> anyhow::Result<JoinHandle<()>> {
-    for line in earlier {
-        file.line(&line)?;
-    }
-    file.flush()?;
-    let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("results".to_owned()).spawn(move || {
-        let mut has_failed = false;
-        while let Some(product) = runtime.block_on(results.next()) {
-            let written = file.deliver(&product).and_then(|()| file.flush());
-            match written {
-                Ok(()) => has_failed = false,
-                // Once, not for each line.
-                Err(error) if !has_failed => {
-                    tracing::error!("{error}; decoding and recording go on");
-                    has_failed = true;
-                }
-                Err(_) => {}
-            }
-        }
-    })?;
-    Ok(thread)
 }
 
 #[cfg(test)]
