@@ -33,11 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     clock::monotonic_ns,
     exit::Exit,
-    generate::{
-        Clips,
-        thread::{self as generator, Pace},
-        workers::Dispatcher,
-    },
+    generate::{Clips, dispatch::Dispatcher, pace::Pace, thread as generator},
     intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
     metrics::{self, Metrics},
     outputs::{

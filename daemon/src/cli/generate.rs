@@ -10,7 +10,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -28,12 +27,14 @@ use tokio::{
 use super::ConfigArgs;
 use crate::{
     exit::Exit,
-    generate::{ClipError, ClipMaker, Made, workers::conditions_of},
+    generate::{
+        dispatch::conditions_of,
+        maker::{ClipError, ClipMaker, MadeClip},
+        roster::HEARTBEAT,
+    },
     plan::clips::ClipPlan,
 };
 
-/// How often the daemon is told that the worker lives.
-const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Number that no job has.
 const NO_JOB: u64 = u64::MAX;
 
@@ -103,7 +104,7 @@ fn default_name() -> String {
 }
 
 /// What came of a job.
-type Done = (u64, Result<Made, (String, bool)>);
+type Done = (u64, Result<MadeClip, (String, bool)>);
 
 async fn work(
     args: &GenerateArgs,

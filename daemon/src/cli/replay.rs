@@ -10,7 +10,7 @@ use crate::{
     clock::monotonic_ns,
     config::{OutputsConfig, Overlay},
     exit::Exit,
-    generate::ClipMaker,
+    generate::maker::ClipMaker,
     intake::recorded::Recorded,
     metrics::Metrics,
     outputs::{
