@@ -37,7 +37,7 @@ use crate::{
     plan::Plan,
     product::Product,
     queue::drop_oldest::{Drain, drop_oldest},
-    service::{self, ServiceOptions},
+    service::{self, options::ServiceOptions},
 };
 
 /// How much faster than the TR the scanner runs.

@@ -7,7 +7,7 @@ use crate::{
     config::Overlay,
     exit::Exit,
     plan::Plan,
-    service::{self, ServiceOptions},
+    service::{self, options::ServiceOptions},
 };
 
 /// Runs the daemon until SIGINT, SIGTERM or `corticast ctl abort`.
