@@ -7,8 +7,8 @@ use corticast::{
     cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
+    offline::prepare::error::PrepareError,
     plan::error::PlanError,
-    prepare::PrepareError,
 };
 use tracing_subscriber::EnvFilter;
 

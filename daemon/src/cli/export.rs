@@ -7,8 +7,9 @@ use indicatif::ProgressBar;
 use super::volume_bar;
 use crate::{
     exit::Exit,
-    export::{
-        Contents, RunContents, bids,
+    offline::export::{
+        bids,
+        contents::{Contents, RunContents},
         lines::{self, Topic},
         volumes,
     },

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{ConfigArgs, advance, volume_bar};
-use crate::{exit::Exit, prepare::prepare, replay::Source};
+use crate::{
+    exit::Exit,
+    offline::{prepare::prepare, source::Source},
+};
 
 /// Makes training data from recorded runs.
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,10 @@ use crate::{
     generate::maker::ClipMaker,
     intake::recorded::Recorded,
     metrics::Metrics,
+    offline::{
+        replay::{Input, Player, packed},
+        source::Source,
+    },
     outputs::{
         conditions::ConditionsFolder,
         json_lines::JsonLines,
@@ -26,7 +30,6 @@ use crate::{
         products::{RecordedProducts, to_recorded},
         recorder::Recorder,
     },
-    replay::{Fed, Player, Source, packed},
     signal::{path::SignalPath, session::Session},
 };
 
@@ -120,14 +123,14 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
     let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);
 
-    let mut log = |fed: &Fed, at_ns: u64| {
+    let mut log = |fed: &Input, at_ns: u64| {
         let Some(recorder) = &recorder else { return };
         match fed {
-            Fed::Message(_) => {
+            Input::Message(_) => {
                 // Refused only once recording has failed, which its thread reports.
                 let _recorded = recorder.message_blocking(at_ns, packed(fed));
             }
-            Fed::Command(_) => recorder.note(COMMAND, at_ns, packed(fed)),
+            Input::Command(_) => recorder.note(COMMAND, at_ns, packed(fed)),
         }
     };
     for source in &sources {

@@ -5,7 +5,11 @@
 
 use std::path::Path;
 
-use super::{Contents, ExportError, check_free, io};
+use super::{
+    contents::Contents,
+    error::{ExportError, io},
+    files::check_free,
+};
 use crate::{
     outputs::json_lines::JsonLines,
     recording::{

@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{ExportError, JsonLines, beside, io, pretty, put};
+use crate::{
+    offline::export::{
+        error::{ExportError, io},
+        files::{pretty, put},
+    },
+    outputs::json_lines::JsonLines,
+    recording::file::beside,
+};
 
 /// Keys of a result that become columns, and what they mean.
 const COLUMNS: [(&str, &str); 5] = [

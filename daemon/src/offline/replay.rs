@@ -10,13 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use corticast_adapter::{
-    adapter::{AdapterError, ScannerAdapter},
-    bids::{BidsAdapter, BidsOptions},
-    nifti::{NiftiAdapter, NiftiOptions},
-};
+use bytes::Bytes;
+use corticast_adapter::adapter::{AdapterError, ScannerAdapter};
 use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAdapter};
 
+use super::source::Source;
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
@@ -32,75 +30,6 @@ use crate::{
         session::Session,
     },
 };
-
-/// What is replayed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Source {
-    /// What kind of file it is.
-    pub kind: Kind,
-    /// The file, or the folder.
-    pub path: PathBuf,
-    /// `events.tsv`, where it was named.
-    pub events: Option<PathBuf>,
-}
-
-/// What kind of file is replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A session that was recorded (`.mcap`).
-    Recording,
-    /// A NIfTI image, or a folder of volumes.
-    Image,
-    /// A run of a BIDS dataset: TR and events stand beside it.
-    Bids,
-}
-
-impl Source {
-    /// From `BOLD[,EVENTS]`.
-    #[must_use]
-    pub fn parse(argument: &str) -> Self {
-        let (bold, events) = match argument.split_once(',') {
-            Some((bold, events)) => (bold, Some(PathBuf::from(events))),
-            None => (argument, None),
-        };
-        let path = PathBuf::from(bold);
-        let kind = if path.extension().is_some_and(|extension| extension == "mcap") {
-            Kind::Recording
-        } else if is_bids(&path) {
-            Kind::Bids
-        } else {
-            Kind::Image
-        };
-        Self { kind, path, events }
-    }
-
-    /// The adapter that would send it; `None` for a recording.
-    fn adapter(&self) -> Result<Option<Box<dyn ScannerAdapter>>, AdapterError> {
-        Ok(match self.kind {
-            Kind::Recording => None,
-            Kind::Image => Some(Box::new(NiftiAdapter::open(NiftiOptions {
-                files: vec![self.path.clone()],
-                events: self.events.iter().cloned().collect(),
-                ..NiftiOptions::default()
-            })?)),
-            Kind::Bids => Some(Box::new(BidsAdapter::open(BidsOptions {
-                dataset: self.path.clone(),
-                ..BidsOptions::default()
-            })?)),
-        })
-    }
-}
-
-/// A dataset, or an image with its sidecar beside it.
-fn is_bids(path: &Path) -> bool {
-    if path.is_dir() {
-        return path.join("dataset_description.json").is_file();
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"));
-    stem.filter(|stem| stem.ends_with("_bold"))
-        .is_some_and(|stem| path.with_file_name(format!("{stem}.json")).is_file())
-}
 
 /// Why something cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -121,10 +50,10 @@ pub enum ReplayError {
     },
 }
 
-/// What is put into the session.
-pub enum Fed {
+/// What is put into the session: a message from an adapter or a command.
+pub enum Input {
     /// A message, as frames.
-    Message(Vec<bytes::Bytes>),
+    Message(Vec<Bytes>),
     /// A command.
     Command(Command),
 }
@@ -169,7 +98,7 @@ impl Player {
     pub fn play(
         &mut self,
         source: &Source,
-        log: &mut dyn FnMut(&Fed, u64),
+        log: &mut dyn FnMut(&Input, u64),
         out: &mut dyn FnMut(Product),
         progress: &mut dyn FnMut(Option<u32>),
     ) -> Result<(), ReplayError> {
@@ -187,7 +116,7 @@ impl Player {
     pub fn entry(
         &mut self,
         entry: &Entry,
-        log: &mut dyn FnMut(&Fed, u64),
+        log: &mut dyn FnMut(&Input, u64),
         out: &mut dyn FnMut(Product),
     ) -> Result<bool, String> {
         if let Some(frames) = entry.frames() {
@@ -197,7 +126,7 @@ impl Player {
             && let Some(command) = entry.command()
         {
             let now_ns = monotonic_ns();
-            log(&Fed::Command(command), now_ns);
+            log(&Input::Command(command), now_ns);
             for happening in self.ingest.command(command) {
                 self.session.handle(happening, now_ns, out);
             }
@@ -208,7 +137,7 @@ impl Player {
     fn recording(
         &mut self,
         path: &Path,
-        log: &mut dyn FnMut(&Fed, u64),
+        log: &mut dyn FnMut(&Input, u64),
         out: &mut dyn FnMut(Product),
         progress: &mut dyn FnMut(Option<u32>),
     ) -> Result<(), ReplayError> {
@@ -239,7 +168,7 @@ impl Player {
         &mut self,
         path: &Path,
         adapter: &mut dyn ScannerAdapter,
-        log: &mut dyn FnMut(&Fed, u64),
+        log: &mut dyn FnMut(&Input, u64),
         out: &mut dyn FnMut(Product),
         progress: &mut dyn FnMut(Option<u32>),
     ) -> Result<(), ReplayError> {
@@ -275,8 +204,8 @@ impl Player {
     /// Feeds one message; whether it was a volume that was accepted.
     fn message(
         &mut self,
-        frames: Vec<bytes::Bytes>,
-        log: &mut dyn FnMut(&Fed, u64),
+        frames: Vec<Bytes>,
+        log: &mut dyn FnMut(&Input, u64),
         out: &mut dyn FnMut(Product),
     ) -> Result<bool, String> {
         let message = match FromAdapter::parse(&frames) {
@@ -295,7 +224,7 @@ impl Player {
             tracing::warn!("{problem}");
         }
         if !verdict.events.is_empty() {
-            log(&Fed::Message(frames), received_ns);
+            log(&Input::Message(frames), received_ns);
         }
         let is_volume = matches!(verdict.events.first(), Some(Event::Volume(..)));
         for event in verdict.events {
@@ -326,10 +255,10 @@ impl Player {
 
 /// A message as the recorder takes it.
 #[must_use]
-pub fn packed(fed: &Fed) -> bytes::Bytes {
+pub fn packed(fed: &Input) -> Bytes {
     match fed {
-        Fed::Message(frames) => pack(frames),
-        Fed::Command(command) => {
+        Input::Message(frames) => pack(frames),
+        Input::Command(command) => {
             serde_json::json!({ "command": command }).to_string().into_bytes().into()
         }
     }

@@ -1,108 +1,27 @@
-//! Export: a recording as files that other tools read.
-//!
-//! A recording is gone through twice: once to learn what it holds ([`Contents`]), which decides
-//! names and formats and whether anything is in the way, and once to write. A cut recording is
-//! exported as far as it goes. Nothing that exists is overwritten unless that was asked for, and
-//! nothing half written stands under its final name.
-
-pub mod bids;
-pub mod lines;
-pub mod volumes;
+//! What a recording holds: its runs, and the volumes and marks of each.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-use corticast_adapter::nifti::write::WriteError;
-use corticast_wire::message::{Mark, MessageError, VolumeHeader};
+use corticast_wire::message::{Mark, VolumeHeader};
 
+use super::error::ExportError;
 use crate::{
-    outputs::json_lines::JsonLinesError,
-    recording::{log::Log, reader::RecordingError},
+    recording::log::Log,
     signal::happening::{Event, Run, RunNumber},
 };
 
 /// A larger jump of the index is a damaged number, not a gap: it would be zeros on disk.
 const MAX_GAP: u32 = 10_000;
 
-/// Why a recording cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Recording(#[from] RecordingError),
-    /// There is nothing to export.
-    #[error("{path} holds no {what}")]
-    Nothing {
-        /// Which recording.
-        path: PathBuf,
-        /// What was looked for.
-        what: &'static str,
-    },
-    /// A NIfTI file holds one run.
-    #[error("the recording holds {} runs, choose one with --run: {}", names.len(), names.join(", "))]
-    SeveralRuns {
-        /// Their names.
-        names: Vec<String>,
-    },
-    /// There is no such run.
-    #[error("no run `{asked}` in the recording, it holds {}", list(names))]
-    NoSuchRun {
-        /// What was asked for.
-        asked: String,
-        /// What there is.
-        names: Vec<String>,
-    },
-    /// The name is no NIfTI file's.
-    #[error("{0}: a NIfTI file's name ends in .nii or .nii.gz")]
-    NotNifti(PathBuf),
-    /// Something is there already.
-    #[error("{0} exists; choose another name, or overwrite it with --force")]
-    Exists(PathBuf),
-    /// A volume cannot be read.
-    #[error(transparent)]
-    Volume(#[from] MessageError),
-    /// An image cannot be written.
-    #[error(transparent)]
-    Image(#[from] WriteError),
-    /// Lines cannot be written.
-    #[error(transparent)]
-    Lines(#[from] JsonLinesError),
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
-    let path = path.to_owned();
-    |source| ExportError::Io { path, source }
-}
-
-/// Refuses to overwrite a file.
-fn check_free(path: &Path, force: bool) -> Result<(), ExportError> {
-    if path.exists() && !force {
-        return Err(ExportError::Exists(path.to_owned()));
-    }
-    Ok(())
-}
-
 /// What a recording holds of one run.
 #[derive(Clone, Debug)]
 pub struct RunContents {
     /// The run.
     pub run: Run,
-    /// Indices of the volumes that came and are believed.
+    /// Indices of the volumes that came, without those that are far behind all others.
     pub indices: BTreeSet<u32>,
     /// Its marks, by time; one that was sent twice stands once.
     pub marks: Vec<Mark>,
@@ -113,7 +32,7 @@ pub struct RunContents {
 }
 
 impl RunContents {
-    fn new(run: Run) -> Self {
+    pub(super) fn new(run: Run) -> Self {
         Self { run, indices: BTreeSet::new(), marks: Vec::new(), first: None, is_uniform: true }
     }
 
@@ -156,7 +75,7 @@ impl RunContents {
 /// What a recording holds.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Its runs, in order of their start.
     pub runs: Vec<RunContents>,
     /// Why the file ends before its end, if it does.

@@ -11,7 +11,11 @@ use std::{borrow::Cow, path::Path};
 use corticast_adapter::nifti::write::{NiftiFormat, NiftiWriter};
 use corticast_wire::message::{Dtype, Order, VolumeMessage};
 
-use super::{Contents, ExportError, RunContents, check_free};
+use super::{
+    contents::{Contents, RunContents},
+    error::ExportError,
+    files::check_free,
+};
 use crate::{
     recording::{format::Entry, log::Log},
     signal::happening::Event,

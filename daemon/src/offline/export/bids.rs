@@ -11,6 +11,9 @@
 //! Further sessions go into the same dataset: what describes it as a whole is left as it is, and
 //! participants are added. Names are checked and files written run by run.
 
+mod names;
+mod results;
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -20,18 +23,18 @@ use std::{
 
 use serde_json::{Value, json};
 
+use self::{
+    names::{Name, names},
+    results::Table,
+};
 use super::{
-    Contents, ExportError, RunContents, check_free, io,
+    contents::{Contents, RunContents},
+    error::{ExportError, io},
+    files::{check_free, pretty, put},
     lines::run_of,
     volumes::{Image, write},
 };
-use crate::{outputs::json_lines::JsonLines, recording::file::beside};
-
-mod names;
-mod results;
-
-use names::{Name, names};
-use results::Table;
+use crate::recording::format::Entry;
 
 const BIDS_VERSION: &str = "1.10.0";
 
@@ -92,7 +95,7 @@ pub fn export(
         images.push(Image::create(run, &files.bold)?);
         tables.push(Table::new(&run.run.name, &files.results));
     }
-    let mut each = |entry: &crate::recording::format::Entry| {
+    let mut each = |entry: &Entry| {
         if entry.topic != "concepts" {
             return Ok(());
         }
@@ -199,16 +202,6 @@ fn events(run: &RunContents) -> Option<String> {
             .expect("a string takes what is written");
     }
     Some(table)
-}
-
-fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
-}
-
-/// Writes a small file whole or not at all.
-fn put(path: &Path, text: &str) -> Result<(), ExportError> {
-    let aside = beside(path, ".part");
-    fs::write(&aside, text).and_then(|()| fs::rename(&aside, path)).map_err(io(path))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 
 use corticast_bold::run::RunEntities;
 
-use crate::export::RunContents;
+use crate::offline::export::contents::RunContents;
 
 /// The BIDS entities of a run's files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
