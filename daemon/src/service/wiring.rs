@@ -18,7 +18,7 @@ use crate::{
     clock::{monotonic_ns, wall_ns},
     generate::{Clips, dispatch::Dispatcher, pace::Pace, thread as generator},
     intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
-    metrics::{self, Metrics},
+    metrics::{Metrics, exporter},
     outputs::{
         board::Board,
         fanout::Fanout,
@@ -63,7 +63,7 @@ pub(super) async fn build(
 ) -> anyhow::Result<(Inbox, Running)> {
     let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
     let clips = clips.transpose()?;
-    let prometheus = metrics::install().context("cannot set up metrics")?;
+    let prometheus = exporter::install().context("cannot set up metrics")?;
     let metrics = Metrics::new();
     let instance = format!("{:016x}", wall_ns() ^ u64::from(std::process::id()));
     let config = plan.config.clone();
