@@ -6,6 +6,7 @@
 pub mod happening;
 mod open_run;
 pub mod path;
+mod reports;
 pub mod resequence;
 pub mod session;
 mod stopwatch;

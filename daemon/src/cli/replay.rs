@@ -108,7 +108,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let bar = volume_bar("replay");
     // A replay waits for each clip, so it makes them itself even where workers are configured.
     let clips = plan.clips.take().map(ClipMaker::open).transpose().map_err(PlanError::from)?;
-    let mut taker = Taker {
+    let mut outputs = ReplayOutputs {
         results: args.results.as_deref().map(JsonLines::create).transpose()?,
         conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
         pictures: pictures::create(&plan.config.outputs)?,
@@ -123,22 +123,22 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
     let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);
 
-    let mut log = |fed: &Input, at_ns: u64| {
+    let mut log = |input: &Input, at_ns: u64| {
         let Some(recorder) = &recorder else { return };
-        match fed {
+        match input {
             Input::Message(_) => {
                 // Refused only once recording has failed, which its thread reports.
-                let _recorded = recorder.message_blocking(at_ns, packed(fed));
+                let _recorded = recorder.message_blocking(at_ns, packed(input));
             }
-            Input::Command(_) => recorder.note(COMMAND, at_ns, packed(fed)),
+            Input::Command(_) => recorder.note(COMMAND, at_ns, packed(input)),
         }
     };
     for source in &sources {
-        let mut out = |product| taker.take(product);
+        let mut out = |product| outputs.take(product);
         player.play(source, &mut log, &mut out, &mut |expected| advance(&bar, expected))?;
     }
     bar.finish_and_clear();
-    taker.finish()?;
+    outputs.finish()?;
     if let Some(recording) = recording {
         drop(recorder);
         recording.join().context("the replay ran, but its recording is not whole")?;
@@ -157,8 +157,8 @@ impl ReplayArgs {
     }
 }
 
-/// Takes what comes of a replay.
-struct Taker<'a> {
+/// Where the products of a replay go.
+struct ReplayOutputs<'a> {
     results: Option<JsonLines>,
     conditions: Option<ConditionsFolder>,
     pictures: Vec<Box<dyn Sink>>,
@@ -170,7 +170,7 @@ struct Taker<'a> {
     failed: Option<anyhow::Error>,
 }
 
-impl Taker<'_> {
+impl ReplayOutputs<'_> {
     fn take(&mut self, product: Product) {
         let written = self.write(&product);
         self.failed = self.failed.take().or(written.err());

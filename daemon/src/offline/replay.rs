@@ -255,8 +255,8 @@ impl Player {
 
 /// A message as the recorder takes it.
 #[must_use]
-pub fn packed(fed: &Input) -> Bytes {
-    match fed {
+pub fn packed(input: &Input) -> Bytes {
+    match input {
         Input::Message(frames) => pack(frames),
         Input::Command(command) => {
             serde_json::json!({ "command": command }).to_string().into_bytes().into()

@@ -2,7 +2,8 @@
 //!
 //! A recording is one MCAP file per session. It is a log: every message that was accepted, as
 //! it came, every command, and every product, in the order in which they happened. Feeding the
-//! messages and commands to a [`Session`](crate::signal::session::Session) again gives the products again.
+//! messages and commands to a [`Session`](crate::signal::session::Session) again gives the same
+//! products.
 //!
 //! | topic | encoding | content |
 //! |---|---|---|

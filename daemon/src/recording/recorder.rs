@@ -1,14 +1,13 @@
 //! The recorder: a thread that writes the session's recording and says when it is safe.
 //!
 //! A volume is acknowledged once the chunk that holds it was written and flushed (with
-//! `durability = "fsync"`, synced). What waits for the recorder is bounded in bytes: when
-//! [`QUEUE_BYTES`](super::room::QUEUE_BYTES) wait, messages are not recorded and not acknowledged until there is room
-//! again; their adapter keeps them and sends them again. Products are dropped first: a replay
-//! makes them anew.
+//! `durability = "fsync"`, synced). The queue is bounded in bytes, see the file `room.rs`: while it
+//! is full, messages are neither recorded nor acknowledged, so their adapter sends them again.
+//! Products are dropped first: a replay makes them anew.
 //!
 //! When a write fails (disk full, gone, read-only) recording stops for good, with an alarm;
-//! decoding goes on, nothing further is acknowledged, and adapters keep what they have. After
-//! room was made, a restart with the same file takes the session up again.
+//! decoding goes on, nothing further is acknowledged, and adapters keep what they have. When there
+//! is room again, a restart with the same file continues the session.
 
 use std::{
     sync::{Arc, PoisonError},

@@ -14,6 +14,7 @@ use super::{
     happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
     open_run::OpenRun,
     path::{SignalPath, SignalPathError, Step},
+    reports::{self, Stamps},
     resequence::Resequence,
 };
 use crate::{
@@ -21,8 +22,6 @@ use crate::{
     product::{
         Product,
         reports::{RunReport, RunState, StatusReport, VolumeReport},
-        results::{ConditionsReport, DecodedResult, Probabilities},
-        tensors::to_safetensors,
     },
 };
 
@@ -217,7 +216,7 @@ impl Session {
             tap(open.name(), window);
         }
         let mut stages_ns = step.stages_ns.clone();
-        let readouts = match self.path.decode(window, &mut stages_ns) {
+        let mut readouts = match self.path.decode(window, &mut stages_ns) {
             Ok(Some(readouts)) => readouts,
             Ok(None) => return,
             Err(error) => {
@@ -240,34 +239,14 @@ impl Session {
         open.report.n_results += 1;
         self.metrics.results.increment(1);
         self.metrics.feedback_latency.record(published_ns.saturating_sub(received_ns) as f64 / 1e9);
-        out(Product::Result(DecodedResult {
-            run: Arc::clone(open.name()),
-            index: window.tr,
-            stimulus_time_s: window.stimulus_time_s,
-            acquisition_time_s: window.acquisition_time_s,
-            received_ns,
-            stages_ns,
-            published_ns,
-            concepts: readouts.concepts.map_or_else(Probabilities::none, Probabilities::from),
-            caption: readouts.caption,
-            failed_heads: readouts.failures.iter().map(|failure| failure.head.name()).collect(),
-            made_from: window.made_from,
-            shift: window.interpolation,
-            dvars: step.dvars,
-            blanked: self.blanked,
-        }));
-        if let Some(conditions) = &readouts.conditions {
-            let (run, stimulus_time_s) = (Arc::clone(open.name()), window.stimulus_time_s);
-            let tensors = to_safetensors(conditions, &run, window.tr.0, stimulus_time_s);
-            out(Product::Conditions(ConditionsReport {
-                run,
-                index: window.tr,
-                stimulus_time_s,
-                received_ns,
-                published_ns: (self.clock)(),
-                blanked: self.blanked,
-                tensors,
-            }));
+        let run = Arc::clone(open.name());
+        let conditions = readouts.conditions.take();
+        let stamps = Stamps { received_ns, stages_ns, published_ns };
+        out(Product::Result(reports::result(&run, window, step, readouts, stamps, self.blanked)));
+        if let Some(conditions) = conditions {
+            let (clock, blanked) = (self.clock, self.blanked);
+            let report = reports::conditions(run, window, &conditions, received_ns, clock, blanked);
+            out(Product::Conditions(report));
         }
         if is_first {
             open.report.state = RunState::Feedback;

@@ -106,8 +106,8 @@ pub(super) fn play_with(
             Product::Status(status) => tracing::warn!("{}", status.message),
             _ => {}
         };
-        let mut log = |fed: &Input, _: u64| {
-            if let Input::Message(frames) = fed
+        let mut log = |input: &Input, _: u64| {
+            if let Input::Message(frames) = input
                 && let Ok((FromAdapter::Mark(mark), _)) = FromAdapter::parse(frames)
             {
                 marks.push(mark);
