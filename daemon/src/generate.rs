@@ -5,352 +5,48 @@
 //!                                                     or ► workers elsewhere ─────────┘
 //! ```
 //!
-//! A clip takes as long as it takes. What comes meanwhile replaces what waits and is counted;
-//! every clip says how many conditions went by. A clip that fails costs itself. When ONNX Runtime
-//! itself gives up (a device that is lost, memory that is full) the generator goes on with blurry
-//! frames, once; decoding does not notice.
+//! The signal path never waits for a clip. Conditions that arrive while a clip is made replace those
+//! that wait and are counted; every clip says how many were passed over. A clip that fails costs
+//! itself. When ONNX Runtime itself fails (a lost device, full memory) the generator goes on with
+//! blurry frames, once; decoding is not affected.
 
+pub mod dispatch;
+mod failures;
+pub mod maker;
+pub mod pace;
+pub mod roster;
 pub mod thread;
-pub mod workers;
+mod vet;
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-
-use bytes::Bytes;
-use corticast_bold::time::TrIndex;
-use corticast_models::{
-    conditions::Conditions,
-    decoder::Decoder,
-    error::ModelError,
-    generator::{
-        Mode,
-        maker::{Maker, MakerOptions, ModelNetworks, distance},
-        scheduler::Init,
-    },
-    manifest::{Manifest, video::VideoManifest},
-    network::Provider,
-    runtime::OnnxRuntime,
-};
-use sha2::{Digest, Sha256};
-
+use self::maker::ClipMaker;
 use crate::{
     config::GeneratorConfig,
-    outputs::tensors::{NotConditions, from_safetensors},
-    product::{ClipPictures, ClipReport, ConditionsReport},
+    plan::{clips::ClipPlan, error::PlanError},
 };
 
-/// What clips are made with: options and files, read and checked, nothing loaded yet.
-#[derive(Clone, Debug)]
-pub struct ClipPlan {
-    /// How clips are made.
-    pub options: MakerOptions,
-    /// Networks of the model.
-    pub model: ModelNetworks,
-    /// Networks of clips; none with mode `still`.
-    pub set: Option<VideoManifest>,
-    /// Time between volumes: how long a clip lasts.
-    pub repetition_time_s: f64,
-    /// Where and on how many threads.
-    pub runtime: OnnxRuntime,
-    /// See [`crate::config::generator::Written::skip_similar`].
-    pub skip_similar: f64,
-}
-
-impl ClipPlan {
-    /// Reads what the configuration asks for; `None` where it asks for no clips.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the model gives nothing that clips are made of, or a file of the set is not
-    /// what its manifest says.
-    pub fn make(config: &GeneratorConfig, model: &Manifest) -> Result<Option<Self>, ModelError> {
-        let Some(options) = config.options() else { return Ok(None) };
-        let needs_set = options.mode != Mode::Still;
-        let dir: Option<&PathBuf> = config.dir.as_ref().filter(|_| needs_set);
-        Ok(Some(Self {
-            model: ModelNetworks::of(model)?,
-            set: dir.map(|dir| VideoManifest::read(dir)).transpose()?,
-            repetition_time_s: model.signal.repetition_time.as_secs(),
-            runtime: OnnxRuntime { device: config.device, intra_threads: config.threads },
-            skip_similar: config.skip_similar,
-            options,
-        }))
-    }
-
-    /// The most bytes that a clip takes, with what it was made of.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        let sizes = &self.model.sizes;
-        let rgb = |n: usize, edge: usize| 3 * n * edge * edge;
-        let blurry = rgb(sizes.n_frame, 8 * sizes.latent);
-        let clip =
-            self.set.as_ref().map_or(blurry, |set| rgb(set.sizes.max_frames, set.sizes.image));
-        clip + blurry + sizes.n_frame * sizes.mask * sizes.mask
-    }
-
-    /// What was agreed, as TOML.
-    #[must_use]
-    pub fn effective(&self) -> toml::Table {
-        use toml::Value;
-        let integer = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-        let options = &self.options;
-        let mut table = toml::Table::from_iter([
-            ("mode".to_owned(), Value::String(options.mode.name().to_owned())),
-            ("seed".to_owned(), integer(options.seed)),
-            ("files".to_owned(), Value::String(self.identity())),
-        ]);
-        if let Some(set) = &self.set {
-            table.insert("set".to_owned(), Value::String(set.name.clone()));
-            table.insert("precision".to_owned(), Value::String(set.precision.name().to_owned()));
-            table.insert("steps".to_owned(), integer(options.steps as u64));
-            table.insert("graphs".to_owned(), Value::String(options.graphs.to_string()));
-        }
-        table
-    }
-
-    /// Says which files clips are made with: makers with the same make the same clips.
-    #[must_use]
-    pub fn identity(&self) -> String {
-        let mut hasher = Sha256::new();
-        let set = self.set.iter().map(|set| set.sha256.as_str());
-        let model = std::iter::once(self.model.vae_decoder.sha256.as_str());
-        let keyframe = self.model.keyframe.iter().map(|network| network.sha256.as_str());
-        for hash in set.chain(model).chain(keyframe) {
-            hasher.update(hash.as_bytes());
-        }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// The settings that the pictures depend on, as one line: makers with the same make the same
-    /// clips of the same files.
-    #[must_use]
-    pub fn settings(&self) -> String {
-        let options = &self.options;
-        let init = match options.init {
-            Init::Reference => "reference".to_owned(),
-            Init::Sdedit { strength } => format!("sdedit {strength}"),
-        };
-        let guidance = options.guidance.map_or("as the set".to_owned(), |g| g.to_string());
-        format!(
-            "mode {}, {} steps, init {init}, guidance {guidance}, control scale {}, frames {:?}, \
-             graphs {}, coder {:?}, seed {}",
-            options.mode,
-            options.steps,
-            options.control_scale,
-            options.shown,
-            options.graphs,
-            options.coder,
-            options.seed
-        )
-        .to_lowercase()
-    }
-
-    /// Refuses a decoder that does not give what clips are made of.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::ClipNeeds`].
-    pub fn check(&self, decoder: &Decoder) -> Result<(), ModelError> {
-        let head = corticast_models::decoupler::Head::Reconstruction;
-        match decoder.family() {
-            corticast_models::decoder::FamilyDecoder::Neurons(neurons)
-                if neurons.heads().contains(&head) =>
-            {
-                Ok(())
-            }
-            _ => Err(ModelError::ClipNeeds { head }),
-        }
-    }
-}
-
-/// Why there is no clip of some conditions.
-#[derive(Debug, thiserror::Error)]
-pub enum ClipError {
-    /// The conditions are not those of the model.
-    #[error("no clip of these conditions: {0}")]
-    Conditions(#[from] NotConditions),
-    /// A network failed.
-    #[error("no clip: {0}")]
-    Model(#[from] ModelError),
-}
-
-/// Pictures that were made of conditions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Made {
-    /// How.
-    pub mode: Mode,
-    /// Steps that were taken.
-    pub steps: usize,
-    /// What the noise was made of.
-    pub seed: u64,
-    /// The words, where there were any.
-    pub caption: Option<String>,
-    /// They were too many.
-    pub caption_cut: bool,
-    /// Frames.
-    pub n_frame: usize,
-    /// Pixels along an edge.
-    pub edge: usize,
-    /// How long it took.
-    pub took_ns: u64,
-    /// Pixels.
-    pub pictures: ClipPictures,
-}
-
-impl Made {
-    /// The clip of these conditions, as it is given out.
-    #[must_use]
-    pub fn into_report(
-        self,
-        conditions: &ConditionsReport,
-        superseded: u32,
-        repetition_time_s: f64,
-        worker: Option<String>,
-        now_ns: u64,
-    ) -> ClipReport {
-        ClipReport {
-            run: std::sync::Arc::clone(&conditions.run),
-            index: conditions.index,
-            stimulus_time_s: conditions.stimulus_time_s,
-            received_ns: conditions.received_ns,
-            published_ns: now_ns,
-            age_ns: now_ns.saturating_sub(conditions.received_ns),
-            took_ns: self.took_ns,
-            mode: self.mode,
-            steps: self.steps,
-            seed: self.seed,
-            superseded,
-            caption: self.caption,
-            caption_cut: self.caption_cut,
-            worker,
-            n_frame: self.n_frame,
-            edge: self.edge,
-            frames_per_s: self.n_frame as f64 / repetition_time_s,
-            blanked: conditions.blanked,
-            pictures: self.pictures,
-        }
-    }
-}
-
-/// Makes clips of conditions. See the module docs.
+/// Where clips are made.
 #[derive(Debug)]
-pub struct ClipMaker {
-    plan: ClipPlan,
-    maker: Maker,
-    /// What the last clip was made of.
-    last: Option<Conditions>,
+pub enum Clips {
+    /// In the daemon, on a thread of its own.
+    Here(Box<ClipMaker>),
+    /// By workers, which must have the same files.
+    Elsewhere(Box<ClipPlan>),
 }
 
-impl ClipMaker {
-    /// Opens the networks of a plan and runs each once.
+impl Clips {
+    /// Opens the networks of clips, unless workers make them.
     ///
     /// # Errors
     ///
-    /// As [`Maker::open`].
-    pub fn open(plan: ClipPlan) -> Result<Self, ModelError> {
-        let maker =
-            Maker::open(plan.options.clone(), &plan.model, plan.set.as_ref(), &plan.runtime)?;
-        Ok(Self { plan, maker, last: None })
-    }
-
-    /// What clips are made with.
-    #[must_use]
-    pub fn plan(&self) -> &ClipPlan {
-        &self.plan
-    }
-
-    /// The maker itself.
-    #[must_use]
-    pub fn maker(&self) -> &Maker {
-        &self.maker
-    }
-
-    /// How long a clip takes here, from a trial on conditions of nothing.
-    ///
-    /// # Errors
-    ///
-    /// Fails when a network does.
-    pub fn trial(&mut self) -> Result<Duration, ModelError> {
-        let started = Instant::now();
-        let blank = Conditions::blank(self.plan.model.sizes);
-        self.maker.make(&blank, TrIndex(0), |_| true)?;
-        Ok(started.elapsed())
-    }
-
-    /// Steps of each clip.
-    #[must_use]
-    pub fn n_step(&self) -> usize {
-        self.maker.n_step()
-    }
-
-    /// Where the networks run.
-    #[must_use]
-    pub fn provider(&self) -> Provider {
-        self.maker.provider()
-    }
-
-    /// Why they run on the CPU although `auto` would rather have had CUDA.
-    #[must_use]
-    pub fn fallback_reason(&self) -> Option<&str> {
-        self.maker.fallback_reason()
-    }
-
-    /// The clip of conditions; `None` where they hardly differ from those of the last clip.
-    /// `go_on` is asked between steps and ends the clip with `false`.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the conditions are not those of the model, or a network fails. The next may
-    /// succeed.
-    pub fn make(
-        &mut self,
-        conditions: &ConditionsReport,
-        go_on: impl FnMut(usize) -> bool,
-    ) -> Result<Option<Made>, ClipError> {
-        let started = Instant::now();
-        let tr = conditions.index;
-        let conditions = from_safetensors(&conditions.tensors, &self.plan.model.sizes)?;
-        let is_similar = |last: &Conditions| distance(&conditions, last) < self.plan.skip_similar;
-        if self.last.as_ref().is_some_and(is_similar) {
-            return Ok(None);
+    /// As [`ClipMaker::open`].
+    pub fn open(plan: ClipPlan, config: &GeneratorConfig) -> Result<Self, PlanError> {
+        if config.workers.is_some() {
+            return Ok(Self::Elsewhere(Box::new(plan)));
         }
-        let clip = self.maker.make(&conditions, tr, go_on)?;
-        let pictures = ClipPictures {
-            frames: clip.frames.interleaved().into(),
-            blurry: clip.blurry.interleaved().into(),
-            blurry_edge: clip.blurry.edge,
-            mask: conditions.mask.as_deref().map(Bytes::copy_from_slice).unwrap_or_default(),
-            mask_edge: conditions.mask.as_ref().map_or(0, |_| conditions.sizes.mask),
-        };
-        let made = Made {
-            mode: self.maker.options().mode,
-            steps: self.maker.n_step(),
-            seed: self.maker.options().seed,
-            caption: conditions.caption.clone(),
-            caption_cut: clip.caption_cut,
-            n_frame: clip.frames.n,
-            edge: clip.frames.edge,
-            took_ns: started.elapsed().as_nanos() as u64,
-            pictures,
-        };
-        self.last = Some(conditions);
-        Ok(Some(made))
-    }
-
-    /// After ONNX Runtime itself failed: goes on with blurry frames. Whether there is something
-    /// to go on with: not when blurry frames are what failed.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the decoder of blurry frames does not open either.
-    pub fn fall_back_to_still(&mut self) -> Result<bool, ModelError> {
-        if self.maker.options().mode == Mode::Still {
-            return Ok(false);
+        let maker = ClipMaker::open(plan)?;
+        if let Some(reason) = maker.fallback_reason() {
+            tracing::info!(reason, "clips are made on the CPU");
         }
-        let options = MakerOptions { mode: Mode::Still, ..self.plan.options.clone() };
-        self.maker = Maker::open(options, &self.plan.model, None, &self.plan.runtime)?;
-        Ok(true)
+        Ok(Self::Here(Box::new(maker)))
     }
 }

@@ -1,31 +1,31 @@
 //! The Corticast daemon: volumes in, feedback out, everything recorded.
 //!
-//! A message from a scanner adapter goes through [`ingest`] (what is it, was it here before),
-//! is recorded ([`record`]) and acknowledged, and at the same time handed to the signal thread,
-//! where [`session`] takes it through [`signal_path`] and hands products to the outputs.
-//! [`replay`] feeds the same types from files.
+//! The rooms, in the order in which a volume and its result pass through them:
+//!
+//! 1. [`intake`] gives the verdict on each message from a scanner adapter: new, seen before, refused.
+//! 2. [`recording`] writes what was accepted, and says when it is safe to acknowledge it.
+//! 3. [`signal`] takes each volume through the signal path and the model to a result.
+//! 4. [`product`] holds the types of what is published.
+//! 5. [`generate`] makes clips of results, beside the signal path.
+//! 6. [`outputs`] delivers products: PUB socket, results file, films and pictures.
+//!
+//! [`service`] wires these together, [`offline`] runs the same code on files, and [`cli`] holds the
+//! commands. [`plan`] is what configuration, mask and model agreed on before anything starts.
+//! Imports go downwards only: cli; service; intake, recording, signal, outputs, generate, offline;
+//! plan; product, queue; config, clock.
 
+pub mod cli;
 pub mod clock;
-pub mod commands;
 pub mod config;
-pub mod describe;
-pub mod disk;
 pub mod exit;
-pub mod export;
 pub mod generate;
-pub mod ingest;
-pub mod latest;
-pub mod mask;
+pub mod intake;
 pub mod metrics;
+pub mod offline;
 pub mod outputs;
 pub mod plan;
-pub mod prepare;
 pub mod product;
-pub mod record;
+pub mod queue;
 pub mod recording;
-pub mod recover;
-pub mod replay;
-pub mod resequence;
 pub mod service;
-pub mod session;
-pub mod signal_path;
+pub mod signal;

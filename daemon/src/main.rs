@@ -4,11 +4,11 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    commands::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
+    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
-    plan::PlanError,
-    prepare::PrepareError,
+    offline::prepare::error::PrepareError,
+    plan::error::PlanError,
 };
 use tracing_subscriber::{filter::Targets, prelude::*};
 

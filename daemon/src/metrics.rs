@@ -1,26 +1,16 @@
-//! Every metric, named, described and given its unit in this one file.
+//! Every metric with its name, description and unit.
 //!
-//! Stages and sinks get handles; nothing is looked up while volumes come. Names follow
-//! `corticast_<what>_<unit>[_total]` in base units. Latency buckets span 0.5 ms to 2 s: the
-//! interesting line is the TR.
+//! Stages and outputs get handles, so that nothing is looked up while volumes arrive. Names follow
+//! `corticast_<name>_<unit>[_total]` in base units. Latency buckets span 0.5 ms to 2 s: the TR is
+//! the value that matters.
 
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
-};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+pub mod exporter;
+mod register;
 
-use crate::product::ClipReport;
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
-/// Upper bounds of the latency buckets, in seconds.
-const LATENCY_BUCKETS_S: [f64; 14] =
-    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0];
-/// Upper bounds of the stage buckets, in seconds: a stage takes microseconds.
-const STAGE_BUCKETS_S: [f64; 13] =
-    [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.02, 0.1, 0.5, 2.0];
-
-/// Upper bounds of the clip buckets, in seconds: from blurry frames to a slow GPU.
-const CLIP_BUCKETS_S: [f64; 11] = [0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0, 10.0, 60.0];
+use self::register::{counted, describe_families, measured};
+use crate::product::clips::ClipReport;
 
 /// Names of the stages that are timed.
 pub const STAGES: [&str; 13] = [
@@ -100,57 +90,7 @@ impl Metrics {
     /// Describes everything and takes the handles. A recorder should be installed before.
     #[must_use]
     pub fn new() -> Self {
-        let counted = |name: &'static str, unit: Unit, text: &'static str| {
-            describe_counter!(name, unit, text);
-            let handle = counter!(name);
-            // So that it is there from the first scrape on.
-            handle.increment(0);
-            handle
-        };
-        let measured = |name: &'static str, unit: Unit, text: &'static str| {
-            describe_gauge!(name, unit, text);
-            gauge!(name)
-        };
-        describe_histogram!(
-            "corticast_feedback_latency_seconds",
-            Unit::Seconds,
-            "Time from a volume's arrival to its result at the outputs."
-        );
-        describe_histogram!(
-            "corticast_stage_duration_seconds",
-            Unit::Seconds,
-            "Time one stage of the signal path took for one volume."
-        );
-        describe_histogram!(
-            "corticast_clip_duration_seconds",
-            Unit::Seconds,
-            "Time a clip took to make."
-        );
-        describe_histogram!(
-            "corticast_clip_age_seconds",
-            Unit::Seconds,
-            "Time from a volume's arrival to its clip at the outputs."
-        );
-        describe_counter!(
-            "corticast_stage_errors_total",
-            Unit::Count,
-            "Volumes or windows that a stage could not process."
-        );
-        describe_counter!(
-            "corticast_output_dropped_total",
-            Unit::Count,
-            "Products an output was too slow for; its oldest are dropped."
-        );
-        describe_gauge!(
-            "corticast_model_info",
-            Unit::Count,
-            "Always 1; its labels say which model runs, for whom, and on what."
-        );
-        describe_gauge!(
-            "corticast_generator_info",
-            Unit::Count,
-            "Always 1; its labels say how clips are made, and on what."
-        );
+        describe_families();
         let stages = STAGES
             .iter()
             .map(|&stage| {
@@ -321,42 +261,4 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Installs the Prometheus recorder for this process. Call before [`Metrics::new`], inside a
-/// tokio runtime, which keeps its histograms from growing.
-///
-/// # Errors
-///
-/// Fails when a recorder is installed already.
-pub fn install() -> Result<PrometheusHandle, BuildError> {
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(
-            Matcher::Full("corticast_feedback_latency_seconds".to_owned()),
-            &LATENCY_BUCKETS_S,
-        )?
-        .set_buckets_for_metric(
-            Matcher::Full("corticast_stage_duration_seconds".to_owned()),
-            &STAGE_BUCKETS_S,
-        )?
-        .set_buckets_for_metric(
-            Matcher::Full("corticast_clip_duration_seconds".to_owned()),
-            &CLIP_BUCKETS_S,
-        )?
-        .set_buckets_for_metric(
-            Matcher::Full("corticast_clip_age_seconds".to_owned()),
-            &CLIP_BUCKETS_S,
-        )?;
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
-        let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
-        loop {
-            every.tick().await;
-            upkeep.run_upkeep();
-        }
-    });
-    Ok(handle)
 }

@@ -4,12 +4,15 @@
 //! slow, or whose disk is full, drops its own oldest products and counts them
 //! (`corticast_output_dropped_total`); the signal path and the other outputs do not notice.
 
+pub(crate) mod board;
+pub mod conditions;
+pub(crate) mod fanout;
 pub mod film;
 pub mod folder;
 pub mod frames;
 pub mod json_lines;
 pub mod pictures;
 pub mod png;
-pub mod queue;
-pub mod tensors;
+pub(crate) mod publish;
+pub(crate) mod results;
 pub mod webp;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use corticast::recording::{Entry, Recording};
+use corticast::recording::{format::Entry, reader::Recording};
 use corticast_wire::message::FromAdapter;
 use serde_json::Value;
 

@@ -132,7 +132,7 @@ fn a_volume_that_comes_twice_costs_nothing() {
 #[test]
 fn a_voxel_that_is_no_number_costs_its_volume_only() {
     let site = Site::new(60);
-    let mask = corticast::mask::read(&site.path("four.nii.gz")).unwrap();
+    let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap();
     assert_eq!(mask.n_voxel(), 4);
     let session = session(&site, "nan", |daemon| {
         let (header, volumes) = site.acquire();

@@ -270,7 +270,8 @@ async fn a_foreign_dealer_sends_frames_of_any_size_and_gets_its_acks() {
                 router.send(&peer, frames(&[b"ack", &[index]])).await.unwrap();
             }
         };
-        let (output, ()) = soon("20 volumes", async { tokio::join!(dealer.output(), answer) }).await;
+        let (output, ()) =
+            soon("20 volumes", async { tokio::join!(dealer.output(), answer) }).await;
         assert_eq!(text(&output.unwrap()), "done");
     }
 }

@@ -7,39 +7,23 @@ use std::{
 
 use corticast_models::error::ModelError;
 
-use super::{ClipError, ClipMaker};
+use super::{
+    failures::{Failures, status},
+    maker::{ClipError, ClipMaker},
+    pace::Pace,
+};
 use crate::{
     clock::monotonic_ns,
-    config::{GeneratorConfig, generator::WhenSuperseded},
-    latest::Newest,
+    config::generator::WhenSuperseded,
     metrics::Metrics,
-    product::{ConditionsReport, Product, StatusReport},
+    product::{Product, results::ConditionsReport},
+    queue::latest::Newest,
 };
 
 /// How long a clip that is on its way may take once the session is over.
 const LAST_CLIP: Duration = Duration::from_secs(5);
-/// Gives the generator a tenth of what the signal thread gets of a core that both want.
+/// Under contention the generator gets about a tenth of the signal thread's CPU share.
 const NICENESS: i32 = 10;
-
-/// When clips are made.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// What becomes of a clip when newer conditions come while it is made.
-    pub when_superseded: WhenSuperseded,
-    /// Shortest time from the start of one clip to that of the next.
-    pub min_interval: Duration,
-}
-
-impl Pace {
-    /// As configured.
-    #[must_use]
-    pub fn of(config: &GeneratorConfig) -> Self {
-        Self {
-            when_superseded: config.when_superseded,
-            min_interval: Duration::from_secs_f64(config.min_interval_s),
-        }
-    }
-}
 
 /// Starts the thread. It ends when the mailbox is closed; a clip that is on its way then is
 /// finished unless it takes long. Needs a tokio runtime, to wait for the mailbox.
@@ -59,7 +43,7 @@ pub fn start(
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!(%error, "the generator keeps the priority of the signal path");
         }
-        let mut streak = Streak::default();
+        let mut failures = Failures::default();
         let (mut was_aborted, mut n_before) = (false, 0);
         while let Some((conditions, n_superseded)) = runtime.block_on(newest.take()) {
             let started = Instant::now();
@@ -76,7 +60,7 @@ pub fn start(
             match made {
                 Ok(Some(made)) => {
                     n_before = 0;
-                    streak.end();
+                    failures.end();
                     let tr_s = maker.plan().repetition_time_s;
                     let report =
                         made.into_report(&conditions, n_superseded, tr_s, None, monotonic_ns());
@@ -92,7 +76,7 @@ pub fn start(
                 Err(error) => {
                     metrics.clips_failed.increment(1);
                     let gave_up = matches!(error, ClipError::Model(ModelError::Run(_)));
-                    streak.fail(format!("{}: {error}", conditions.index), &out);
+                    failures.fail(format!("{}: {error}", conditions.index), &out);
                     if gave_up && !go_on_still(&mut maker, &out) {
                         return;
                     }
@@ -123,27 +107,6 @@ fn go_on_still(maker: &mut ClipMaker, out: &impl Fn(Product)) -> bool {
     }
 }
 
-/// Failures in a row: the operator is told of the first.
-#[derive(Default)]
-pub(super) struct Streak(bool);
-
-impl Streak {
-    pub(super) fn fail(&mut self, message: String, out: &impl Fn(Product)) {
-        if !std::mem::replace(&mut self.0, true) {
-            let message = format!("{message}; corticast_clips_failed_total counts on");
-            status("warning", message, out);
-        }
-    }
-
-    pub(super) fn end(&mut self) {
-        self.0 = false;
-    }
-}
-
-fn status(level: &'static str, message: String, out: &impl Fn(Product)) {
-    out(Product::Status(StatusReport { level, message, published_ns: monotonic_ns() }));
-}
-
 #[cfg(test)]
 mod tests {
     use std::{path::Path, sync::mpsc};
@@ -154,7 +117,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        generate::ClipPlan, latest::latest, outputs::tensors::to_safetensors, product::ClipReport,
+        plan::clips::ClipPlan,
+        product::{clips::ClipReport, tensors::to_safetensors},
+        queue::latest::latest,
     };
 
     /// A clip takes some time, so there is time for newer conditions to come.

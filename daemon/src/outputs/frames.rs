@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use corticast_bold::time::TrIndex;
 
-use crate::product::ClipReport;
+use crate::product::clips::ClipReport;
 
 /// Pixels that are not what the clip's own sizes say.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -162,7 +162,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::product::ClipPictures;
+    use crate::product::clips::ClipPictures;
 
     /// A clip of `n_frame` frames that last for 2 s, each of one colour: `paint` of its position.
     pub(in crate::outputs) fn clip(

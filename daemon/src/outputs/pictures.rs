@@ -6,13 +6,13 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{
-    film::Film,
-    png::PngFolder,
-    queue::{Drain, Feeder, drop_oldest},
-    webp::WebpFolder,
+use super::{film::Film, png::PngFolder, webp::WebpFolder};
+use crate::{
+    config::OutputsConfig,
+    metrics::Metrics,
+    product::Product,
+    queue::drop_oldest::{Drain, Feeder, drop_oldest},
 };
-use crate::{config::OutputsConfig, metrics::Metrics, product::Product};
 
 /// Clips and results that wait for a file. A film takes a fraction of a TR for a clip.
 const QUEUE: usize = 16;

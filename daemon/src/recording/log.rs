@@ -8,11 +8,14 @@ use std::{path::Path, sync::Arc};
 
 use corticast_wire::message::{Durability, FromAdapter};
 
+use super::{
+    format::Entry,
+    reader::{Recording, RecordingError},
+};
 use crate::{
     config::signal::ContentDuplicates,
-    ingest::{Event, Ingest, Recorded},
-    recording::{Entry, Recording, RecordingError},
-    session::Happening,
+    intake::{ingest::Ingest, recorded::Recorded},
+    signal::happening::{Event, Happening},
 };
 
 /// A recording that is read from its start. Iterate over it; after the last entry, [`Log::cut`]
@@ -53,7 +56,7 @@ impl Iterator for Log {
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.recording.next()?;
         let events = if let Some(command) = entry.command() {
-            let happenings = command.happenings(&mut self.ingest).into_iter();
+            let happenings = self.ingest.command(command).into_iter();
             let events = happenings.filter_map(|happening| match happening {
                 Happening::Event(event) => Some(event),
                 Happening::Command(_) => None,

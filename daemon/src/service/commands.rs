@@ -6,10 +6,7 @@ use corticast_wire::socket::Router;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::session::Command;
-
-/// A command, and where its answer goes.
-pub type Commanded = (Command, oneshot::Sender<Value>);
+use crate::{intake::inbox::Commanded, signal::happening::Command};
 
 /// Takes commands until the task is aborted.
 pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {

@@ -7,7 +7,7 @@ use corticast_wire::{
 };
 use serde_json::{Value, json};
 
-use super::broadcast::Board;
+use crate::outputs::board::Board;
 
 /// Answers until the task is aborted.
 pub async fn serve(query: Router, board: Board) {

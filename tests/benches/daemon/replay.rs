@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast::{record::RecordingFile, recording::pack};
+use corticast::recording::{file::RecordingFile, format::pack};
 use corticast_bold::decode::Dtype;
 use corticast_images::nifti::{format::NiftiFormat, write::NiftiWriter};
 
@@ -140,7 +140,7 @@ fn writing(folder: &Path) -> anyhow::Result<f64> {
     let started = Instant::now();
     let mut file = RecordingFile::open(&path, |_| {})?;
     for (at_ns, message) in (0..).zip(&messages) {
-        file.write(corticast::recording::WIRE, at_ns, message)?;
+        file.write(corticast::recording::format::WIRE, at_ns, message)?;
     }
     file.flush(false)?;
     let rate = f64::from(N) / started.elapsed().as_secs_f64();

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     outputs::frames::{Pictures, Pixels},
-    product::ClipReport,
+    product::clips::ClipReport,
 };
 
 const BACKGROUND: Rgb = [17, 19, 24];

@@ -5,7 +5,7 @@
 use noto_sans_mono_bitmap::RasterHeight;
 
 use super::{canvas::Square, text::Font};
-use crate::product::ClipReport;
+use crate::product::clips::ClipReport;
 
 /// Small clips are enlarged to at least this edge, large ones made smaller.
 const SMALLEST_PANEL: usize = 256;

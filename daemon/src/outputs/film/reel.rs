@@ -8,17 +8,17 @@ use std::{
 };
 
 use super::{
-    FilmError, FilmSummary,
     canvas::Canvas,
     clock::Clock,
     compose::{Scene, Words, title},
     encode::{H264, Sample},
     layout::Layout,
     mux::Mux,
+    outcome::{FilmError, FilmSummary},
 };
 use crate::{
     outputs::frames::{FrameRate, Pixels},
-    product::ClipReport,
+    product::clips::ClipReport,
 };
 
 /// How long the name of a run is shown.

@@ -1,0 +1,206 @@
+//! `corticast check`: whether a session could run, without starting it.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use corticast_bold::{
+    time::TrIndex,
+    volume::{MadeFrom, ShiftInterpolation, Window},
+};
+use corticast_models::{
+    decoder::{Decoder, FamilyDecoder},
+    error::ModelError,
+    manifest::TensorFacts,
+    readout::Watch,
+};
+use ndarray::Array2;
+use toml::{Table, Value};
+
+use super::ConfigArgs;
+use crate::{
+    config::{Config, wire::TrustError},
+    exit::Exit,
+    generate::Clips,
+    plan::Plan,
+    recording::disk,
+};
+
+/// Windows that are timed at most, and for how long: the model of a paper takes seconds for one.
+const MAX_TIMED: usize = 9;
+const MAX_TIMED_S: f64 = 2.0;
+
+/// Checks file, model, mask and their agreement, and prints the effective configuration.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON instead of TOML
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Fails when the session could not run; says on what.
+pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let config: Config = args.config.load(&[])?;
+    let mut plan = Plan::make(config)?;
+    let (data, _) = plan.config.wire.security()?;
+    if let Some(workers) = &plan.config.generator.workers {
+        data.permits(workers).map_err(TrustError::from)?;
+    }
+    let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
+    let mut clips = clips.transpose()?;
+    let mut table: toml::Table = toml::from_str(&plan.config.to_toml())?;
+    // What was agreed takes the place of what was asked.
+    for (name, agreed) in plan.effective() {
+        match (table.get_mut(&name), agreed) {
+            (Some(toml::Value::Table(asked)), toml::Value::Table(agreed)) => asked.extend(agreed),
+            (_, agreed) => {
+                table.insert(name, agreed);
+            }
+        }
+    }
+    let mut too_slow = None;
+    if let Some(decoder) = &mut plan.decoder {
+        let times = Times::measure(decoder)?;
+        let tr_s = decoder.manifest().signal.repetition_time.as_secs();
+        too_slow = (times.whole_s > tr_s).then_some((times.whole_s, tr_s));
+        let model = table.entry("model").or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(model) = model {
+            model.extend(describe(decoder, &times));
+        }
+    }
+    let mut clips_too_slow = None;
+    if let Some(Clips::Here(maker)) = &mut clips {
+        let takes_s = maker.trial()?.as_secs_f64();
+        let tr_s = maker.plan().repetition_time_s;
+        clips_too_slow = (takes_s > tr_s).then_some((takes_s, tr_s));
+        if let Some(Value::Table(generator)) = table.get_mut("generator") {
+            let provider = Value::String(maker.provider().to_string());
+            generator.insert("provider".to_owned(), provider);
+            generator.insert("clip_takes_s".to_owned(), seconds(takes_s));
+        }
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&table)?);
+    } else {
+        print!("{}", toml::to_string(&table)?);
+    }
+    if let Some(reason) = plan.decoder.as_ref().and_then(|d| d.fallback_reason()) {
+        eprintln!("note: the model runs on the CPU: {reason}");
+    }
+    if let Some((whole_s, tr_s)) = too_slow {
+        eprintln!(
+            "note: a window takes {whole_s:.2} s here and the TR is {tr_s} s, so feedback falls \
+             behind: take fewer steps (`prior_steps` in [decoder]) or heads, or a GPU"
+        );
+    }
+    if let Some((takes_s, tr_s)) = clips_too_slow {
+        eprintln!(
+            "note: a clip takes {takes_s:.2} s here and the TR is {tr_s} s, so not every result \
+             gets one: take fewer `steps` in [generator], mode `live` or `still`, or a GPU"
+        );
+    }
+    if let Some(file) = &plan.config.recording.file
+        && let Some(free) = disk::free_bytes(file)
+    {
+        eprintln!("note: {:.1} GB free where the recording goes", free as f64 / 1e9);
+    }
+    eprintln!("ok: configuration, mask and model agree");
+    Ok(Exit::Fine)
+}
+
+/// How long the model takes for one window.
+struct Times {
+    whole_s: f64,
+    parts_s: BTreeMap<&'static str, f64>,
+}
+
+impl Times {
+    /// The medians of a few windows of zeros.
+    fn measure(decoder: &mut Decoder) -> Result<Self, ModelError> {
+        let manifest = decoder.manifest();
+        let shape = (manifest.signal.window_volumes.get(), manifest.mask.n_voxel);
+        let window = Window {
+            tr: TrIndex(0),
+            acquisition_time_s: 0.0,
+            stimulus_time_s: 0.0,
+            bold: Array2::zeros(shape),
+            made_from: MadeFrom::Measured,
+            interpolation: ShiftInterpolation::Nearest,
+        };
+        let started = Instant::now();
+        let mut parts = PartTimes { last: started, seconds: BTreeMap::new() };
+        let mut wholes_s = Vec::new();
+        while wholes_s.is_empty()
+            || (wholes_s.len() < MAX_TIMED && started.elapsed().as_secs_f64() < MAX_TIMED_S)
+        {
+            let begun = Instant::now();
+            parts.last = begun;
+            decoder.decode(&window, &mut parts)?;
+            wholes_s.push(begun.elapsed().as_secs_f64());
+        }
+        let parts_s = parts.seconds.into_iter().map(|(part, s)| (part, median(s))).collect();
+        Ok(Self { whole_s: median(wholes_s), parts_s })
+    }
+}
+
+struct PartTimes {
+    last: Instant,
+    seconds: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Watch for PartTimes {
+    fn done(&mut self, part: &'static str) {
+        self.seconds.entry(part).or_default().push(self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// To a microsecond; more is not meant.
+fn seconds(s: f64) -> Value {
+    Value::Float((s * 1e6).round() / 1e6)
+}
+
+/// What the model is, its networks, and what a window costs.
+fn describe(decoder: &Decoder, times: &Times) -> Table {
+    let manifest = decoder.manifest();
+    let text = |value: &str| Value::String(value.to_owned());
+    let tensors = |tensors: &[TensorFacts]| {
+        Value::Array(tensors.iter().map(|tensor| Value::String(tensor.to_string())).collect())
+    };
+    let opened = decoder.networks();
+    let networks = manifest.networks.iter().map(|network| {
+        let found = opened.iter().find(|(role, _)| *role == network.role);
+        let provider = found.map(|(_, network)| network.provider().to_string());
+        Value::Table(Table::from_iter([
+            ("role".to_owned(), text(network.role.name())),
+            ("provider".to_owned(), text(provider.as_deref().unwrap_or("not loaded"))),
+            ("inputs".to_owned(), tensors(&network.inputs)),
+            ("outputs".to_owned(), tensors(&network.outputs)),
+        ]))
+    });
+    let parts = times.parts_s.iter().map(|(part, s)| ((*part).to_owned(), seconds(*s)));
+    let mut table = Table::from_iter([
+        ("name".to_owned(), text(&manifest.name)),
+        ("subject".to_owned(), text(&manifest.subject)),
+        ("provider".to_owned(), text(&decoder.provider().to_string())),
+        ("repetition_time_s".to_owned(), Value::Float(manifest.signal.repetition_time.as_secs())),
+        ("window_takes_s".to_owned(), seconds(times.whole_s)),
+    ]);
+    if let FamilyDecoder::Neurons(neurons) = decoder.family() {
+        let bytes = i64::try_from(neurons.sizes().max_bytes()).unwrap_or(i64::MAX);
+        table.insert("conditions_bytes".to_owned(), Value::Integer(bytes));
+    }
+    table.insert("networks".to_owned(), Value::Array(networks.collect()));
+    table.insert("parts_take_s".to_owned(), Value::Table(parts.collect()));
+    table.insert("provenance".to_owned(), Value::Table(manifest.provenance.clone()));
+    table
+}

@@ -1,0 +1,39 @@
+//! `corticast prepare`: training data from the very same signal path.
+
+use std::path::PathBuf;
+
+use super::{ConfigArgs, advance, volume_bar};
+use crate::{
+    exit::Exit,
+    offline::{prepare::prepare, source::Source},
+};
+
+/// Makes training data from recorded runs.
+#[derive(Debug, clap::Args)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// A run: BOLD,EVENTS (.nii[.gz], .mcap, or a BIDS run); may be given several times
+    #[arg(long = "run", required = true, value_name = "BOLD,EVENTS")]
+    runs: Vec<String>,
+    /// Folder to write; one folder per run in it
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Fails when the configuration, a run or the output cannot be used.
+pub fn run(args: &PrepareArgs) -> anyhow::Result<Exit> {
+    let config = args.config.load(&[])?;
+    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
+    let bar = volume_bar("prepare");
+    let prepared = prepare(config, &sources, &args.out, &mut |expected| advance(&bar, expected));
+    bar.finish_and_clear();
+    for run in prepared? {
+        println!("{}: {} windows in {}", run.run, run.n_window, args.out.join(&run.run).display());
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,226 @@
+//! `corticast replay`: recorded sessions and images through the same code as live.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+
+use super::{ConfigArgs, advance, volume_bar};
+use crate::{
+    clock::monotonic_ns,
+    config::{OutputsConfig, Overlay},
+    exit::Exit,
+    generate::maker::ClipMaker,
+    intake::recorded::Recorded,
+    metrics::Metrics,
+    offline::{
+        replay::{Input, Player, packed},
+        source::Source,
+    },
+    outputs::{
+        conditions::ConditionsFolder,
+        json_lines::JsonLines,
+        pictures::{self, Sink},
+    },
+    plan::{Plan, error::PlanError},
+    product::{Product, clips::ClipReport, results::ConditionsReport},
+    recording::{
+        file::RecordingFile,
+        format::{COMMAND, SESSION},
+        products::{RecordedProducts, to_recorded},
+        recorder::Recorder,
+    },
+    signal::{path::SignalPath, session::Session},
+};
+
+/// Replays recorded runs through the same signal path and model.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What to replay: .mcap, .nii[.gz] or a BIDS run, with its events; may be given several times
+    #[arg(long = "run", required = true, value_name = "BOLD[,EVENTS]")]
+    runs: Vec<String>,
+    /// 1 is real time, 10 ten times faster, 0 as fast as possible
+    #[arg(long, default_value_t = 0.0, value_name = "X")]
+    speed: f64,
+    /// Record the replay
+    #[arg(long, value_name = "OUT.mcap")]
+    record: Option<PathBuf>,
+    /// Write results as JSON lines [default: standard output]
+    #[arg(long, value_name = "OUT.jsonl")]
+    results: Option<PathBuf>,
+    /// Write what a generator is given into this new folder: RUN/000012.safetensors and so on
+    #[arg(long, value_name = "DIR")]
+    conditions: Option<PathBuf>,
+    /// Film of the clips, with captions and concepts (needs `mode` in [generator])
+    #[arg(long, value_name = "OUT.mp4")]
+    film: Option<PathBuf>,
+    /// Write each clip as an animated picture into this new folder: RUN/000012.webp and so on
+    #[arg(long, value_name = "DIR")]
+    webp: Option<PathBuf>,
+    /// Write the pictures of each clip into this new folder: RUN/000012/00.png and so on
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Fails when the configuration, a run or an output cannot be used.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    anyhow::ensure!(
+        args.speed.is_finite() && args.speed >= 0.0,
+        "--speed must be 0 or more, got {}",
+        args.speed
+    );
+    let flags =
+        args.record.iter().map(|path| Overlay::from_path("--record", "recording", "file", path));
+    let mut config = args.config.load(&flags.collect::<Vec<_>>())?;
+    // Only what was asked for on this command line: a replay must not touch what a session that
+    // the file describes has written.
+    config.outputs = args.outputs();
+    let mut plan = Plan::make(config)?;
+    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
+    let description = crate::plan::describe::session(&plan, "replay");
+    let metrics = Metrics::new();
+    let (admission, signal) = (plan.admission(), plan.config.signal.clone());
+    let recorder = args.record.as_deref().map(|path| {
+        anyhow::ensure!(
+            !path.exists(),
+            "{} exists; a replay records into a new file",
+            path.display()
+        );
+        let file = RecordingFile::open(path, |_| {})?;
+        let durability = plan.config.recording.durability;
+        let alarm = |message: String| tracing::error!("{message}");
+        Ok(Recorder::start(file, durability, Recorded::default(), metrics.clone(), |_| {}, alarm)?)
+    });
+    let (recorder, recording) = recorder.transpose()?.unzip();
+    if let Some(recorder) = &recorder {
+        recorder.note(SESSION, monotonic_ns(), description.to_string());
+    }
+    anyhow::ensure!(
+        args.conditions.is_none() || plan.conditions_bytes() > 0,
+        "--conditions: only a `neurons` model gives conditions, and there is none"
+    );
+    let bar = volume_bar("replay");
+    // A replay waits for each clip, so it makes them itself even where workers are configured.
+    let clips = plan.clips.take().map(ClipMaker::open).transpose().map_err(PlanError::from)?;
+    let mut outputs = ReplayOutputs {
+        results: args.results.as_deref().map(JsonLines::create).transpose()?,
+        conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
+        pictures: pictures::create(&plan.config.outputs)?,
+        recorder: recorder.as_ref(),
+        records: RecordedProducts::of(&plan.config.recording),
+        clips,
+        bar: &bar,
+        failed: None,
+    };
+    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
+    let decodes = path.decodes();
+    let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
+    let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);
+
+    let mut log = |input: &Input, at_ns: u64| {
+        let Some(recorder) = &recorder else { return };
+        match input {
+            Input::Message(_) => {
+                // Refused only once recording has failed, which its thread reports.
+                let _recorded = recorder.message_blocking(at_ns, packed(input));
+            }
+            Input::Command(_) => recorder.note(COMMAND, at_ns, packed(input)),
+        }
+    };
+    for source in &sources {
+        let mut out = |product| outputs.take(product);
+        player.play(source, &mut log, &mut out, &mut |expected| advance(&bar, expected))?;
+    }
+    bar.finish_and_clear();
+    outputs.finish()?;
+    if let Some(recording) = recording {
+        drop(recorder);
+        recording.join().context("the replay ran, but its recording is not whole")?;
+    }
+    if !decodes {
+        tracing::warn!("no model was given: volumes were checked, nothing was decoded");
+    }
+    let (_, session) = player.into_parts();
+    Ok(if session.n_lost() > 0 { Exit::VolumesLost } else { Exit::Fine })
+}
+
+impl ReplayArgs {
+    fn outputs(&self) -> OutputsConfig {
+        let (film, webp, png) = (self.film.clone(), self.webp.clone(), self.png.clone());
+        OutputsConfig { film, webp, png }
+    }
+}
+
+/// Where the products of a replay go.
+struct ReplayOutputs<'a> {
+    results: Option<JsonLines>,
+    conditions: Option<ConditionsFolder>,
+    pictures: Vec<Box<dyn Sink>>,
+    recorder: Option<&'a Recorder>,
+    records: RecordedProducts,
+    clips: Option<ClipMaker>,
+    bar: &'a ProgressBar,
+    /// The first failure of a file.
+    failed: Option<anyhow::Error>,
+}
+
+impl ReplayOutputs<'_> {
+    fn take(&mut self, product: Product) {
+        let written = self.write(&product);
+        self.failed = self.failed.take().or(written.err());
+        if let Some(recorder) = self.recorder
+            && self.records.includes(&product)
+        {
+            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
+        }
+        if let Product::Conditions(conditions) = &product
+            && let Some(clip) = self.clip(conditions)
+        {
+            self.take(Product::Clip(clip));
+        }
+    }
+
+    fn write(&mut self, product: &Product) -> anyhow::Result<()> {
+        match product {
+            Product::Status(status) => tracing::warn!("{}", status.message),
+            Product::Result(_) => match &mut self.results {
+                Some(results) => results.deliver(product)?,
+                None => self.bar.suspend(|| println!("{}", product.to_json())),
+            },
+            Product::Conditions(_) => {
+                self.conditions.iter().try_for_each(|folder| folder.deliver(product))?;
+            }
+            _ => {}
+        }
+        self.pictures.iter_mut().try_for_each(|sink| sink.deliver(product))
+    }
+
+    /// The clip of conditions: every one gets its own, however long it takes.
+    fn clip(&mut self, conditions: &ConditionsReport) -> Option<ClipReport> {
+        let maker = self.clips.as_mut()?;
+        let tr_s = maker.plan().repetition_time_s;
+        match maker.make(conditions, |_| true) {
+            Ok(made) => Some(made?.into_report(conditions, 0, tr_s, None, monotonic_ns())),
+            Err(error) => {
+                tracing::warn!("{}: {error}", conditions.index);
+                None
+            }
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if let Some(results) = &mut self.results {
+            results.flush()?;
+        }
+        self.pictures.into_iter().try_for_each(Sink::finish)
+    }
+}

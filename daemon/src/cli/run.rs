@@ -1,0 +1,45 @@
+//! `corticast run`: the daemon.
+
+use std::path::PathBuf;
+
+use super::ConfigArgs;
+use crate::{
+    config::Overlay,
+    exit::Exit,
+    plan::Plan,
+    service::{self, options::ServiceOptions},
+};
+
+/// Runs the daemon until SIGINT, SIGTERM or `corticast ctl abort`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Record everything; a file that exists is taken up where it ends
+    #[arg(long, value_name = "OUT.mcap")]
+    record: Option<PathBuf>,
+    /// Write results as JSON lines
+    #[arg(long, value_name = "OUT.jsonl")]
+    results: Option<PathBuf>,
+    /// Write the endpoints, with the ports that the system chose, as JSON
+    #[arg(long, value_name = "OUT.json")]
+    endpoints: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// Fails when the daemon cannot start, or when its recording was lost.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let record = args.record.iter();
+    let record = record.map(|path| Overlay::from_path("--record", "recording", "file", path));
+    let results = args.results.iter();
+    let results = results.map(|path| Overlay::from_path("--results", "recording", "results", path));
+    let config = args.config.load(&record.chain(results).collect::<Vec<_>>())?;
+    config.wire.security()?;
+    let plan = Plan::make(config)?;
+    let options =
+        ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };
+    super::runtime()?.block_on(service::run(plan, options))
+}

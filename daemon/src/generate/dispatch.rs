@@ -1,0 +1,292 @@
+//! Dispatch: the newest conditions to a free worker, clips back.
+//!
+//! Of the workers that are free, the quickest so far gets the next job. A worker that is silent for
+//! some seconds counts as dead: its clip is lost, the operator is told which, and the worker may
+//! join again. Workers with other files or settings are refused.
+
+use std::{sync::Arc, time::Duration};
+
+use corticast_bold::time::TrIndex;
+use corticast_models::{conditions::Conditions, generator::maker::distance};
+use corticast_wire::{
+    message::MessageError,
+    socket::{PeerId, Router},
+    work::{FromWorker, Hello, Job, JobId, MadeHeader, MadePictures, ToWorker, WorkRefused},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{
+    failures::{Failures, status},
+    pace::Pace,
+    roster::{Busy, HEARTBEAT, MAX_WORKERS, Roster, SILENCE},
+    vet,
+};
+use crate::{
+    clock::monotonic_ns,
+    config::generator::WhenSuperseded,
+    metrics::Metrics,
+    plan::clips::ClipPlan,
+    product::{Product, results::ConditionsReport, tensors::from_safetensors},
+    queue::latest::Newest,
+};
+
+/// How long clips that are on their way may take once the session is over.
+const LAST_CLIPS: Duration = Duration::from_secs(5);
+
+/// Hands out work. See the module docs.
+pub struct Dispatcher<F> {
+    router: Router,
+    plan: ClipPlan,
+    pace: Pace,
+    newest: Newest<ConditionsReport>,
+    metrics: Metrics,
+    out: F,
+    roster: Roster,
+    next_id: u64,
+    /// What the last job was made of.
+    last: Option<Conditions>,
+    failures: Failures,
+    /// The operator was told that nobody works.
+    is_alarmed: bool,
+}
+
+impl<F: Fn(Product) + Send> Dispatcher<F> {
+    /// A dispatcher that knows no worker yet.
+    pub fn new(
+        router: Router,
+        plan: ClipPlan,
+        pace: Pace,
+        newest: Newest<ConditionsReport>,
+        metrics: Metrics,
+        out: F,
+    ) -> Self {
+        Self {
+            router,
+            plan,
+            pace,
+            newest,
+            metrics,
+            out,
+            roster: Roster::default(),
+            next_id: 0,
+            last: None,
+            failures: Failures::default(),
+            is_alarmed: false,
+        }
+    }
+
+    /// Hands out work until the mailbox is closed and what is on its way is done, or takes long.
+    pub async fn run(mut self) {
+        let mut every = interval(HEARTBEAT);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut not_before = Instant::now();
+        let mut closed_at = None;
+        loop {
+            let takes =
+                self.roster.has_free() && closed_at.is_none() && Instant::now() >= not_before;
+            tokio::select! {
+                taken = self.newest.take(), if takes => match taken {
+                    Some((conditions, superseded)) => {
+                        not_before = Instant::now() + self.pace.min_interval;
+                        self.hand_out(conditions, superseded).await;
+                    }
+                    None => closed_at = Some(Instant::now()),
+                },
+                message = self.router.recv() => match message {
+                    Ok((peer, frames)) => self.take(peer, FromWorker::parse(&frames)).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "the socket of workers is closed");
+                        return;
+                    }
+                },
+                _ = every.tick() => {
+                    self.look_after().await;
+                    if self.newest.is_closed() && closed_at.is_none() {
+                        closed_at = Some(Instant::now());
+                    }
+                }
+                () = tokio::time::sleep_until(not_before), if Instant::now() < not_before => {}
+            }
+            let n_busy = self.roster.n_busy();
+            self.metrics.workers_busy.set(n_busy as f64);
+            if closed_at.is_some_and(|at| n_busy == 0 || at.elapsed() > LAST_CLIPS) {
+                return;
+            }
+        }
+    }
+
+    /// Gives a job to the quickest of those that are free.
+    async fn hand_out(&mut self, conditions: ConditionsReport, superseded: u32) {
+        let known = match from_safetensors(&conditions.tensors, &self.plan.model.sizes) {
+            Ok(known) => known,
+            Err(error) => return self.failed(format!("{}: {error}", conditions.index)),
+        };
+        let is_similar = |last: &Conditions| distance(&known, last) < self.plan.skip_similar;
+        if self.last.as_ref().is_some_and(is_similar) {
+            self.metrics.clips_skipped.increment(1);
+            return;
+        }
+        self.last = Some(known);
+        loop {
+            let Some(peer) = self.roster.quickest_free() else {
+                return self.failed(format!("{}: no worker took it", conditions.index));
+            };
+            let id = self.next_id;
+            self.next_id += 1;
+            let job = Job {
+                id,
+                run: conditions.run.to_string(),
+                index: conditions.index.0,
+                stimulus_time_s: conditions.stimulus_time_s,
+            };
+            let message = ToWorker::Job(job, conditions.tensors.clone());
+            match self.router.send(&peer, message.to_frames()).await {
+                Ok(()) => {
+                    let (since, is_dropped) = (Instant::now(), false);
+                    let busy = Busy { id, conditions, superseded, since, is_dropped };
+                    self.roster.assign(&peer, busy);
+                    return;
+                }
+                Err(error) => self.lose(&peer, &error.to_string()),
+            }
+        }
+    }
+
+    async fn take(&mut self, peer: PeerId, message: Result<FromWorker, MessageError>) {
+        self.roster.heard(&peer);
+        let is_known = self.roster.knows(&peer);
+        match message {
+            Ok(FromWorker::Hello(hello)) => self.welcome(peer, hello).await,
+            _ if !is_known => self.say(&peer, &ToWorker::Who).await,
+            Ok(FromWorker::Made(header, pictures)) => self.made(&peer, header, pictures),
+            Ok(FromWorker::Failed(failed)) => {
+                let Some((busy, name)) = self.roster.free(&peer, failed.id) else { return };
+                if failed.dropped && busy.is_dropped {
+                    self.metrics.conditions_superseded.increment(1);
+                } else {
+                    let reason = failed.reason;
+                    self.failed(format!("{}: worker `{name}`: {reason}", busy.conditions.index));
+                }
+            }
+            Ok(FromWorker::Ping) => {}
+            Err(error) => {
+                tracing::warn!(?peer, %error, "a worker said something that cannot be read");
+                self.metrics.messages_refused.increment(1);
+            }
+        }
+    }
+
+    async fn welcome(&mut self, peer: PeerId, hello: Hello) {
+        let name = vet::printable(&hello.name);
+        let is_one_too_many = self.roster.len() >= MAX_WORKERS && !self.roster.knows(&peer);
+        let one_too_many = || format!("is one more than the {MAX_WORKERS} that are taken");
+        let refused =
+            vet::refusal(&hello, &self.plan).or_else(|| is_one_too_many.then(one_too_many));
+        if let Some(reason) = refused {
+            self.status("warning", format!("worker `{name}` {reason}"));
+            self.say(&peer, &ToWorker::Refused(WorkRefused { reason })).await;
+            return;
+        }
+        // One that says `hello` again has forgotten its job.
+        if self.roster.knows(&peer) {
+            self.lose(&peer, "it started anew");
+        }
+        self.say(&peer, &ToWorker::Welcome).await;
+        tracing::info!(worker = name, "a worker makes clips");
+        self.roster.add(peer, name);
+        self.is_alarmed = false;
+        self.metrics.workers.set(self.roster.len() as f64);
+    }
+
+    fn made(&mut self, peer: &PeerId, header: MadeHeader, pictures: MadePictures) {
+        // Of a job that was given up meanwhile.
+        let Some((busy, name)) = self.roster.free(peer, header.id) else { return };
+        let made = match vet::made_clip(header, pictures, &self.plan, &name) {
+            Ok(made) => made,
+            Err(reason) => return self.failed(reason),
+        };
+        self.roster.took(peer, busy.since.elapsed().as_secs_f64());
+        let tr_s = self.plan.repetition_time_s;
+        let now_ns = monotonic_ns();
+        let report = made.into_report(&busy.conditions, busy.superseded, tr_s, Some(name), now_ns);
+        self.metrics.clip(&report);
+        self.failures.end();
+        (self.out)(Product::Clip(report));
+    }
+
+    /// Tells workers that the daemon lives, gives up those that do not, and drops clips that
+    /// newer conditions make useless.
+    async fn look_after(&mut self) {
+        for peer in self.roster.silent() {
+            self.lose(&peer, &format!("silent for {} s", SILENCE.as_secs()));
+        }
+        let aborts = self.pace.when_superseded == WhenSuperseded::Abort && self.newest.is_waiting();
+        let mut messages: Vec<(PeerId, ToWorker)> =
+            self.roster.peers().map(|peer| (peer.clone(), ToWorker::Ping)).collect();
+        // The oldest job only: some clips are always shown.
+        if aborts
+            && !self.roster.has_free()
+            && let Some((peer, id)) = self.roster.drop_oldest_job()
+        {
+            messages.push((peer, ToWorker::Drop(JobId { id })));
+        }
+        for (peer, message) in messages {
+            self.say(&peer, &message).await;
+        }
+        if self.roster.is_empty() && self.newest.is_waiting() && !self.is_alarmed {
+            self.is_alarmed = true;
+            let endpoint = self.router.endpoint();
+            let message = format!(
+                "no worker makes clips: start `corticast generate --connect {endpoint}`; decoding \
+                 goes on"
+            );
+            self.status("alarm", message);
+        }
+    }
+
+    /// Gives a worker up, and its clip with it.
+    fn lose(&mut self, peer: &PeerId, why: &str) {
+        let Some(worker) = self.roster.remove(peer) else { return };
+        self.metrics.workers.set(self.roster.len() as f64);
+        let name = worker.name;
+        match worker.busy {
+            Some(busy) => {
+                self.metrics.clips_failed.increment(1);
+                let index = busy.conditions.index;
+                self.status(
+                    "warning",
+                    format!("worker `{name}` is gone ({why}), and with it the clip of {index}"),
+                );
+            }
+            None => self.status("warning", format!("worker `{name}` is gone ({why})")),
+        }
+    }
+
+    fn failed(&mut self, message: String) {
+        self.metrics.clips_failed.increment(1);
+        self.failures.fail(message, &self.out);
+    }
+
+    async fn say(&self, peer: &PeerId, message: &ToWorker) {
+        if let Err(error) = self.router.send(peer, message.to_frames()).await {
+            tracing::debug!(%error, "a worker was not reached");
+        }
+    }
+
+    fn status(&self, level: &'static str, message: String) {
+        status(level, message, &self.out);
+    }
+}
+
+/// The conditions of a job, as the worker that has it sees them.
+pub(crate) fn conditions_of(job: &Job, tensors: bytes::Bytes) -> ConditionsReport {
+    ConditionsReport {
+        run: Arc::from(job.run.as_str()),
+        index: TrIndex(job.index),
+        stimulus_time_s: job.stimulus_time_s,
+        received_ns: 0,
+        published_ns: 0,
+        blanked: false,
+        tensors,
+    }
+}

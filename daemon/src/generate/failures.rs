@@ -1,0 +1,30 @@
+//! Clips that fail: the operator is told of the first of several in a row.
+
+use crate::{
+    clock::monotonic_ns,
+    product::{Product, reports::StatusReport},
+};
+
+/// Whether the last clip failed.
+#[derive(Default)]
+pub(super) struct Failures(bool);
+
+impl Failures {
+    /// A clip failed.
+    pub(super) fn fail(&mut self, message: String, out: &impl Fn(Product)) {
+        if !std::mem::replace(&mut self.0, true) {
+            let message = format!("{message}; corticast_clips_failed_total counts on");
+            status("warning", message, out);
+        }
+    }
+
+    /// A clip was made.
+    pub(super) fn end(&mut self) {
+        self.0 = false;
+    }
+}
+
+/// Tells the operator something, at level `alarm` or `warning`.
+pub(super) fn status(level: &'static str, message: String, out: &impl Fn(Product)) {
+    out(Product::Status(StatusReport { level, message, published_ns: monotonic_ns() }));
+}

@@ -1,0 +1,140 @@
+//! The roster: the workers that are known, and what each is doing.
+//!
+//! A worker has one job at a time. It counts as dead after some seconds without a message.
+
+use std::{collections::HashMap, time::Duration};
+
+use corticast_wire::socket::PeerId;
+use tokio::time::Instant;
+
+use crate::product::results::ConditionsReport;
+
+/// How often daemon and workers send each other a sign of life.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A worker that is silent for so long counts as dead.
+pub(super) const SILENCE: Duration = Duration::from_secs(8);
+
+/// Workers that are known at the same time; more are refused.
+pub(super) const MAX_WORKERS: usize = 256;
+
+/// Weight of the last clip in the average time that a worker takes for one.
+const QUICKNESS: f64 = 0.3;
+
+/// A job that a worker has.
+pub(super) struct Busy {
+    pub(super) id: u64,
+    pub(super) conditions: ConditionsReport,
+    pub(super) superseded: u32,
+    pub(super) since: Instant,
+    /// The worker was told to drop it.
+    pub(super) is_dropped: bool,
+}
+
+/// A worker that was welcomed.
+pub(super) struct Worker {
+    pub(super) name: String,
+    heard: Instant,
+    /// Average time that a clip takes it, in seconds; 0 before its first.
+    clip_s: f64,
+    pub(super) busy: Option<Busy>,
+}
+
+/// The workers. See the module docs.
+#[derive(Default)]
+pub(super) struct Roster(HashMap<PeerId, Worker>);
+
+impl Roster {
+    /// How many workers there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no worker.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a worker is known.
+    pub(super) fn knows(&self, peer: &PeerId) -> bool {
+        self.0.contains_key(peer)
+    }
+
+    /// All workers.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.0.keys()
+    }
+
+    /// Adds a worker that has no job.
+    pub(super) fn add(&mut self, peer: PeerId, name: String) {
+        let worker = Worker { name, heard: Instant::now(), clip_s: 0.0, busy: None };
+        self.0.insert(peer, worker);
+    }
+
+    /// Removes a worker.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> Option<Worker> {
+        self.0.remove(peer)
+    }
+
+    /// Notes a sign of life.
+    pub(super) fn heard(&mut self, peer: &PeerId) {
+        if let Some(worker) = self.0.get_mut(peer) {
+            worker.heard = Instant::now();
+        }
+    }
+
+    /// Workers without a sign of life.
+    pub(super) fn silent(&self) -> Vec<PeerId> {
+        let silent = |worker: &Worker| worker.heard.elapsed() > SILENCE;
+        self.0.iter().filter(|(_, w)| silent(w)).map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// How many workers have a job.
+    pub(super) fn n_busy(&self) -> usize {
+        self.0.values().filter(|worker| worker.busy.is_some()).count()
+    }
+
+    /// Whether a worker has no job.
+    pub(super) fn has_free(&self) -> bool {
+        self.0.values().any(|worker| worker.busy.is_none())
+    }
+
+    /// Of the workers without a job, the one that has been the quickest.
+    pub(super) fn quickest_free(&self) -> Option<PeerId> {
+        let free = self.0.iter().filter(|(_, worker)| worker.busy.is_none());
+        let quickest = free.min_by(|(_, a), (_, b)| a.clip_s.total_cmp(&b.clip_s));
+        quickest.map(|(peer, _)| peer.clone())
+    }
+
+    /// Gives a worker a job.
+    pub(super) fn assign(&mut self, peer: &PeerId, busy: Busy) {
+        if let Some(worker) = self.0.get_mut(peer) {
+            worker.busy = Some(busy);
+        }
+    }
+
+    /// Takes a job from a worker, if it is the one that it has. Also returns the worker's name.
+    pub(super) fn free(&mut self, peer: &PeerId, id: u64) -> Option<(Busy, String)> {
+        let worker = self.0.get_mut(peer)?;
+        let busy = worker.busy.take_if(|busy| busy.id == id)?;
+        Some((busy, worker.name.clone()))
+    }
+
+    /// Notes how long a worker took for a clip.
+    pub(super) fn took(&mut self, peer: &PeerId, clip_s: f64) {
+        if let Some(worker) = self.0.get_mut(peer) {
+            let before = if worker.clip_s > 0.0 { worker.clip_s } else { clip_s };
+            worker.clip_s = before + QUICKNESS * (clip_s - before);
+        }
+    }
+
+    /// Marks the oldest job that is not yet dropped. Returns the worker that has it, and its id.
+    pub(super) fn drop_oldest_job(&mut self) -> Option<(PeerId, u64)> {
+        let busy = self.0.iter_mut().filter_map(|(peer, worker)| {
+            worker.busy.as_mut().filter(|busy| !busy.is_dropped).map(|busy| (peer, busy))
+        });
+        let (peer, busy) = busy.min_by_key(|(_, busy)| busy.id)?;
+        busy.is_dropped = true;
+        Some((peer.clone(), busy.id))
+    }
+}

@@ -1,0 +1,272 @@
+//! Ingest: what the daemon makes of each message from an adapter.
+//!
+//! Pure: messages in, answers and accepted events out. Every accepted event is written to the
+//! recording as it came and handed to the signal thread; replaying the recording through this
+//! same code accepts the same events again.
+//!
+//! A volume is known by (run, index). One that was accepted before is acknowledged again and
+//! otherwise costs nothing, so an adapter may send again whatever it is unsure of. A volume
+//! whose bytes equal those of a recent one under another index is a copy that lies about its
+//! number, and is dropped.
+
+use corticast_bold::run::RunHeader;
+use corticast_wire::message::{
+    Ack, Durability, End, FromAdapter, MessageError, PROTOCOL, Ready, RefusalCode, Refused,
+    ToAdapter, VolumeMessage,
+};
+
+use super::{
+    recorded::Recorded,
+    run_book::{KnownRun, MAX_RUNS, RunBook},
+    verdict::{IngestError, MAX_INDEX, Verdict},
+};
+use crate::{
+    config::signal::ContentDuplicates,
+    plan::admission::Admission,
+    signal::happening::{Command, EndedBy, Event, Happening, Run},
+};
+
+/// The runs of a session and what came of each. See the module docs.
+pub struct Ingest {
+    admission: Admission,
+    instance: String,
+    durability: Durability,
+    copies: ContentDuplicates,
+    recorded: Recorded,
+    book: RunBook,
+    /// The open run was taken up after a restart, and no adapter has announced it since.
+    is_unannounced: bool,
+}
+
+impl Ingest {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(
+        admission: Admission,
+        instance: String,
+        durability: Durability,
+        copies: ContentDuplicates,
+        recorded: Recorded,
+    ) -> Self {
+        let book = RunBook::default();
+        Self { admission, instance, durability, copies, recorded, book, is_unannounced: false }
+    }
+
+    /// The run that is open.
+    #[must_use]
+    pub fn open_run(&self) -> Option<&Run> {
+        self.book.open()
+    }
+
+    /// All that came so far was read from a recording. What an adapter sent to the process before
+    /// this one may have died with it while later volumes wait in a queue, so until the run is
+    /// announced again only what follows on is taken.
+    pub fn take_up(&mut self) {
+        self.is_unannounced = true;
+    }
+
+    /// What becomes of one message.
+    pub fn handle(&mut self, message: FromAdapter) -> Verdict {
+        match message {
+            FromAdapter::Run { header, resume } => self.run(header, resume),
+            FromAdapter::Volume(volume) => self.volume(volume),
+            FromAdapter::Mark(mark) => match self.book.open_named(&mark.run) {
+                Some(known) => Verdict {
+                    events: vec![Event::Mark(known.run.number, mark)],
+                    ..Verdict::default()
+                },
+                None => self.unknown(&mark.run, None),
+            },
+            FromAdapter::End(end) => self.end(&end),
+            FromAdapter::Ping => Verdict::default(),
+        }
+    }
+
+    /// What a command does to the session, in order. A command that ends the run does so here.
+    pub fn command(&mut self, command: Command) -> Vec<Happening> {
+        let ended = match command {
+            Command::EndRun | Command::Abort => self.end_open_run(EndedBy::Operator),
+            Command::Stop => self.end_open_run(EndedBy::Interruption),
+            _ => None,
+        };
+        ended.map(Happening::Event).into_iter().chain([Happening::Command(command)]).collect()
+    }
+
+    /// Ends the open run for another reason than the adapter's `end`.
+    pub fn end_open_run(&mut self, by: EndedBy) -> Option<Event> {
+        self.book.end_open(by, None)
+    }
+
+    fn run(&mut self, header: RunHeader, resume: bool) -> Verdict {
+        self.is_unannounced = false;
+        let id = header.run_id();
+        let last = self.book.newest_like(&header);
+        if let Some(known) = last.filter(|known| known.run.header.space == header.space) {
+            match known.ended {
+                // The adapter was restarted, or we were; or it ended and only our answer was
+                // lost. It may send again what it is unsure of.
+                None => return self.still_ready(known),
+                Some(EndedBy::Adapter) if resume => return self.still_ready(known),
+                Some(EndedBy::Operator) if resume => {
+                    return self.refuse_run(id, "the operator ended this run".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+        if self.book.is_full() {
+            return self.refuse_run(id, format!("the session already holds {MAX_RUNS} runs"));
+        }
+        if let Err(reason) = (self.admission)(&header) {
+            return self.refuse_run(id, reason);
+        }
+        let mut verdict = Verdict::default();
+        let name = self.book.name_of(&header);
+        if let Some(ended) = self.open_run().map(|run| run.name.to_string()) {
+            verdict.events.extend(self.end_open_run(EndedBy::Interruption));
+            verdict.problem = Some(IngestError::NoEnd { ended, started: name.clone() });
+        }
+        let known = self.book.start(name, header);
+        verdict.replies.push(ready(known, self.durability, &self.instance));
+        verdict.events.push(Event::RunStarted(known.run.clone()));
+        verdict
+    }
+
+    fn still_ready(&self, known: &KnownRun) -> Verdict {
+        let reply = ready(known, self.durability, &self.instance);
+        Verdict { replies: vec![reply], duplicate: true, ..Verdict::default() }
+    }
+
+    fn refuse_run(&self, run: String, reason: String) -> Verdict {
+        let refused = Refused {
+            run: Some(run.clone()),
+            index: None,
+            code: RefusalCode::RunRefused,
+            reason: reason.clone(),
+        };
+        Verdict {
+            replies: vec![ToAdapter::Refused(refused)],
+            problem: Some(IngestError::RunRefused { run, reason }),
+            ..Verdict::default()
+        }
+    }
+
+    fn unknown(&self, run: &str, index: Option<u32>) -> Verdict {
+        let open = self.open_run().map(|run| run.name.to_string());
+        let problem = IngestError::UnknownRun { run: run.to_owned(), open };
+        Verdict {
+            replies: vec![ToAdapter::Refused(Refused {
+                run: Some(run.to_owned()),
+                index,
+                code: RefusalCode::UnknownRun,
+                reason: problem.to_string(),
+            })],
+            problem: Some(problem),
+            ..Verdict::default()
+        }
+    }
+
+    fn volume(&mut self, volume: VolumeMessage) -> Verdict {
+        let name = volume.header.run.clone();
+        let index = volume.header.index;
+        let Some(known) = self.book.open_named(&name) else {
+            // The end was recorded, and only our acknowledgements were lost.
+            return match self.book.newest_named(&name) {
+                Some(known) if known.has(index) => Verdict {
+                    replies: vec![ToAdapter::Ack(Ack { run: name, index: Some(index.0) })],
+                    duplicate: true,
+                    ..Verdict::default()
+                },
+                _ => self.unknown(&name, Some(index.0)),
+            };
+        };
+        let number = known.run.number;
+        let refuse = |code: RefusalCode, problem: IngestError| Verdict {
+            replies: vec![ToAdapter::Refused(Refused {
+                run: Some(name.clone()),
+                index: Some(index.0),
+                code,
+                reason: problem.to_string(),
+            })],
+            problem: Some(problem),
+            ..Verdict::default()
+        };
+        if self.is_unannounced && !known.follows_on(index) {
+            let problem = IngestError::Overtaken { run: name.clone(), index: index.0 };
+            return refuse(RefusalCode::UnknownRun, problem);
+        }
+        if index.0 >= MAX_INDEX {
+            let problem = IngestError::Index { run: name.clone(), index: index.0 };
+            return refuse(RefusalCode::DoesNotFit, problem);
+        }
+        if let Err(error) = volume.check(&known.run.header.space) {
+            let code = match error {
+                MessageError::Checksum { .. } => RefusalCode::Damaged,
+                _ => RefusalCode::DoesNotFit,
+            };
+            return refuse(code, error.into());
+        }
+        let ack = Ack { run: name.clone(), index: Some(index.0) };
+        if known.has(index) {
+            let recorded = self.durability == Durability::None
+                || self.recorded.lock().is_ok_and(|set| set.contains(&(number, index)));
+            // Not recorded yet: the recorder was behind, or gave up on it. Record it now.
+            return Verdict {
+                replies: if recorded { vec![ToAdapter::Ack(ack.clone())] } else { Vec::new() },
+                acknowledge: (!recorded).then_some((number, ack)),
+                duplicate: true,
+                ..Verdict::default()
+            };
+        }
+        if self.copies == ContentDuplicates::Drop
+            && let Some(same_as) = known.recent.copy_of(&volume)
+        {
+            let problem = IngestError::Copy { run: name, index: index.0, same_as: same_as.0 };
+            return Verdict {
+                replies: vec![ToAdapter::Ack(ack)],
+                problem: Some(problem),
+                duplicate: true,
+                ..Verdict::default()
+            };
+        }
+        known.accept(index);
+        Verdict {
+            events: vec![Event::Volume(number, volume)],
+            acknowledge: Some((number, ack)),
+            ..Verdict::default()
+        }
+    }
+
+    fn end(&mut self, end: &End) -> Verdict {
+        let ack = Ack { run: end.run.clone(), index: None };
+        let Some(known) = self.book.open_named(&end.run) else {
+            if self.book.newest_named(&end.run).is_none() {
+                return self.unknown(&end.run, None);
+            }
+            return Verdict {
+                replies: vec![ToAdapter::Ack(ack)],
+                duplicate: true,
+                ..Verdict::default()
+            };
+        };
+        let number = known.run.number;
+        let ended = self.book.end_open(EndedBy::Adapter, end.n_sent);
+        Verdict {
+            events: ended.into_iter().collect(),
+            acknowledge: Some((number, ack)),
+            ..Verdict::default()
+        }
+    }
+}
+
+fn ready(known: &KnownRun, durability: Durability, instance: &str) -> ToAdapter {
+    ToAdapter::Ready(Ready {
+        protocol: PROTOCOL,
+        run: known.run.name.to_string(),
+        durability,
+        next_index: known.next_index(),
+        instance: instance.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! The run book: the runs of a session, their names, and which volumes of each have come.
+//!
+//! A run is named by its BIDS entities. A run with the entities of an earlier one is a repeat and
+//! gets `+2`, `+3` and so on behind its name. Only the newest run can be open.
+
+use std::{collections::HashSet, sync::Arc};
+
+use corticast_bold::{run::RunHeader, time::TrIndex};
+
+use super::copies::RecentVolumes;
+use crate::signal::happening::{EndedBy, Event, Run, RunNumber};
+
+/// Runs of one session; more can only come from a faulty adapter.
+pub(super) const MAX_RUNS: usize = 10_000;
+
+/// The runs of a session, in order of their start.
+#[derive(Default)]
+pub(super) struct RunBook(Vec<KnownRun>);
+
+/// A run and its volumes.
+pub(super) struct KnownRun {
+    pub(super) run: Run,
+    /// Who ended it; `None` while it is open.
+    pub(super) ended: Option<EndedBy>,
+    /// Indices of the volumes that were accepted.
+    seen: HashSet<TrIndex>,
+    pub(super) recent: RecentVolumes,
+}
+
+impl KnownRun {
+    fn answers_to(&self, name: &str) -> bool {
+        *self.run.name == *name || self.run.header.run_id() == name
+    }
+
+    /// Whether no volume lies between this one and those that came.
+    pub(super) fn follows_on(&self, index: TrIndex) -> bool {
+        let newest = self.seen.iter().max();
+        newest.map_or(index.0 == 0, |newest| index <= newest.next())
+    }
+
+    /// The first index that has not come.
+    pub(super) fn next_index(&self) -> u32 {
+        (0..).find(|&index| !self.seen.contains(&TrIndex(index))).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the volume of an index was accepted.
+    pub(super) fn has(&self, index: TrIndex) -> bool {
+        self.seen.contains(&index)
+    }
+
+    /// Notes that the volume of an index is accepted.
+    pub(super) fn accept(&mut self, index: TrIndex) {
+        self.seen.insert(index);
+    }
+
+    fn end(&mut self, by: EndedBy, n_sent: Option<u32>) -> Event {
+        self.ended = Some(by);
+        self.recent.clear();
+        Event::RunEnded { number: self.run.number, n_sent, by }
+    }
+}
+
+impl RunBook {
+    /// Whether no further run can be taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_RUNS
+    }
+
+    /// The open run.
+    pub(super) fn open(&self) -> Option<&Run> {
+        self.0.last().filter(|known| known.ended.is_none()).map(|known| &known.run)
+    }
+
+    /// The open run, if it has this name.
+    pub(super) fn open_named(&mut self, name: &str) -> Option<&mut KnownRun> {
+        self.0.last_mut().filter(|known| known.ended.is_none() && known.answers_to(name))
+    }
+
+    /// The newest run with this name.
+    pub(super) fn newest_named(&self, name: &str) -> Option<&KnownRun> {
+        self.0.iter().rev().find(|known| known.answers_to(name))
+    }
+
+    /// The newest run of the same series with the same entities.
+    pub(super) fn newest_like(&self, header: &RunHeader) -> Option<&KnownRun> {
+        let id = header.run_id();
+        let same = |known: &&KnownRun| {
+            known.run.header.run_id() == id && known.run.header.series_id == header.series_id
+        };
+        self.0.iter().rev().find(same)
+    }
+
+    /// The name that a run would get.
+    pub(super) fn name_of(&self, header: &RunHeader) -> String {
+        let id = header.run_id();
+        let n_before = self.0.iter().filter(|known| known.run.header.run_id() == id).count();
+        if n_before == 0 { id } else { format!("{id}+{}", n_before + 1) }
+    }
+
+    /// Starts a run.
+    pub(super) fn start(&mut self, name: String, header: RunHeader) -> &KnownRun {
+        let number = RunNumber(self.0.len());
+        let run = Run { number, name: name.into(), header: Arc::new(header) };
+        let (seen, recent) = (HashSet::new(), RecentVolumes::default());
+        self.0.push(KnownRun { run, ended: None, seen, recent });
+        &self.0[number.0]
+    }
+
+    /// Ends the open run, if one is open.
+    pub(super) fn end_open(&mut self, by: EndedBy, n_sent: Option<u32>) -> Option<Event> {
+        let known = self.0.last_mut().filter(|known| known.ended.is_none())?;
+        Some(known.end(by, n_sent))
+    }
+}

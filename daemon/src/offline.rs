@@ -1,0 +1,9 @@
+//! Offline: recorded sessions and images through the same code as live.
+//!
+//! [`replay`] feeds a session from files, [`prepare`] makes training data with it, and [`export`]
+//! writes a recording in formats that other tools read.
+
+pub mod export;
+pub mod prepare;
+pub mod replay;
+pub mod source;

@@ -1,0 +1,190 @@
+//! What a recording holds: its runs, and the volumes and marks of each.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use corticast_wire::message::{Mark, VolumeHeader};
+
+use super::error::ExportError;
+use crate::{
+    recording::log::Log,
+    signal::happening::{Event, Run, RunNumber},
+};
+
+/// A larger jump of the index is a damaged number, not a gap: it would be zeros on disk.
+const MAX_GAP: u32 = 10_000;
+
+/// What a recording holds of one run.
+#[derive(Clone, Debug)]
+pub struct RunContents {
+    /// The run.
+    pub run: Run,
+    /// Indices of the volumes that came, without those that are far behind all others.
+    pub indices: BTreeSet<u32>,
+    /// Its marks, by time; one that was sent twice stands once.
+    pub marks: Vec<Mark>,
+    /// Header of the first volume that was recorded.
+    pub first: Option<VolumeHeader>,
+    /// Whether all volumes are stored and scaled as the first is.
+    pub is_uniform: bool,
+}
+
+impl RunContents {
+    pub(super) fn new(run: Run) -> Self {
+        Self { run, indices: BTreeSet::new(), marks: Vec::new(), first: None, is_uniform: true }
+    }
+
+    fn volume(&mut self, header: &VolumeHeader) {
+        self.indices.insert(header.index.0);
+        let bits = |value: Option<f64>| value.map(f64::to_bits);
+        let first = self.first.get_or_insert_with(|| header.clone());
+        self.is_uniform &= first.dtype == header.dtype
+            && bits(first.slope) == bits(header.slope)
+            && bits(first.intercept) == bits(header.intercept);
+    }
+
+    /// Brings everything in order, after the last entry.
+    fn finish(&mut self) {
+        self.marks.sort_by(|a, b| a.time_s.total_cmp(&b.time_s).then(a.name.cmp(&b.name)));
+        self.marks.dedup();
+        let mut expected = 0;
+        let far = self.indices.iter().copied().find(|&index| {
+            let is_far = index > expected + MAX_GAP;
+            expected = index + 1;
+            is_far
+        });
+        if let Some(far) = far {
+            let left_out = self.indices.split_off(&far);
+            tracing::warn!(
+                run = %self.run.name, index = far, n_volume = left_out.len(),
+                "volumes with an index that is far behind all others are left out"
+            );
+        }
+    }
+
+    /// Indices between 0 and the last volume that never came.
+    #[must_use]
+    pub fn missing(&self) -> Vec<u32> {
+        let end = self.indices.last().map_or(0, |last| last + 1);
+        (0..end).filter(|index| !self.indices.contains(index)).collect()
+    }
+}
+
+/// What a recording holds.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    pub(super) path: PathBuf,
+    /// Its runs, in order of their start.
+    pub runs: Vec<RunContents>,
+    /// Why the file ends before its end, if it does.
+    pub cut: Option<String>,
+}
+
+impl Contents {
+    /// Goes through a recording. `progress` is called for each volume.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be opened or is no recording.
+    pub fn of(path: &Path, progress: &mut dyn FnMut()) -> Result<Self, ExportError> {
+        let mut runs: Vec<RunContents> = Vec::new();
+        let mut log = Log::open(path)?;
+        for (_, events) in &mut log {
+            for event in events {
+                match event {
+                    Event::RunStarted(run) => runs.push(RunContents::new(run)),
+                    Event::Volume(RunNumber(number), volume) => {
+                        runs[number].volume(&volume.header);
+                        progress();
+                    }
+                    Event::Mark(RunNumber(number), mark) => runs[number].marks.push(mark),
+                    Event::RunEnded { .. } => {}
+                }
+            }
+        }
+        runs.iter_mut().for_each(RunContents::finish);
+        Ok(Self { path: path.to_owned(), runs, cut: log.cut().map(str::to_owned) })
+    }
+
+    /// The runs that have volumes, or the one that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none.
+    pub fn with_volumes(&self, asked: Option<&str>) -> Result<Vec<&RunContents>, ExportError> {
+        let there: Vec<_> = self.runs.iter().filter(|run| !run.indices.is_empty()).collect();
+        let names = || there.iter().map(|run| run.run.name.to_string()).collect();
+        let chosen: Vec<_> = match asked {
+            None => there.clone(),
+            Some(asked) => there.iter().copied().filter(|run| *run.run.name == *asked).collect(),
+        };
+        match (chosen.is_empty(), asked) {
+            (false, _) => Ok(chosen),
+            (true, Some(asked)) => {
+                Err(ExportError::NoSuchRun { asked: asked.to_owned(), names: names() })
+            }
+            (true, None) => Err(ExportError::Nothing { path: self.path.clone(), what: "volume" }),
+        }
+    }
+
+    /// The only run that has volumes, or the one that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or several and none is asked for.
+    pub fn one_run(&self, asked: Option<&str>) -> Result<&RunContents, ExportError> {
+        match self.with_volumes(asked)?.as_slice() {
+            [run] => Ok(run),
+            several => Err(ExportError::SeveralRuns {
+                names: several.iter().map(|run| run.run.name.to_string()).collect(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corticast_wire::message::FromAdapter;
+
+    use super::*;
+    use crate::recording::fixture::{self, Line};
+
+    fn contents(lines: &[Line]) -> Contents {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mcap");
+        fixture::record(&path, lines);
+        Contents::of(&path, &mut || {}).unwrap()
+    }
+
+    #[test]
+    fn a_volume_or_mark_that_was_recorded_twice_happened_once() {
+        let contents = contents(&fixture::session());
+        assert_eq!(contents.cut, None);
+        let [first, again] = contents.runs.as_slice() else { panic!("{contents:?}") };
+        assert_eq!(first.indices, BTreeSet::from([0, 1, 2, 4]));
+        assert_eq!(first.missing(), [3]);
+        let marks: Vec<_> = first.marks.iter().map(|mark| mark.name.as_str()).collect();
+        assert_eq!(marks, ["ttl", "house"]);
+        assert_eq!(&*again.run.name, fixture::AGAIN);
+    }
+
+    #[test]
+    fn of_several_runs_one_has_to_be_named() {
+        let contents = contents(&fixture::session());
+        let message = contents.one_run(None).unwrap_err().to_string();
+        assert!(message.contains(fixture::RUN) && message.contains(fixture::AGAIN), "{message}");
+        assert_eq!(contents.one_run(Some(fixture::AGAIN)).unwrap().indices.len(), 1);
+        let message = contents.one_run(Some("sub-02")).unwrap_err().to_string();
+        assert!(message.starts_with("no run `sub-02`"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_index_does_not_make_a_file_of_zeros() {
+        let far = FromAdapter::Volume(fixture::volume(fixture::RUN, 900_000, 0));
+        let near = FromAdapter::Volume(fixture::volume(fixture::RUN, 1, 0));
+        let lines = [fixture::run("a"), near, far].map(Line::Wire);
+        assert_eq!(contents(&lines).runs[0].indices, BTreeSet::from([1]));
+    }
+}

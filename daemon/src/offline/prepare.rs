@@ -1,0 +1,130 @@
+//! Prepare: training data from the very same signal path.
+//!
+//! Each run becomes a folder with `data.safetensors` (`windows` `[n, S, V]` f32, `stimulus_time_s`
+//! `[n]` f64, `index` `[n]` i64), its `events.tsv`, and `prepared.toml` with what a model that is
+//! trained on it has to agree with. With `normalise = "frozen"` the statistics are learnt from
+//! all runs first, and stand in `normalise.safetensors` beside the run folders.
+
+pub mod error;
+mod play;
+mod write;
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use corticast_bold::{
+    normalise::{Mode, NormaliseOptions, Statistics},
+    training_statistics::TrainingStatistics,
+    volume::{MaskedVolume, ShiftInterpolation},
+};
+
+use self::{
+    error::{PrepareError, failed},
+    play::{play, play_with},
+    write::{STATISTICS, describe, write_events, write_statistics, write_windows},
+};
+use super::source::Source;
+use crate::{
+    config::{Config, NormaliseConfig},
+    plan::{Plan, agree::SignalOptions},
+    signal::session::WindowTap,
+};
+
+/// What was written for one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreparedRun {
+    /// Its name, and that of its folder.
+    pub run: String,
+    /// Windows written.
+    pub n_window: usize,
+}
+
+/// Makes training data of these runs in `out`. `progress` sees each volume.
+///
+/// # Errors
+///
+/// Fails when a run cannot be read, does not fit the mask, or gives nothing, or when the
+/// output cannot be written.
+pub fn prepare(
+    mut config: Config,
+    sources: &[Source],
+    out: &Path,
+    progress: &mut dyn FnMut(Option<u32>),
+) -> Result<Vec<PreparedRun>, PrepareError> {
+    // Training data comes before the model.
+    config.model.dir = None;
+    let frozen = config.normalise.mode == Some(Mode::Frozen);
+    let statistics = frozen.then(|| learn(config.clone(), sources, progress)).transpose()?;
+    if let Some(statistics) = &statistics {
+        write_statistics(&out.join(STATISTICS), statistics)?;
+    }
+    let written_config = config.to_toml();
+    let mut plan = Plan::make(config)?;
+    plan.signal.normalise.statistics = statistics;
+    let effective = plan.effective();
+    let shape = [plan.signal.window_volumes.get(), plan.mask.n_voxel()];
+    let (runs, played) = play(plan, sources, progress)?;
+    let runs = Arc::into_inner(runs).map(Mutex::into_inner);
+    let runs = runs.and_then(Result::ok).expect("the session that shared them is gone");
+    let mut prepared = Vec::new();
+    for played in &played {
+        let run = &played.run;
+        let collected = runs.iter().find(|(name, _)| name == run).map(|(_, collected)| collected);
+        let Some(collected) = collected else {
+            return Err(PrepareError::Empty { run: run.clone() });
+        };
+        let folder = out.join(run);
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        write_windows(&folder.join("data.safetensors"), collected, shape)?;
+        write_events(&folder.join("events.tsv"), played)?;
+        let path = folder.join("prepared.toml");
+        std::fs::write(&path, describe(played, &effective, &written_config))
+            .map_err(|error| failed(&path, &error))?;
+        prepared.push(PreparedRun { run: run.clone(), n_window: collected.index.len() });
+    }
+    Ok(prepared)
+}
+
+/// Statistics of what [`Mode::Frozen`] divides by, over all runs.
+fn learn(
+    config: Config,
+    sources: &[Source],
+    progress: &mut dyn FnMut(Option<u32>),
+) -> Result<Statistics, PrepareError> {
+    // Without normalisation, delay and window, each window is one masked volume.
+    let bare = Config {
+        normalise: NormaliseConfig { mode: Some(Mode::None), ..config.normalise.clone() },
+        ..config
+    };
+    let mut plan = Plan::make(bare)?;
+    let options = plan.signal.normalise.clone();
+    plan.signal = SignalOptions {
+        hrf_delay_s: 0.0,
+        shift: ShiftInterpolation::Nearest,
+        window_volumes: NonZeroUsize::MIN,
+        normalise: NormaliseOptions { mode: Mode::None, ..options.clone() },
+        ..plan.signal
+    };
+    let learnt = TrainingStatistics::new(&options, plan.mask.n_voxel());
+    let learnt = Arc::new(Mutex::new((String::new(), learnt)));
+    let shared = Arc::clone(&learnt);
+    let tap: WindowTap = Box::new(move |run, window| {
+        let (current, learnt) = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if current != run {
+            learnt.start_run();
+            run.clone_into(current);
+        }
+        learnt.update(&MaskedVolume {
+            tr: window.tr,
+            acquisition_time_s: window.acquisition_time_s,
+            bold: window.bold.row(0).to_owned(),
+            made_from: window.made_from,
+        });
+    });
+    play_with(plan, sources, tap, progress)?;
+    let (_, learnt) = &*learnt.lock().unwrap_or_else(PoisonError::into_inner);
+    learnt.finish().ok_or(PrepareError::TooFew)
+}

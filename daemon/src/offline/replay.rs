@@ -1,0 +1,265 @@
+//! Replay: a recorded session, a NIfTI file or a BIDS run through the same code as live.
+//!
+//! A recording is a log of what was accepted; its messages and commands go through
+//! [`Ingest`] and [`Session`] in the order in which they were recorded, so every field of every
+//! result but `*_ns` is equal to the bit. An image goes through the adapter that would send it
+//! and the very messages it would send.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use corticast_images::{error::AdapterError, source::ScannerAdapter};
+use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAdapter};
+
+use super::source::Source;
+use crate::{
+    clock::monotonic_ns,
+    config::signal::ContentDuplicates,
+    intake::{ingest::Ingest, recorded::Recorded},
+    plan::admission::Admission,
+    product::Product,
+    recording::{
+        format::{COMMAND, Entry, pack},
+        reader::{Recording, RecordingError},
+    },
+    signal::{
+        happening::{Command, Event, Happening},
+        session::Session,
+    },
+};
+
+/// Why something cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The image or its events cannot be read.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The run may not start.
+    #[error("{path}: {reason}")]
+    Refused {
+        /// Which file.
+        path: PathBuf,
+        /// What was found and expected.
+        reason: String,
+    },
+}
+
+/// What is put into the session: a message from an adapter or a command.
+pub enum Input {
+    /// A message, as frames.
+    Message(Vec<Bytes>),
+    /// A command.
+    Command(Command),
+}
+
+/// Feeds a session from files. See the module docs.
+pub struct Player {
+    ingest: Ingest,
+    session: Session,
+    /// 1 is real time, 0 as fast as possible.
+    speed: f64,
+    /// When the run started, for pacing.
+    started: Option<(Instant, f64)>,
+    repetition_time_s: f64,
+}
+
+impl Player {
+    /// A player for a session that has seen nothing yet.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        admission: Admission,
+        copies: ContentDuplicates,
+        speed: f64,
+    ) -> Self {
+        let recorded = Recorded::default();
+        let ingest = Ingest::new(admission, "replay".into(), Durability::None, copies, recorded);
+        Self { ingest, session, speed, started: None, repetition_time_s: 1.0 }
+    }
+
+    /// The session, after the last source.
+    #[must_use]
+    pub fn into_parts(self) -> (Ingest, Session) {
+        (self.ingest, self.session)
+    }
+
+    /// Replays one source. `log` sees what is fed before the session does, `out` what comes of
+    /// it, `progress` each volume and the number expected.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the source cannot be read or its run is refused.
+    pub fn play(
+        &mut self,
+        source: &Source,
+        log: &mut dyn FnMut(&Input, u64),
+        out: &mut dyn FnMut(Product),
+        progress: &mut dyn FnMut(Option<u32>),
+    ) -> Result<(), ReplayError> {
+        match source.adapter()? {
+            None => self.recording(&source.path, log, out, progress),
+            Some(mut adapter) => self.adapter(&source.path, &mut *adapter, log, out, progress),
+        }
+    }
+
+    /// Replays one entry of a recording.
+    ///
+    /// # Errors
+    ///
+    /// Gives the reason when a run is refused.
+    pub fn entry(
+        &mut self,
+        entry: &Entry,
+        log: &mut dyn FnMut(&Input, u64),
+        out: &mut dyn FnMut(Product),
+    ) -> Result<bool, String> {
+        if let Some(frames) = entry.frames() {
+            return self.message(frames, log, out);
+        }
+        if entry.topic == COMMAND
+            && let Some(command) = entry.command()
+        {
+            let now_ns = monotonic_ns();
+            log(&Input::Command(command), now_ns);
+            for happening in self.ingest.command(command) {
+                self.session.handle(happening, now_ns, out);
+            }
+        }
+        Ok(false)
+    }
+
+    fn recording(
+        &mut self,
+        path: &Path,
+        log: &mut dyn FnMut(&Input, u64),
+        out: &mut dyn FnMut(Product),
+        progress: &mut dyn FnMut(Option<u32>),
+    ) -> Result<(), ReplayError> {
+        let mut recording = Recording::open(path)?;
+        for entry in &mut recording {
+            let is_volume = self
+                .entry(&entry, log, out)
+                .map_err(|reason| ReplayError::Refused { path: path.to_owned(), reason })?;
+            if is_volume {
+                progress(None);
+            }
+        }
+        if let Some(reason) = recording.cut() {
+            tracing::warn!(
+                path = %path.display(), reason,
+                "the recording was cut; what came before was replayed (`corticast recover` \
+                 repairs the file)"
+            );
+        }
+        // A session that was cut has no end of its last run.
+        for happening in self.ingest.command(Command::Stop) {
+            self.session.handle(happening, monotonic_ns(), out);
+        }
+        Ok(())
+    }
+
+    fn adapter(
+        &mut self,
+        path: &Path,
+        adapter: &mut dyn ScannerAdapter,
+        log: &mut dyn FnMut(&Input, u64),
+        out: &mut dyn FnMut(Product),
+        progress: &mut dyn FnMut(Option<u32>),
+    ) -> Result<(), ReplayError> {
+        let refused = |reason| ReplayError::Refused { path: path.to_owned(), reason };
+        while let Some(header) = adapter.start_run()? {
+            let n_volumes = header.n_volumes;
+            let run = FromAdapter::Run { header, resume: false };
+            self.message(run.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
+            let name = self.ingest.open_run().map(|run| run.name.to_string()).unwrap_or_default();
+            for event in adapter.events() {
+                let mark = FromAdapter::Mark(Mark {
+                    run: name.clone(),
+                    time_s: event.onset_s,
+                    name: event.trial_type.clone(),
+                    value: Some(event.duration_s),
+                });
+                self.message(mark.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
+            }
+            let mut n_sent = 0;
+            while let Some(volume) = adapter.next_volume()? {
+                n_sent += 1;
+                let message = FromAdapter::Volume(volume.into_message(&name));
+                self.message(message.to_frames(Encoding::MessagePack), log, out)
+                    .map_err(refused)?;
+                progress(n_volumes);
+            }
+            let end = FromAdapter::End(End { run: name, n_sent: Some(n_sent) });
+            self.message(end.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Feeds one message; whether it was a volume that was accepted.
+    fn message(
+        &mut self,
+        frames: Vec<Bytes>,
+        log: &mut dyn FnMut(&Input, u64),
+        out: &mut dyn FnMut(Product),
+    ) -> Result<bool, String> {
+        let message = match FromAdapter::parse(&frames) {
+            Ok((message, _)) => message,
+            Err(error) => return Err(error.to_string()),
+        };
+        self.pace(&message);
+        let received_ns = monotonic_ns();
+        let verdict = self.ingest.handle(message);
+        if let Some(ToAdapter::Refused(refused)) = verdict.replies.first()
+            && refused.index.is_none()
+        {
+            return Err(refused.reason.clone());
+        }
+        if let Some(problem) = &verdict.problem {
+            tracing::warn!("{problem}");
+        }
+        if !verdict.events.is_empty() {
+            log(&Input::Message(frames), received_ns);
+        }
+        let is_volume = matches!(verdict.events.first(), Some(Event::Volume(..)));
+        for event in verdict.events {
+            if let Event::RunStarted(run) = &event {
+                self.repetition_time_s = run.header.repetition_time.as_secs();
+                self.started = None;
+            }
+            self.session.handle(Happening::Event(event), received_ns, out);
+        }
+        Ok(is_volume)
+    }
+
+    /// Waits until a volume is due.
+    fn pace(&mut self, message: &FromAdapter) {
+        let FromAdapter::Volume(volume) = message else { return };
+        if self.speed <= 0.0 {
+            return;
+        }
+        let grid_s = self.repetition_time_s * f64::from(volume.header.index.0);
+        let time_s = volume.header.acquisition_time_s.unwrap_or(grid_s);
+        let (start, first_s) = *self.started.get_or_insert((Instant::now(), time_s));
+        let due = start + Duration::from_secs_f64(((time_s - first_s) / self.speed).max(0.0));
+        // Pacing is what was asked for; nothing on the signal path waits here.
+        #[allow(clippy::disallowed_methods, reason = "a replay in real time has to wait")]
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// A message as the recorder takes it.
+#[must_use]
+pub fn packed(input: &Input) -> Bytes {
+    match input {
+        Input::Message(frames) => pack(frames),
+        Input::Command(command) => {
+            serde_json::json!({ "command": command }).to_string().into_bytes().into()
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The fanout: each product to every output that takes it.
+//!
+//! Each output has a bounded queue of its own, so no output delays another or the signal thread.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::monotonic_ns,
+    product::{Product, reports::StatusReport, results::ConditionsReport},
+    queue::{drop_oldest::Feeder, latest::Mailbox},
+    recording::{
+        products::{RecordedProducts, to_recorded},
+        recorder::Recorder,
+    },
+};
+
+/// The outputs of a session. Cheap to clone; never waits.
+#[derive(Clone)]
+pub struct Fanout {
+    /// The PUB socket.
+    pub publish: Arc<Feeder<Product>>,
+    /// As `publish`, for conditions and clips.
+    pub publish_large: Arc<Feeder<Product>>,
+    /// The results file.
+    pub results: Option<Arc<Feeder<Product>>>,
+    /// A display in this process.
+    pub watch: Option<Arc<Feeder<Product>>>,
+    /// The recording.
+    pub recorder: Option<Recorder>,
+    /// Which products are recorded.
+    pub records: RecordedProducts,
+    /// Clips as files.
+    pub pictures: Arc<[Feeder<Product>]>,
+    /// Conditions for clips. The clips come back through a fanout without this.
+    pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
+}
+
+impl Fanout {
+    /// Hands a product to every output that takes it.
+    pub fn deliver(&self, product: Product) {
+        // Subscribers come first: the other outputs may take a core from them.
+        let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
+        let publish = if is_large { &self.publish_large } else { &self.publish };
+        publish.push(product.clone());
+        if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &product) {
+            clips.put(conditions.clone());
+        }
+        if let Some(watch) = &self.watch
+            && !matches!(product, Product::Conditions(_))
+        {
+            watch.push(product.clone());
+        }
+        if let Some(recorder) = &self.recorder
+            && self.records.includes(&product)
+        {
+            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
+        }
+        if matches!(product, Product::Result(_) | Product::Clip(_)) {
+            self.pictures.iter().for_each(|output| output.push(product.clone()));
+        }
+        if let Product::Status(status) = &product {
+            match status.level {
+                "alarm" => tracing::error!("{}", status.message),
+                "warning" => tracing::warn!("{}", status.message),
+                _ => tracing::info!("{}", status.message),
+            }
+        }
+        if let (Some(results), Product::Result(_)) = (&self.results, &product) {
+            results.push(product);
+        }
+    }
+
+    /// Tells the operator something, at level `alarm`, `warning` or `info`.
+    pub fn status(&self, level: &'static str, message: String) {
+        let published_ns = monotonic_ns();
+        self.deliver(Product::Status(StatusReport { level, message, published_ns }));
+    }
+}

@@ -1,0 +1,109 @@
+//! Admission: whether a run may start.
+//!
+//! Its matrix and affine have to be those of the mask, its TR that of the model, and the rest of
+//! the session has to fit the disk. A run that does not fit is refused with both values in the
+//! message.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
+
+use crate::config::{Config, recording::DiskCheck};
+
+/// Bytes of a recording over those of its volumes: noise hardly compresses, and messages and
+/// results add a little.
+const OVERHEAD: f64 = 1.05;
+/// Bytes of a voxel as scanners send it.
+const BYTES_PER_VOXEL: f64 = 2.0;
+/// Room that is left for everything else on the disk, in bytes.
+const RESERVE_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
+
+/// Whether a run may start, given its header. The reason if not.
+pub type Admission = Arc<dyn Fn(&RunHeader) -> Result<(), String> + Send + Sync>;
+
+/// Free bytes where a file is, or will be. `None` when the system does not say.
+pub type FreeBytes = fn(&Path) -> Option<u64>;
+
+/// Admits the runs that were acquired in the space of the mask, with the TR of the model.
+pub(super) fn fits(space: VoxelSpace, trained: Option<RepetitionTime>) -> Admission {
+    Arc::new(move |header: &RunHeader| admit(header, &space, trained))
+}
+
+fn admit(
+    header: &RunHeader,
+    space: &VoxelSpace,
+    trained: Option<RepetitionTime>,
+) -> Result<(), String> {
+    header.space.check_is(space).map_err(|mismatch| {
+        format!("the scan does not lie where the mask was drawn: {mismatch}")
+    })?;
+    match trained {
+        Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(
+            "the scan's TR is {}, the model was trained with {trained}",
+            header.repetition_time
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Admits the runs that `fits` admits and for which there is room on the disk: for the run and for
+/// the runs that are expected after it, with `result_bytes` beside each volume.
+pub(super) fn with_disk_check(
+    fits: Admission,
+    config: &Config,
+    result_bytes: usize,
+    free_bytes: FreeBytes,
+) -> Admission {
+    let (recording, session) = (config.recording.clone(), config.session.clone());
+    let started = AtomicU32::new(0);
+    Arc::new(move |header| {
+        fits(header)?;
+        let n_started = started.load(Ordering::Relaxed);
+        let n_more = session.expected_runs.saturating_sub(n_started + 1);
+        let needed = needed_bytes(header, session.expected_volumes, n_more, result_bytes);
+        if let Some(file) = &recording.file
+            && let Some(shortage) = shortage(file, needed, free_bytes)
+        {
+            match recording.disk_check {
+                DiskCheck::Refuse => return Err(shortage),
+                DiskCheck::Warn => tracing::warn!("{shortage}"),
+            }
+        }
+        started.store(n_started + 1, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// Bytes that the rest of the session needs: this run and `n_more_runs` like it, of
+/// `expected_volumes` each where the scanner does not say how many, with `result_bytes` beside
+/// each volume.
+fn needed_bytes(
+    header: &RunHeader,
+    expected_volumes: u32,
+    n_more_runs: u32,
+    result_bytes: usize,
+) -> f64 {
+    let n_volumes = f64::from(header.n_volumes.unwrap_or(expected_volumes));
+    let volume_bytes = header.space.n_voxel() as f64 * BYTES_PER_VOXEL + result_bytes as f64;
+    volume_bytes * OVERHEAD * n_volumes * f64::from(1 + n_more_runs) + RESERVE_BYTES
+}
+
+/// What to tell the operator when the disk is too small.
+fn shortage(path: &Path, needed_bytes: f64, free_bytes: FreeBytes) -> Option<String> {
+    let free = free_bytes(path)? as f64;
+    (free < needed_bytes).then(|| {
+        format!(
+            "the disk of {} has {:.2} GB free, the rest of the session needs {:.2} GB; make room, \
+             or set disk_check = \"warn\" in [recording]",
+            path.display(),
+            free / 1e9,
+            needed_bytes / 1e9
+        )
+    })
+}

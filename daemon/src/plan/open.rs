@@ -1,0 +1,29 @@
+//! Opening the model of a session.
+
+use std::path::Path;
+
+use corticast_models::{
+    decoder::{Decoder, FamilyDecoder},
+    error::ModelError,
+    runtime::OnnxRuntime,
+};
+
+use crate::config::Config;
+
+/// Loads the networks of the model in a folder.
+///
+/// # Errors
+///
+/// Fails when a file is missing, is not what the manifest says, or cannot be loaded.
+pub(super) fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
+    let runtime = OnnxRuntime { device: config.model.device, ..OnnxRuntime::default() };
+    Decoder::open(dir, &config.decoder.options(), &runtime)
+}
+
+/// The most bytes that the conditions of one result take; 0 where the model gives none.
+pub(super) fn conditions_bytes(decoder: &Decoder) -> usize {
+    match decoder.family() {
+        FamilyDecoder::Linear(_) => 0,
+        FamilyDecoder::Neurons(neurons) => neurons.sizes().max_bytes(),
+    }
+}

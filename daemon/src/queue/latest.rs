@@ -1,0 +1,148 @@
+//! A mailbox for one item, in which the newest wins.
+//!
+//! The generator takes as long as it needs; the next item it takes is always the newest.
+//!
+//! **When full** a new item replaces the waiting one, which is counted. The writer never waits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam::queue::ArrayQueue;
+use metrics::Counter;
+use tokio::sync::Notify;
+
+/// The end that never waits. The mailbox is closed when all of them are gone.
+pub struct Mailbox<T>(Arc<Shared<T>>);
+
+/// The end that waits for what is newest.
+pub struct Newest<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    place: ArrayQueue<T>,
+    n_superseded: AtomicU32,
+    wake: Notify,
+    is_closed: AtomicBool,
+    superseded: Counter,
+}
+
+/// A mailbox; `superseded` counts what newer items replaced.
+#[must_use]
+pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
+    let shared = Arc::new(Shared {
+        place: ArrayQueue::new(1),
+        n_superseded: AtomicU32::new(0),
+        wake: Notify::new(),
+        is_closed: AtomicBool::new(false),
+        superseded,
+    });
+    (Mailbox(Arc::clone(&shared)), Newest(shared))
+}
+
+impl<T> Mailbox<T> {
+    /// Puts an item in place of the one that waits, if one does.
+    pub fn put(&self, item: T) {
+        if self.0.place.force_push(item).is_some() {
+            self.0.n_superseded.fetch_add(1, Ordering::Relaxed);
+            self.0.superseded.increment(1);
+        }
+        self.0.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+impl<T> Mailbox<T> {
+    /// Whether an item waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.0.place.is_empty()
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+}
+
+impl<T> Newest<T> {
+    /// The newest item, and how many it replaced; `None` once the mailbox is closed and empty.
+    pub async fn take(&self) -> Option<(T, u32)> {
+        loop {
+            // Closed is read before the place, so that nothing put before it is missed.
+            let is_closed = self.is_closed();
+            if let Some(item) = self.0.place.pop() {
+                return Some((item, self.0.n_superseded.swap(0, Ordering::Relaxed)));
+            }
+            if is_closed {
+                return None;
+            }
+            self.0.wake.notified().await;
+        }
+    }
+
+    /// Waits so long, or until nothing more will come.
+    pub async fn closed_or(&self, limit: Duration) {
+        let closed = async {
+            while !self.is_closed() {
+                self.0.wake.notified().await;
+            }
+        };
+        // The time is up: that is what was waited for.
+        tokio::time::timeout(limit, closed).await.ok();
+    }
+
+    /// Whether something newer waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.0.place.is_empty()
+    }
+
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[tokio::test]
+    async fn the_newest_is_taken_and_says_how_many_it_replaced() {
+        let (mailbox, newest) = latest(Counter::noop());
+        (1..=3).for_each(|item| mailbox.put(item));
+        assert!(newest.is_waiting());
+        assert_eq!(newest.take().await, Some((3, 2)));
+        assert!(!newest.is_waiting());
+        mailbox.put(4);
+        drop(mailbox);
+        assert_eq!(newest.take().await, Some((4, 0)));
+        assert_eq!(newest.take().await, None);
+    }
+
+    proptest! {
+        /// Whatever is put is taken or counted.
+        #[test]
+        fn nothing_is_lost_uncounted(takes in proptest::collection::vec(0_u32..5, 0..20)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (mailbox, newest) = latest(Counter::noop());
+            let mut put = 0;
+            let mut seen = 0;
+            for n in takes {
+                (0..n).for_each(|_| mailbox.put(()));
+                put += n;
+                if newest.is_waiting() {
+                    seen += 1 + runtime.block_on(newest.take()).unwrap().1;
+                }
+            }
+            prop_assert_eq!(put, seen);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A ring between one asynchronous writer and one thread, in order and without a lock.
+//!
+//! The thread parks while the ring is empty and the writer unparks it, so no time is spent
+//! polling.
+//!
+//! **When full** the writer waits until the thread has taken an item. Nothing is dropped, and the
+//! thread never waits for the writer except for want of work.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, Thread},
+};
+
+use ringbuf::{
+    HeapCons, HeapProd, HeapRb,
+    traits::{Consumer, Producer, Split},
+};
+use tokio::sync::Semaphore;
+
+/// The writing end. Dropping it ends the reader once the ring is empty.
+pub struct Writer<T> {
+    ring: HeapProd<T>,
+    room: Arc<Semaphore>,
+    is_closed: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+/// The reading end: an iterator over the items, which parks its thread while there are none.
+pub struct Reader<T> {
+    ring: HeapCons<T>,
+    room: Arc<Semaphore>,
+    is_closed: Arc<AtomicBool>,
+}
+
+/// Starts a thread that does `work` with the reading end of a new ring.
+///
+/// # Errors
+///
+/// Fails when the system gives no thread.
+pub fn start<T: Send + 'static, R: Send + 'static>(
+    thread: &str,
+    capacity: usize,
+    work: impl FnOnce(Reader<T>) -> R + Send + 'static,
+) -> std::io::Result<(Writer<T>, JoinHandle<R>)> {
+    let (writing, reading) = HeapRb::<T>::new(capacity).split();
+    let room = Arc::new(Semaphore::new(capacity));
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let reader =
+        Reader { ring: reading, room: Arc::clone(&room), is_closed: Arc::clone(&is_closed) };
+    let handle = std::thread::Builder::new().name(thread.to_owned()).spawn(move || work(reader))?;
+    let thread = handle.thread().clone();
+    Ok((Writer { ring: writing, room, is_closed, thread }, handle))
+}
+
+impl<T> Writer<T> {
+    /// Hands over an item; waits while the ring is full.
+    pub async fn push(&mut self, item: T) {
+        // The semaphore is never closed, and counts the free places of the ring.
+        if let Ok(permit) = self.room.acquire().await {
+            permit.forget();
+        }
+        if self.ring.try_push(item).is_err() {
+            tracing::error!("the ring was full although it had room");
+        }
+        self.thread.unpark();
+    }
+}
+
+impl<T> Drop for Writer<T> {
+    fn drop(&mut self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl<T> Iterator for Reader<T> {
+    type Item = T;
+
+    /// The oldest item; `None` once the writer is gone and the ring is empty.
+    fn next(&mut self) -> Option<T> {
+        loop {
+            // Closed is read before the ring, so that nothing pushed before it is missed.
+            let is_closed = self.is_closed.load(Ordering::Acquire);
+            match self.ring.try_pop() {
+                Some(item) => {
+                    self.room.add_permits(1);
+                    return Some(item);
+                }
+                None if is_closed => return None,
+                None => std::thread::park(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_items_arrive_in_order_through_a_ring_that_is_too_small_for_them() {
+        let (mut writer, thread) =
+            start("reader", 2, |reader: Reader<u32>| reader.collect::<Vec<_>>()).unwrap();
+        for item in 0..100 {
+            writer.push(item).await;
+        }
+        drop(writer);
+        let items = tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+}

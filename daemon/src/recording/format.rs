@@ -1,0 +1,118 @@
+//! The format of a recording: its topics, and the entry that is recorded under each.
+//!
+//! A recording is one MCAP file per session. It is a log: every message that was accepted, as
+//! it came, every command, and every product, in the order in which they happened. Feeding the
+//! messages and commands to a [`Session`](crate::signal::session::Session) again gives the same
+//! products.
+//!
+//! | topic | encoding | content |
+//! |---|---|---|
+//! | `session` | json | configuration, model, versions, clocks; again after every restart |
+//! | `wire` | `corticast-frames` | the frames of one message from an adapter, verbatim |
+//! | `command` | json | a command of the operator |
+//! | `concepts`, `volume`, `run`, `status` | json | products, as published |
+//! | `conditions` | safetensors | the input of a generator, one file for each result |
+//! | `clip` | safetensors | the pictures it made, one file for each clip |
+//!
+//! `corticast-frames`: number of frames (u8), then for each its length (u32 LE) and its bytes.
+//! A file that was cut (kill -9, power) is readable up to its last whole chunk.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::signal::happening::Command;
+
+/// Topic of the session's description.
+pub const SESSION: &str = "session";
+
+/// Topic of messages from adapters.
+pub const WIRE: &str = "wire";
+
+/// Topic of commands.
+pub const COMMAND: &str = "command";
+
+/// Topics and their encodings.
+pub const TOPICS: [(&str, &str); 9] = [
+    (SESSION, "json"),
+    (WIRE, "corticast-frames"),
+    (COMMAND, "json"),
+    ("concepts", "json"),
+    ("conditions", "safetensors"),
+    ("clip", "safetensors"),
+    ("volume", "json"),
+    ("run", "json"),
+    ("status", "json"),
+];
+
+/// One thing that was recorded.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its topic.
+    pub topic: String,
+    /// When, nanoseconds since 1970-01-01 UTC.
+    pub wall_ns: u64,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+impl Entry {
+    /// The frames of a message, if that is what it is.
+    #[must_use]
+    pub fn frames(&self) -> Option<Vec<Bytes>> {
+        (self.topic == WIRE).then(|| unpack(&self.data)).flatten()
+    }
+
+    /// The command, if that is what it is.
+    #[must_use]
+    pub fn command(&self) -> Option<Command> {
+        if self.topic != COMMAND {
+            return None;
+        }
+        let value: serde_json::Value = serde_json::from_slice(&self.data).ok()?;
+        serde_json::from_value(value.get("command")?.clone()).ok()
+    }
+}
+
+/// Frames as one block of bytes.
+#[must_use]
+pub fn pack(frames: &[Bytes]) -> Bytes {
+    let n_byte: usize = frames.iter().map(|frame| 4 + frame.len()).sum();
+    let mut packed = BytesMut::with_capacity(1 + n_byte);
+    packed.put_u8(u8::try_from(frames.len()).expect("a message has two or three frames"));
+    for frame in frames {
+        packed.put_u32_le(u32::try_from(frame.len()).expect("frames are limited to 4 GiB"));
+        packed.put_slice(frame);
+    }
+    packed.freeze()
+}
+
+/// The frames in a block of bytes, without copying. `None` when it is damaged.
+#[must_use]
+pub fn unpack(packed: &Bytes) -> Option<Vec<Bytes>> {
+    let mut at = 1;
+    (0..*packed.first()?)
+        .map(|_| {
+            let length = packed.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)? as usize;
+            let frame = at + 4..(at + 4).checked_add(length)?;
+            at = frame.end;
+            (frame.end <= packed.len()).then(|| packed.slice(frame))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is packed is unpacked, and garbage never panics.
+        #[test]
+        fn frames_survive(frames in proptest::collection::vec(any::<Vec<u8>>(), 0..5), garbage: Vec<u8>) {
+            let frames: Vec<Bytes> = frames.into_iter().map(Bytes::from).collect();
+            prop_assert_eq!(unpack(&pack(&frames)), Some(frames));
+            let read = unpack(&Bytes::from(garbage.clone()));
+            prop_assert!(read.is_none_or(|f| f.iter().map(Bytes::len).sum::<usize>() <= garbage.len()));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Which products are recorded, and in what form.
+
+use bytes::Bytes;
+
+use crate::{
+    config::RecordingConfig,
+    product::{Product, tensors::clip_to_safetensors},
+};
+
+/// Which products are recorded. A replay makes the others anew.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedProducts {
+    conditions: bool,
+    clips: bool,
+}
+
+impl RecordedProducts {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &RecordingConfig) -> Self {
+        Self { conditions: config.conditions, clips: config.clips }
+    }
+
+    /// Whether a product is recorded.
+    #[must_use]
+    pub fn includes(self, product: &Product) -> bool {
+        match product {
+            Product::Conditions(_) => self.conditions,
+            Product::Clip(_) => self.clips,
+            _ => true,
+        }
+    }
+}
+
+/// A product as it stands in a recording: tensors as a safetensors file, the rest as JSON.
+#[must_use]
+pub fn to_recorded(product: &Product) -> Bytes {
+    match product {
+        Product::Conditions(report) => report.tensors.clone(),
+        Product::Clip(report) => clip_to_safetensors(report),
+        _ => product.to_json().into(),
+    }
+}

@@ -1,0 +1,48 @@
+//! Where the daemon can be reached.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// Where the daemon can be reached, with the ports it got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoints {
+    /// For scanner adapters.
+    pub adapter: String,
+    /// For subscribers.
+    pub publish: String,
+    /// For clients that join late.
+    pub query: String,
+    /// For operators.
+    pub control: String,
+    /// For Prometheus.
+    pub http: String,
+    /// For workers, where workers make the clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
+}
+
+impl Endpoints {
+    /// Logs that the daemon is ready, and writes the endpoints to a file where one is named.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub(super) fn announce(&self, file: Option<&Path>) -> anyhow::Result<()> {
+        tracing::info!(
+            adapter = self.adapter,
+            publish = self.publish,
+            query = self.query,
+            control = self.control,
+            http = self.http,
+            "ready"
+        );
+        let Some(path) = file else { return Ok(()) };
+        // Renamed when complete, so that a script that waits for the file finds it whole.
+        let aside = path.with_extension("part");
+        std::fs::write(&aside, serde_json::to_vec_pretty(self)?)
+            .and_then(|()| std::fs::rename(&aside, path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}

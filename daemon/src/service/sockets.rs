@@ -1,0 +1,62 @@
+//! The sockets of the daemon, bound before anything is received.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use corticast_wire::socket::{Limits, Publisher, Router};
+use tokio::net::TcpListener;
+
+use super::endpoints::Endpoints;
+use crate::config::Config;
+
+/// Sockets and their endpoints.
+pub(super) struct Sockets {
+    pub(super) adapters: Arc<Router>,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) query: Router,
+    pub(super) control: Router,
+    /// Where workers make the clips.
+    pub(super) workers: Option<Router>,
+    pub(super) http: TcpListener,
+    pub(super) endpoints: Endpoints,
+}
+
+impl Sockets {
+    /// Binds all sockets; that of workers only if clips are made.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an endpoint is in use or a key cannot be read.
+    pub(super) async fn bind(config: &Config, makes_clips: bool) -> anyhow::Result<Self> {
+        let wire = &config.wire;
+        let (security, control_security) = wire.security()?;
+        let limits = Limits {
+            max_message_bytes: (wire.max_message_mib as usize) << 20,
+            ..Limits::default()
+        };
+        let for_commands = Limits::for_commands();
+        let adapters = Router::bind(&wire.adapter, &security, &limits).await?;
+        let publisher = Publisher::bind(&wire.publish, &security, &Limits::default()).await?;
+        let query = Router::bind(&wire.query, &security, &for_commands).await?;
+        let control = Router::bind(&wire.control, &control_security, &for_commands).await?;
+        let workers = match &config.generator.workers {
+            Some(endpoint) if makes_clips => {
+                Some(Router::bind(endpoint, &security, &limits).await?)
+            }
+            _ => None,
+        };
+        let http = TcpListener::bind(wire.http)
+            .await
+            .with_context(|| format!("cannot serve metrics on {}: is it in use?", wire.http))?;
+        let endpoints = Endpoints {
+            adapter: adapters.endpoint().to_owned(),
+            publish: publisher.endpoint().to_owned(),
+            query: query.endpoint().to_owned(),
+            control: control.endpoint().to_owned(),
+            http: format!("http://{}", http.local_addr()?),
+            workers: workers.as_ref().map(|workers| workers.endpoint().to_owned()),
+        };
+        let (adapters, publisher) = (Arc::new(adapters), Arc::new(publisher));
+        Ok(Self { adapters, publisher, query, control, workers, http, endpoints })
+    }
+}

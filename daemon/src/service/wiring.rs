@@ -1,0 +1,262 @@
+//! Wiring: builds a session from its plan, and starts its threads and tasks.
+//!
+//! The order matters. A recording of the session is continued first, while nothing can arrive;
+//! then the sockets are bound, and the outputs and the recorder start before the signal thread
+//! that feeds them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::Context;
+use corticast_wire::{message::Durability, socket::Router};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{commands, http, options::ServiceOptions, query, shutdown::Running, sockets::Sockets};
+use crate::{
+    clock::{monotonic_ns, wall_ns},
+    generate::{Clips, dispatch::Dispatcher, pace::Pace, thread as generator},
+    intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
+    metrics::{Metrics, exporter},
+    outputs::{
+        board::Board,
+        fanout::Fanout,
+        json_lines::JsonLines,
+        pictures::{self, PictureThreads},
+        publish, results,
+    },
+    plan::{Plan, describe},
+    product::{Product, results::ConditionsReport},
+    queue::{
+        drop_oldest::drop_oldest,
+        latest::{Newest, latest},
+    },
+    recording::{
+        disk,
+        format::SESSION,
+        products::RecordedProducts,
+        recorder::{Recorder, RecorderThread},
+        restore,
+    },
+    signal::{path::SignalPath, session::Session, thread as signal},
+};
+
+/// Products that wait for the PUB socket or the results file.
+const OUTPUT_QUEUE: usize = 4096;
+
+/// Conditions and clips that wait for the PUB socket; they are large, and old ones are of no use.
+const LARGE_QUEUE: usize = 8;
+
+/// Commands that wait for the receive task.
+const COMMAND_QUEUE: usize = 16;
+
+/// Builds the session of a plan. Returns the receive task's state, and all that runs beside it.
+///
+/// # Errors
+///
+/// Fails when a network or the recording cannot be opened, a socket cannot be bound, or a file
+/// cannot be written.
+pub(super) async fn build(
+    plan: Plan,
+    mut options: ServiceOptions,
+) -> anyhow::Result<(Inbox, Running)> {
+    let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
+    let clips = clips.transpose()?;
+    let prometheus = exporter::install().context("cannot set up metrics")?;
+    let metrics = Metrics::new();
+    let instance = format!("{:016x}", wall_ns() ^ u64::from(std::process::id()));
+    let config = plan.config.clone();
+    let description = describe::session(&plan, &instance);
+    announce_model(&plan, clips.as_ref(), &metrics);
+    let recorded = Recorded::default();
+    let durability = match &config.recording.file {
+        Some(_) => config.recording.durability,
+        None => Durability::None,
+    };
+    let admission = plan.admission_with_disk_check(disk::free_bytes);
+    let mut ingest = Ingest::new(
+        admission,
+        instance.clone(),
+        durability,
+        config.signal.content_duplicates,
+        Arc::clone(&recorded),
+    );
+    let resequence = config.signal.resequence_volumes;
+    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
+    let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
+
+    // A recording of this session is continued before the sockets are bound, so that nothing
+    // arrives meanwhile.
+    let restored = config
+        .recording
+        .file
+        .as_deref()
+        .map(|file| restore::restore(file, &description, &mut ingest, &mut session, &recorded));
+    let (file, restored) =
+        restored.transpose()?.map_or((None, None), |r| (Some(r.file), Some(r.results)));
+
+    let sockets = Sockets::bind(&config, clips.is_some()).await?;
+    let board = Board::new(description.clone());
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
+    let (publish_large, large) = drop_oldest(LARGE_QUEUE, metrics.output_dropped("publish_large"));
+    let publishing = [published, large].map(|products| {
+        tokio::spawn(publish::publish(Arc::clone(&sockets.publisher), products, board.clone()))
+    });
+    let (results, writing) = match &config.recording.results {
+        Some(path) => {
+            let file = JsonLines::create(path)?;
+            let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
+            let earlier = restored.as_ref().map(|r| r.lines.clone()).unwrap_or_default();
+            (Some(Arc::new(feeder)), Some(results::write(file, earlier, drain)?))
+        }
+        None => (None, None),
+    };
+    let (pictures, picture_threads) = PictureThreads::start(
+        pictures::create(&pictures::with_free_names(&config.outputs))?,
+        &metrics,
+    )?;
+    let mut fanout = Fanout {
+        publish: Arc::new(publish),
+        publish_large: Arc::new(publish_large),
+        results,
+        watch: options.watch.take().map(Arc::new),
+        recorder: None,
+        records: RecordedProducts::of(&config.recording),
+        pictures,
+        clips: None,
+    };
+    let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters));
+    let recording: Option<RecorderThread> = match file {
+        Some(file) => {
+            let (alarms, safe) = (fanout.clone(), answers.clone());
+            let (recorder, thread) = Recorder::start(
+                file,
+                durability,
+                Arc::clone(&recorded),
+                metrics.clone(),
+                move |ticket| safe.acknowledge(ticket),
+                move |message| alarms.status("alarm", message),
+            )?;
+            recorder.note(SESSION, monotonic_ns(), description.to_string());
+            fanout.recorder = Some(recorder);
+            Some(thread)
+        }
+        None => None,
+    };
+    let generating = match clips {
+        Some(clips) => {
+            let (mailbox, newest) = latest(metrics.conditions_superseded.clone());
+            let pace = Pace::of(&config.generator);
+            let task = generate(clips, pace, newest, sockets.workers, &metrics, fanout.clone())?;
+            fanout.clips = Some(Arc::new(mailbox));
+            Some(task)
+        }
+        None => None,
+    };
+    for product in restored.map(|r| r.unpublished).unwrap_or_default() {
+        fanout.deliver(product);
+    }
+
+    // The board of clients that join late shows a run that was continued, too.
+    if let Some(report) = session.open_run() {
+        fanout.deliver(Product::Run(report));
+    }
+    let (is_paused, is_blanked) = (session.is_paused(), session.is_blanked());
+
+    let out = fanout.clone();
+    let (happenings, signal) = signal::start(session, move |product| out.deliver(product))?;
+    let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
+    let serving = [
+        tokio::spawn(query::serve(sockets.query, board.clone())),
+        tokio::spawn(commands::serve(sockets.control, commands)),
+        tokio::spawn(http::serve(sockets.http, prometheus, Arc::clone(&is_ready))),
+    ];
+    is_ready.store(true, Ordering::Release);
+    sockets.endpoints.announce(options.endpoints_file.as_deref())?;
+    if let Some(ready) = options.ready.take() {
+        // The receiver may be gone; the service runs without it.
+        ready.send(sockets.endpoints).ok();
+    }
+
+    let inbox = Inbox {
+        adapters: sockets.adapters,
+        ingest,
+        instance,
+        happenings,
+        answers,
+        fanout,
+        metrics,
+        commanded,
+        peers: Default::default(),
+        board,
+        is_paused,
+        is_blanked,
+    };
+    let running = Running {
+        signal,
+        generating,
+        publishing,
+        publisher: sockets.publisher,
+        pictures: picture_threads,
+        results: writing,
+        recording,
+        serving,
+        answering,
+    };
+    Ok((inbox, running))
+}
+
+/// Starts what makes clips. `fanout` must not lead back to it.
+fn generate(
+    clips: Clips,
+    pace: Pace,
+    newest: Newest<ConditionsReport>,
+    workers: Option<Router>,
+    metrics: &Metrics,
+    fanout: Fanout,
+) -> anyhow::Result<JoinHandle<bool>> {
+    let out = move |product| fanout.deliver(product);
+    Ok(match clips {
+        Clips::Here(maker) => {
+            let thread = generator::start(*maker, pace, newest, metrics.clone(), out)?;
+            tokio::task::spawn_blocking(move || thread.join().is_ok())
+        }
+        Clips::Elsewhere(plan) => {
+            let workers = workers.context("workers are configured, so their socket is bound")?;
+            let dispatcher = Dispatcher::new(workers, *plan, pace, newest, metrics.clone(), out);
+            tokio::spawn(async move {
+                dispatcher.run().await;
+                true
+            })
+        }
+    })
+}
+
+/// Says in the log and in the metrics which model runs and how clips are made.
+fn announce_model(plan: &Plan, clips: Option<&Clips>, metrics: &Metrics) {
+    let Some(decoder) = &plan.decoder else {
+        tracing::warn!("no model is configured: volumes are recorded, nothing is decoded");
+        return;
+    };
+    let manifest = decoder.manifest();
+    let provider = decoder.provider().to_string();
+    tracing::info!(model = manifest.name, subject = manifest.subject, provider, "model ready");
+    metrics.model(&manifest.subject, &manifest.name, &provider);
+    match clips {
+        Some(Clips::Here(maker)) => {
+            let provider = maker.provider().to_string();
+            let set = maker.plan().set.as_ref();
+            let precision = set.map_or("none", |set| set.precision.name());
+            let (mode, steps) = (maker.plan().options.mode, maker.n_step());
+            tracing::info!(%mode, steps, precision, provider, "clips are made here");
+            metrics.generator(mode.name(), precision, &provider);
+        }
+        Some(Clips::Elsewhere(plan)) => {
+            tracing::info!(mode = %plan.options.mode, "clips are made by workers");
+            metrics.generator(plan.options.mode.name(), "none", "workers");
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,78 @@
+//! The open run of a session: which volumes were used, and the counts that its reports carry.
+
+use std::sync::Arc;
+
+use corticast_bold::{run::RunHeader, time::TrIndex};
+
+use super::happening::{EndedBy, Run, RunNumber};
+use crate::product::reports::{RunReport, RunState};
+
+/// A run from its start to its end.
+pub(super) struct OpenRun {
+    run: Run,
+    /// Counts so far; without the time of publication.
+    pub(super) report: RunReport,
+    /// Newest index that was used or given up.
+    last: Option<TrIndex>,
+}
+
+impl OpenRun {
+    /// A run of which no volume has come.
+    pub(super) fn start(run: Run, is_paused: bool) -> Self {
+        let mut report = RunReport::start(Arc::clone(&run.name), &run.header);
+        if is_paused {
+            report.state = RunState::Paused;
+        }
+        Self { run, report, last: None }
+    }
+
+    /// Its number in the session.
+    pub(super) fn number(&self) -> RunNumber {
+        self.run.number
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.run.name
+    }
+
+    /// The adapter's description of it.
+    pub(super) fn header(&self) -> &Arc<RunHeader> {
+        &self.run.header
+    }
+
+    /// Uses the volume of an index. Returns how many volumes before it are missing.
+    pub(super) fn advance(&mut self, index: TrIndex) -> u32 {
+        let n_missing = index.0 - self.last.map_or(0, |last| last.next().0);
+        self.last = Some(index);
+        self.report.n_missing += n_missing;
+        n_missing
+    }
+
+    /// Counts a volume that came after later ones had been used.
+    pub(super) fn late(&mut self) {
+        self.report.n_late += 1;
+        // It was counted as missing when later volumes were used.
+        self.report.n_missing = self.report.n_missing.saturating_sub(1);
+    }
+
+    /// Pauses decoding or takes it up again.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.report.state = match (is_paused, self.report.n_results) {
+            (true, _) => RunState::Paused,
+            (false, 0) => RunState::WarmingUp,
+            (false, _) => RunState::Feedback,
+        };
+    }
+
+    /// Ends the run. Returns how many volumes are missing at its end: they leave no gap, so only
+    /// the counts show them.
+    pub(super) fn end(&mut self, n_sent: Option<u32>, by: EndedBy) -> u32 {
+        let reached = self.last.map_or(0, |last| last.next().0);
+        let planned = self.run.header.n_volumes.filter(|_| by == EndedBy::Adapter).unwrap_or(0);
+        let n_unreached = planned.max(n_sent.unwrap_or(0)).saturating_sub(reached);
+        self.report.n_missing += n_unreached;
+        self.report.state = RunState::Ended;
+        n_unreached
+    }
+}

@@ -1,0 +1,203 @@
+//! The signal path: one volume in, windows out, and what the model reads out of each.
+//!
+//! Read [`SignalPath::step`] top to bottom and you have read what happens to a volume before a
+//! model sees it. `corticast run`, `corticast replay` and `corticast prepare` all call it.
+
+use std::collections::BTreeMap;
+
+use corticast_bold::{
+    gap_fill::{GapFill, OutOfOrder},
+    hemodynamic_shift::HemodynamicShift,
+    normalise::{InvalidNormalise, Normalise},
+    quality::Dvars,
+    spatial_mask::{MaskError, SpatialMask},
+    stage::Stage,
+    time::RepetitionTime,
+    volume::{MaskedVolume, Volume, Window},
+};
+use corticast_models::{decoder::Decoder, error::ModelError, readout::Readouts};
+
+use super::stopwatch::{PartTimes, Stopwatch};
+use crate::{
+    metrics::Metrics,
+    plan::{Plan, agree::SignalOptions},
+};
+
+/// A volume or a window that has to be dropped. The next one can still succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalPathError {
+    /// The mask could not be applied.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The volume came after later ones.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// The model failed.
+    #[error("the model failed on this window: {0}")]
+    Model(#[from] ModelError),
+}
+
+/// What one volume led to.
+#[derive(Debug)]
+pub struct Step {
+    /// Windows that are complete now, oldest first. Several when a gap was filled.
+    pub windows: Vec<Window>,
+    /// DVARS of this volume.
+    pub dvars: Option<f64>,
+    /// When each stage was done, nanoseconds of the clock that was given.
+    pub stages_ns: BTreeMap<&'static str, u64>,
+}
+
+/// Everything a volume passes through, in order.
+pub struct SignalPath {
+    options: SignalOptions,
+    spatial_mask: SpatialMask,
+    dvars: Dvars,
+    gap_fill: GapFill,
+    normalise: Normalise,
+    hemodynamic_shift: Option<HemodynamicShift>,
+    decoder: Option<Decoder>,
+    metrics: Metrics,
+    clock: fn() -> u64,
+}
+
+impl SignalPath {
+    /// A path that is ready for its first run. `clock` gives nanoseconds for the stamps; no
+    /// result depends on it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the normalisation does not fit the mask.
+    pub fn new(
+        options: SignalOptions,
+        spatial_mask: SpatialMask,
+        decoder: Option<Decoder>,
+        metrics: Metrics,
+        clock: fn() -> u64,
+    ) -> Result<Self, InvalidNormalise> {
+        let normalise = Normalise::new(options.normalise.clone(), spatial_mask.n_voxel())?;
+        Ok(Self {
+            dvars: Dvars::new(options.quality_baseline_volumes),
+            gap_fill: GapFill::new(options.missing, options.max_fill_volumes),
+            normalise,
+            hemodynamic_shift: None,
+            spatial_mask,
+            decoder,
+            metrics,
+            clock,
+            options,
+        })
+    }
+
+    /// The path of a plan, with its mask and its model.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the normalisation does not fit the mask.
+    pub fn of(plan: Plan, metrics: Metrics, clock: fn() -> u64) -> Result<Self, InvalidNormalise> {
+        Self::new(plan.signal, plan.mask, plan.decoder, metrics, clock)
+    }
+
+    /// Whether there is a model.
+    #[must_use]
+    pub fn decodes(&self) -> bool {
+        self.decoder.is_some()
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub fn options(&self) -> &SignalOptions {
+        &self.options
+    }
+
+    /// Forgets the run before and gets ready for one with this TR.
+    pub fn start_run(&mut self, repetition_time: RepetitionTime) {
+        self.dvars.start_run();
+        self.gap_fill.start_run();
+        self.normalise.start_run();
+        self.hemodynamic_shift = Some(HemodynamicShift::new(
+            repetition_time,
+            self.options.hrf_delay_s,
+            self.options.shift,
+            self.options.window_volumes,
+        ));
+    }
+
+    /// Takes one volume through the mask alone. Used where statistics are learnt first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this volume has to be dropped.
+    pub fn mask(&mut self, volume: Volume) -> Result<Option<MaskedVolume>, SignalPathError> {
+        if volume.tr.0 < self.options.discard_volumes {
+            return Ok(None);
+        }
+        Ok(self.spatial_mask.process(volume)?)
+    }
+
+    /// Takes one volume as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this volume has to be dropped; the next one can still succeed.
+    pub fn step(&mut self, volume: Volume) -> Result<Step, SignalPathError> {
+        let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
+        let mut watch = Stopwatch::start(&self.metrics, self.clock);
+        let masked = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
+            if volume.tr.0 < self.options.discard_volumes {
+                return Ok(None);
+            }
+            self.spatial_mask.process(volume)
+        })?;
+        let Some(masked) = masked else {
+            return Ok(step);
+        };
+        step.dvars = self.dvars.measure(&masked);
+        let filled =
+            watch.time(GapFill::NAME, &mut step.stages_ns, || self.gap_fill.process(masked))?;
+        let normalised = watch.time(Normalise::NAME, &mut step.stages_ns, || {
+            let filled = filled.into_iter().flatten();
+            let normalised = filled.filter_map(|volume| self.normalise.process(volume).transpose());
+            normalised.collect::<Result<Vec<_>, _>>()
+        });
+        let normalised = normalised.unwrap_or_else(|never| match never {});
+        let Some(shift) = &mut self.hemodynamic_shift else {
+            return Ok(step);
+        };
+        step.windows = watch.time(HemodynamicShift::NAME, &mut step.stages_ns, || {
+            let windows = normalised.into_iter().filter_map(|v| shift.process(v).transpose());
+            windows.collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(step)
+    }
+
+    /// What the model reads out of a window, and when each of its parts was done. `None` without
+    /// a model.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this window has to be dropped; the next one can still succeed.
+    pub fn decode(
+        &mut self,
+        window: &Window,
+        stages_ns: &mut BTreeMap<&'static str, u64>,
+    ) -> Result<Option<Readouts>, SignalPathError> {
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(None);
+        };
+        let (metrics, clock) = (&self.metrics, self.clock);
+        let started_ns = clock();
+        let mut parts = PartTimes::start(metrics, clock, started_ns, stages_ns);
+        let readouts = decoder.decode(window, &mut parts);
+        let took_s = clock().saturating_sub(started_ns) as f64 / 1e9;
+        metrics.stage_took("decoder", took_s);
+        let readouts = readouts.inspect_err(|_| metrics.stage_failed("decoder"))?;
+        for failure in &readouts.failures {
+            metrics.stage_failed(failure.head.name());
+        }
+        Ok(Some(readouts))
+    }
+}
+
+#[cfg(test)]
+mod tests;

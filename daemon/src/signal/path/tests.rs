@@ -1,0 +1,126 @@
+use std::num::NonZeroUsize;
+
+use corticast_bold::{
+    gap_fill::MissingVolumes,
+    normalise::{FrozenMean, Mode, NormaliseOptions, Statistics},
+    space::VoxelSpace,
+    time::TrIndex,
+    volume::{MadeFrom, ShiftInterpolation},
+};
+use ndarray::{Array1, Array3};
+use proptest::prelude::*;
+
+use super::*;
+
+const N_VOXEL: usize = 3;
+
+fn path(
+    mode: Mode,
+    missing: MissingVolumes,
+    shift: ShiftInterpolation,
+    delay_s: f64,
+) -> SignalPath {
+    let affine = [[2., 0., 0., 0.], [0., 2., 0., 0.], [0., 0., 2., 0.], [0., 0., 0., 1.]];
+    let mask = SpatialMask::whole(VoxelSpace::new([N_VOXEL, 1, 1], affine).unwrap());
+    let statistics =
+        Statistics { mean: Array1::from_elem(N_VOXEL, 100.0), sd: Array1::from_elem(N_VOXEL, 5.0) };
+    let options = SignalOptions {
+        hrf_delay_s: delay_s,
+        shift,
+        window_volumes: NonZeroUsize::new(2).unwrap(),
+        discard_volumes: 1,
+        missing,
+        max_fill_volumes: 2,
+        quality_baseline_volumes: 2,
+        normalise: NormaliseOptions {
+            mode,
+            warm_up_volumes: 3,
+            baseline_volumes: 3,
+            frozen_mean: FrozenMean::Growing,
+            statistics: Some(statistics),
+        },
+    };
+    let mut path = SignalPath::new(options, mask, None, Metrics::new(), || 0).unwrap();
+    path.start_run(RepetitionTime::from_secs(2.0).unwrap());
+    path
+}
+
+/// A volume with a signal of its own at every voxel and index.
+fn volume(tr: u32) -> Volume {
+    let signal = |voxel: usize| 100.0 + (tr as f32 * 1.7 + voxel as f32).sin() * 10.0;
+    let voxels = Array3::from_shape_fn([N_VOXEL, 1, 1], |(x, ..)| signal(x));
+    Volume { tr: TrIndex(tr), acquisition_time_s: f64::from(tr) * 2.0, voxels }
+}
+
+type Seen = (u32, u64, Vec<u32>, MadeFrom);
+
+fn windows(mut path: SignalPath, arrived: &[u32]) -> Vec<Vec<Seen>> {
+    let step = |&tr: &u32| {
+        let windows = path.step(volume(tr)).unwrap().windows;
+        let seen = |w: Window| {
+            let bits = w.bold.iter().map(|z| z.to_bits()).collect();
+            (w.tr.0, w.stimulus_time_s.to_bits(), bits, w.made_from)
+        };
+        windows.into_iter().map(seen).collect()
+    };
+    arrived.iter().map(step).collect()
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        Just(Mode::None),
+        Just(Mode::Growing),
+        Just(Mode::Baseline),
+        Just(Mode::Session),
+        Just(Mode::Frozen)
+    ]
+}
+
+fn any_policy() -> impl Strategy<Value = MissingVolumes> {
+    prop_oneof![
+        Just(MissingVolumes::Restart),
+        Just(MissingVolumes::Hold),
+        Just(MissingVolumes::Interpolate)
+    ]
+}
+
+fn any_shift() -> impl Strategy<Value = ShiftInterpolation> {
+    prop_oneof![Just(ShiftInterpolation::Nearest), Just(ShiftInterpolation::Linear)]
+}
+
+proptest! {
+    /// Causality and prefix stability: whatever comes after a volume, and however a run is
+    /// configured, what was given out up to it is the same to the bit.
+    #[test]
+    fn a_longer_run_leaves_its_prefix_unchanged(
+        arrived in proptest::collection::btree_set(0_u32..40, 1..40),
+        cut in 0_usize..40,
+        mode in any_mode(),
+        policy in any_policy(),
+        shift in any_shift(),
+        delay_s in 0.0_f64..8.0,
+    ) {
+        let arrived: Vec<u32> = arrived.into_iter().collect();
+        let cut = cut.min(arrived.len());
+        let long = windows(path(mode, policy, shift, delay_s), &arrived);
+        let short = windows(path(mode, policy, shift, delay_s), &arrived[..cut]);
+        prop_assert_eq!(&long[..cut], &short[..]);
+    }
+
+    /// No window rests on an index that was neither measured nor filled: with `restart`
+    /// every index up to a window's newest, as far back as it reaches, has arrived.
+    #[test]
+    fn no_window_spans_a_gap(
+        arrived in proptest::collection::btree_set(0_u32..40, 1..40),
+        shift in any_shift(),
+        delay_s in 0.0_f64..8.0,
+    ) {
+        let in_order: Vec<u32> = arrived.iter().copied().collect();
+        let path = path(Mode::None, MissingVolumes::Restart, shift, delay_s);
+        let between = u32::from(shift == ShiftInterpolation::Linear && delay_s % 2.0 > 1e-5);
+        for (newest, ..) in windows(path, &in_order).into_iter().flatten() {
+            let oldest = newest - 1 - between.min(newest - 1);
+            prop_assert!((oldest..=newest).all(|tr| arrived.contains(&tr)));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The life of a session: runs start, volumes come, results go out.
+//!
+//! Pure but for the clock that stamps what goes out: the same events in the same order give
+//! the same products. The live daemon, a restart after a crash and `corticast replay` all feed
+//! this one type; only where the events come from differs.
+
+use std::sync::Arc;
+
+use corticast_bold::{decode::WrongSize, time::TrIndex, volume::Window};
+use corticast_models::readout::HeadFailure;
+use corticast_wire::message::VolumeMessage;
+
+use super::{
+    happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
+    open_run::OpenRun,
+    path::{SignalPath, SignalPathError, Step},
+    reports::{self, Stamps},
+    resequence::Resequence,
+};
+use crate::{
+    metrics::Metrics,
+    product::{
+        Product,
+        reports::{RunReport, RunState, StatusReport, VolumeReport},
+    },
+};
+
+/// A volume that waits for its turn.
+struct Arrived {
+    message: VolumeMessage,
+    received_ns: u64,
+}
+
+/// Sees every window a model would be given, with the name of its run.
+pub type WindowTap = Box<dyn FnMut(&str, &Window) + Send>;
+
+/// A session. See the module docs.
+pub struct Session {
+    path: SignalPath,
+    resequence_volumes: u32,
+    run: Option<OpenRun>,
+    /// Volumes of the open run that wait for one before them.
+    resequence: Resequence<Arrived>,
+    paused: bool,
+    blanked: bool,
+    n_lost: u32,
+    tap: Option<WindowTap>,
+    metrics: Metrics,
+    clock: fn() -> u64,
+}
+
+impl Session {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new(
+        path: SignalPath,
+        resequence_volumes: u32,
+        metrics: Metrics,
+        clock: fn() -> u64,
+    ) -> Self {
+        Self {
+            path,
+            resequence_volumes,
+            run: None,
+            resequence: Resequence::new(resequence_volumes),
+            paused: false,
+            blanked: false,
+            n_lost: 0,
+            tap: None,
+            metrics,
+            clock,
+        }
+    }
+
+    /// Lets `tap` see every window, whether or not there is a model: `corticast prepare` makes
+    /// training data of them.
+    #[must_use]
+    pub fn with_tap(mut self, tap: WindowTap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
+    /// Volumes that were acquired or planned and gave the model nothing, in all ended runs.
+    #[must_use]
+    pub fn n_lost(&self) -> u32 {
+        self.n_lost
+    }
+
+    /// Whether the operator paused decoding.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether the participant sees neutral feedback.
+    #[must_use]
+    pub fn is_blanked(&self) -> bool {
+        self.blanked
+    }
+
+    /// What is known about the open run.
+    #[must_use]
+    pub fn open_run(&self) -> Option<RunReport> {
+        let published_ns = (self.clock)();
+        self.run.as_ref().map(|open| RunReport { published_ns, ..open.report.clone() })
+    }
+
+    /// Takes what happened, received at `received_ns`; hands what comes of it to `out`.
+    pub fn handle(&mut self, happening: Happening, received_ns: u64, out: &mut dyn FnMut(Product)) {
+        match happening {
+            Happening::Event(Event::RunStarted(run)) => self.start_run(run, out),
+            Happening::Event(Event::Volume(number, message)) => {
+                self.volume(number, Arrived { message, received_ns }, out);
+            }
+            Happening::Event(Event::Mark(..)) => {}
+            Happening::Event(Event::RunEnded { number, n_sent, by }) => {
+                self.end_run(number, n_sent, by, out);
+            }
+            Happening::Command(command) => self.command(command, out),
+        }
+    }
+
+    fn start_run(&mut self, run: Run, out: &mut dyn FnMut(Product)) {
+        self.path.start_run(run.header.repetition_time);
+        self.metrics.runs.increment(1);
+        self.metrics.run_open.set(1.0);
+        self.resequence = Resequence::new(self.resequence_volumes);
+        self.run = Some(OpenRun::start(run, self.paused));
+        self.report_run(out);
+    }
+
+    fn volume(&mut self, number: RunNumber, arrived: Arrived, out: &mut dyn FnMut(Product)) {
+        let Some(open) = self.run.as_mut().filter(|open| open.number() == number) else {
+            return;
+        };
+        open.report.n_received += 1;
+        self.metrics.volumes_received.increment(1);
+        let index = arrived.message.header.index;
+        match self.resequence.arrive(index, arrived) {
+            Ok(ready) => {
+                for (index, arrived) in ready {
+                    self.step(index, &arrived, out);
+                }
+            }
+            Err(late) => {
+                open.late();
+                self.metrics.volumes_late.increment(1);
+                self.warn(late.to_string(), out);
+            }
+        }
+    }
+
+    /// Takes one volume through the signal path, and each window that it completes.
+    fn step(&mut self, index: TrIndex, arrived: &Arrived, out: &mut dyn FnMut(Product)) {
+        let Some(open) = &mut self.run else { return };
+        let header = Arc::clone(open.header());
+        let n_missing_before = open.advance(index);
+        self.metrics.volumes_missing.increment(u64::from(n_missing_before));
+
+        let started_ns = (self.clock)();
+        let volume =
+            arrived.message.stored().to_volume(&header).map_err(|e: WrongSize| e.to_string());
+        let ingested_ns = (self.clock)();
+        self.metrics.stage_took("ingest", ingested_ns.saturating_sub(started_ns) as f64 / 1e9);
+        let time_s = arrived
+            .message
+            .header
+            .acquisition_time_s
+            .unwrap_or_else(|| header.repetition_time.start_of(index));
+        let step =
+            volume.and_then(|v| self.path.step(v).map_err(|e: SignalPathError| e.to_string()));
+        let mut report = VolumeReport {
+            run: Arc::clone(open.name()),
+            index,
+            acquisition_time_s: time_s,
+            stimulus_time_s: time_s - self.path.options().hrf_delay_s,
+            received_ns: arrived.received_ns,
+            published_ns: 0,
+            dvars: None,
+            n_missing_before,
+            dropped: None,
+        };
+        match step {
+            Ok(mut step) => {
+                step.stages_ns.insert("ingest", ingested_ns);
+                report.dvars = step.dvars;
+                open.report.max_dvars = open.report.max_dvars.max(step.dvars.unwrap_or(0.0));
+                if !self.paused {
+                    for window in &step.windows {
+                        self.decode(window, &step, arrived.received_ns, out);
+                    }
+                }
+            }
+            Err(reason) => {
+                open.report.n_dropped += 1;
+                self.metrics.volumes_dropped.increment(1);
+                report.dropped = Some(reason.clone());
+                self.warn(reason, out);
+            }
+        }
+        let busy_s = (self.clock)().saturating_sub(started_ns) as f64 / 1e9;
+        self.metrics.load.set(busy_s / header.repetition_time.as_secs());
+        report.published_ns = (self.clock)();
+        out(Product::Volume(report));
+    }
+
+    /// Reads out a window with the model and hands out the result, with the conditions for a
+    /// generator where the model gives them.
+    fn decode(
+        &mut self,
+        window: &Window,
+        step: &Step,
+        received_ns: u64,
+        out: &mut dyn FnMut(Product),
+    ) {
+        if let (Some(tap), Some(open)) = (&mut self.tap, &self.run) {
+            tap(open.name(), window);
+        }
+        let mut stages_ns = step.stages_ns.clone();
+        let mut readouts = match self.path.decode(window, &mut stages_ns) {
+            Ok(Some(readouts)) => readouts,
+            Ok(None) => return,
+            Err(error) => {
+                let reason = format!("{}: {error}", window.tr);
+                self.metrics.volumes_dropped.increment(1);
+                if let Some(open) = &mut self.run {
+                    open.report.n_dropped += 1;
+                }
+                self.warn(reason, out);
+                return;
+            }
+        };
+        for HeadFailure { head, error } in &readouts.failures {
+            self.warn(format!("{}: the head `{head}` gave nothing: {error}", window.tr), out);
+        }
+        let Some(open) = &mut self.run else { return };
+        let published_ns = (self.clock)();
+        stages_ns.insert("decoder", published_ns);
+        let is_first = open.report.n_results == 0;
+        open.report.n_results += 1;
+        self.metrics.results.increment(1);
+        self.metrics.feedback_latency.record(published_ns.saturating_sub(received_ns) as f64 / 1e9);
+        let run = Arc::clone(open.name());
+        let conditions = readouts.conditions.take();
+        let stamps = Stamps { received_ns, stages_ns, published_ns };
+        out(Product::Result(reports::result(&run, window, step, readouts, stamps, self.blanked)));
+        if let Some(conditions) = conditions {
+            let (clock, blanked) = (self.clock, self.blanked);
+            let report = reports::conditions(run, window, &conditions, received_ns, clock, blanked);
+            out(Product::Conditions(report));
+        }
+        if is_first {
+            open.report.state = RunState::Feedback;
+            self.report_run(out);
+        }
+    }
+
+    fn end_run(
+        &mut self,
+        number: RunNumber,
+        n_sent: Option<u32>,
+        by: EndedBy,
+        out: &mut dyn FnMut(Product),
+    ) {
+        if self.run.as_ref().is_none_or(|open| open.number() != number) {
+            return;
+        }
+        for (index, arrived) in self.resequence.finish() {
+            self.step(index, &arrived, out);
+        }
+        let Some(open) = &mut self.run else { return };
+        let n_unreached = open.end(n_sent, by);
+        self.n_lost += open.report.n_lost();
+        self.metrics.volumes_missing.increment(u64::from(n_unreached));
+        self.report_run(out);
+        self.metrics.run_open.set(0.0);
+        self.run = None;
+    }
+
+    fn command(&mut self, command: Command, out: &mut dyn FnMut(Product)) {
+        match command {
+            Command::Pause => self.paused = true,
+            Command::Resume => self.paused = false,
+            Command::Blank => self.blanked = true,
+            Command::Unblank => self.blanked = false,
+            // The end of the run comes as an event of its own.
+            Command::EndRun | Command::Abort | Command::Status | Command::Stop => {}
+        }
+        if let Some(open) = &mut self.run {
+            open.set_paused(self.paused);
+            self.report_run(out);
+        }
+    }
+
+    fn report_run(&self, out: &mut dyn FnMut(Product)) {
+        if let Some(report) = self.open_run() {
+            out(Product::Run(report));
+        }
+    }
+
+    fn warn(&self, message: String, out: &mut dyn FnMut(Product)) {
+        let published_ns = (self.clock)();
+        out(Product::Status(StatusReport { level: "warning", message, published_ns }));
+    }
+}

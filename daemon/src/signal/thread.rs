@@ -1,0 +1,31 @@
+//! The signal thread: takes what happened off a ring, in order, and feeds the session.
+
+use std::thread::JoinHandle;
+
+use super::{happening::Happening, session::Session};
+use crate::{product::Product, queue::ring};
+
+/// Happenings that may wait for the signal thread: a minute at a TR of 1 s.
+const RING: usize = 64;
+
+/// The writing end of the ring: what happened, and when it was received. Dropping it ends the
+/// thread once the ring is empty.
+pub type Happenings = ring::Writer<(Happening, u64)>;
+
+/// Starts the thread, which hands the session's products to `deliver`. It ends with the number of
+/// volumes that were lost.
+///
+/// # Errors
+///
+/// Fails when the system gives no thread.
+pub fn start(
+    mut session: Session,
+    mut deliver: impl FnMut(Product) + Send + 'static,
+) -> std::io::Result<(Happenings, JoinHandle<u32>)> {
+    ring::start("signal", RING, move |happenings| {
+        for (happening, received_ns) in happenings {
+            session.handle(happening, received_ns, &mut deliver);
+        }
+        session.n_lost()
+    })
+}
