@@ -69,4 +69,4 @@ binaries:
 	touch .venv/linear.stamp .venv/train.stamp $@
 
 clean: ## remove everything that was built or fetched
-	rm -rf target .runtime .venv demo-out haxby-out train-demo-out
+	rm -rf target .runtime .venv demo-out haxby-out train-demo-out repeat-tests-out

@@ -17,7 +17,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
 def toy(out: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> Path:
     command = [sys.executable, *launcher, str(TOY), str(out), "--dropout=0", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
     return out
 

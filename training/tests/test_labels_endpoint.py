@@ -10,7 +10,8 @@ from corticast_training.labels.config import Request
 from corticast_training.labels.endpoint import Endpoint, NoAnswerError, is_loopback
 from label_server import Handler, Server, reply, serve
 
-QUICK = Request(timeout_s=5.0, attempts=3, backoff_s=0.01)
+# A machine that is busy is no reason to give up.
+QUICK = Request(timeout_s=60.0, attempts=3, backoff_s=0.01)
 
 
 def endpoint(url: str, request: Request = QUICK, **options: Any) -> Endpoint:
@@ -34,7 +35,7 @@ def test_a_busy_endpoint_is_asked_again_after_twice_the_wait() -> None:
         reply(handler, {"ok": True} if status == 200 else "busy", status)
 
     with serve(behave) as server:
-        request = Request(timeout_s=5, attempts=3, backoff_s=0.1)
+        request = Request(timeout_s=60, attempts=3, backoff_s=0.1)
         assert endpoint(server.url, request).post("/x", {}) == {"ok": True}
     first, second = times[1] - times[0], times[2] - times[1]
     assert first >= 0.1
@@ -78,11 +79,11 @@ def test_a_dropped_connection_is_no_answer_whenever_it_drops() -> None:
 
 def test_a_slow_endpoint_is_cut_off_also_when_it_drips() -> None:
     def silent(_: Handler, server: Server, *__: Any) -> None:
-        server.stopped.wait(20)
+        server.stopped.wait()
 
     def dripping(handler: Handler, server: Server, *_: Any) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
+        handler.send_header("Content-Length", "1000000")
         handler.end_headers()
         while not server.stopped.wait(0.05):
             try:
@@ -92,10 +93,10 @@ def test_a_slow_endpoint_is_cut_off_also_when_it_drips() -> None:
 
     for behave in (silent, dripping):
         with serve(behave) as server:
-            start = time.monotonic()
+            # Neither server ever comes to an end of its own: only the limit ends this.
             with pytest.raises(NoAnswerError, match=r"no whole answer in 0.4 s, asked 1 time$"):
                 endpoint(server.url, Request(0.4, 1, 0.01)).post("/x", {})
-            assert time.monotonic() - start < 3
+            assert not server.stopped.is_set()
 
 
 def test_garbage_is_no_answer() -> None:
@@ -151,7 +152,7 @@ def test_what_is_no_url_is_said_to_be_none(url: str) -> None:
 
 def test_threads_share_an_endpoint() -> None:
     with serve(lambda handler, _, __, body: reply(handler, body)) as server:
-        shared, found = endpoint(server.url, Request(5, 1, 0.01)), {}
+        shared, found = endpoint(server.url, Request(60, 1, 0.01)), {}
 
         def ask(k: int) -> None:
             found[k] = shared.post("/x", {"k": k})

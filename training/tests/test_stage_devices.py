@@ -80,7 +80,7 @@ def test_two_processes_have_the_losses_of_one(
         program,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )

@@ -232,7 +232,7 @@ def test_the_daemon_prepares_a_data_set_without_losing_a_clip(movie: Movie, tmp_
         ],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=900,
         env=os.environ | {"CORTICAST_ONNXRUNTIME": str(RUNTIME)},
     )
     inside = read_map(movie.layout.brain_mask("01"))[0] > 0

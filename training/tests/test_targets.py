@@ -125,7 +125,7 @@ def test_killed_and_run_again_it_goes_on_and_gives_the_same(
     out = tmp_path / "targets"
     given = ["targets", "--data", str(study.movie.folder), "--pretrained", "tiny"]
     given += ["--preset", str(study.config), "--out", str(out)]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *given], timeout=120, check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, *given], timeout=900, check=False)
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(TrainingError, match="no complete targets in it"):
         read_targets(out, Config.load(str(study.config)).sizes)

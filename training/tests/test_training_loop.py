@@ -18,7 +18,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 def toy(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(TOY), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def train(out: Path, *, dropout: float = 0.15, **changes: float) -> Path:

@@ -159,13 +159,19 @@ async fn a_stop_ends_the_run_after_what_was_sent() {
     let router = listen("tcp://127.0.0.1:0").await;
     let options = options(&router, Pace::Clock(20.0));
     let daemon = tokio::spawn(daemon(router, "a", usize::MAX));
+    // The operator stops it once some were acknowledged.
+    let progress = options.progress.clone();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        while progress.position() < 5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         stop.send_replace(true);
     });
-    let report = publish(Scanner::of(10_000), options, stopped).await.unwrap();
-    assert!(report.is_complete() && report.n_acked < 20, "{report:?}");
+    let report = publish(Scanner::of(100_000), options, stopped).await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    // At this pace the run would last more than an hour.
+    assert!((5..100_000).contains(&report.n_acked), "{report:?}");
     assert_eq!(daemon.await.unwrap().len() as u64, report.n_acked);
 }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use corticast_wire::socket::{
     ClientSecurity, Dealer, Limits, Publisher, Router, ServerSecurity, SocketError,
 };
-use support::{converses, frames, local_dealer, local_router, soon};
+use support::{converses, frames, local_dealer, local_router, own_port, soon};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -173,7 +173,8 @@ async fn a_wait_that_is_given_up_takes_no_message() {
 /// What an adapter does: it resends what was not acknowledged. The daemon dies in the middle.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_acknowledged_is_sent_again_to_the_next_daemon() {
-    let router = local_router(&Limits::default()).await;
+    let security = ServerSecurity::LoopbackOnly;
+    let router = Router::bind(&own_port(), &security, &Limits::default()).await.unwrap();
     let endpoint = router.endpoint().to_owned();
     let dealer = local_dealer(&endpoint).await;
     dealer.send(frames(&[b"vol", b"0"])).await.unwrap();
@@ -185,7 +186,6 @@ async fn what_is_not_acknowledged_is_sent_again_to_the_next_daemon() {
     soon("volume 1", router.recv()).await.unwrap();
     drop(router);
 
-    let security = ServerSecurity::LoopbackOnly;
     let next = soon("the port", async {
         loop {
             if let Ok(next) = Router::bind(&endpoint, &security, &Limits::default()).await {

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use corticast_wire::socket::{Limits, Router};
-use support::{converses, frames, local_dealer, local_router, resident_mib, soon};
+use corticast_wire::socket::{Limits, Router, SocketError};
+use support::{PATIENCE, converses, frames, local_dealer, local_router, resident_mib, soon};
 use tokio::sync::Mutex;
 
 /// Memory is that of the process, so these tests run one after the other.
@@ -37,8 +37,8 @@ fn announce(length: u64) -> Vec<u8> {
 
 fn connect(router: &Router) -> TcpStream {
     let stream = TcpStream::connect(router.endpoint().strip_prefix("tcp://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -103,10 +103,12 @@ async fn frames_at_the_limit_that_never_come_hold_no_memory() {
             let mut stream = connect(&router);
             let bytes = [greeting(), ready(), announce(largest)].concat();
             stream.write_all(&bytes).unwrap();
+            // Its greeting and its `READY`: it has read ours, and the frame came with them.
+            let mut theirs = vec![0; greeting().len() + ready().len()];
+            stream.read_exact(&mut theirs).unwrap();
             stream
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     converses(&router, &dealer, b"meanwhile").await;
     let grown = resident_mib() - before;
     println!("20 frames of 128 MiB announced grew memory by {grown:.1} MiB");
@@ -150,7 +152,9 @@ async fn peers_that_say_nothing_do_not_keep_others_out_for_long() {
     // A question asked while the door is blocked may be lost, so it is asked until it is heard.
     soon("a question among the silent", async {
         loop {
-            dealer.send(frames(&[b"ask"])).await.unwrap();
+            // Kept as long as there is room, until a greeting is answered.
+            let sent = dealer.send(frames(&[b"ask"])).await;
+            assert!(matches!(sent, Ok(()) | Err(SocketError::SendTimeout { .. })), "{sent:?}");
             let heard = tokio::time::timeout(Duration::from_millis(200), router.recv());
             if heard.await.is_ok() {
                 return;

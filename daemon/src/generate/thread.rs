@@ -122,11 +122,11 @@ mod tests {
         queue::latest::latest,
     };
 
-    /// A clip takes some time, so there is time for newer conditions to come.
+    /// A clip takes three steps.
     fn maker() -> ClipMaker {
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo");
         let config =
-            format!("mode = \"live\"\ndir = {:?}\nsteps = 8\ndevice = \"cpu\"", demo.join("video"));
+            format!("mode = \"live\"\ndir = {:?}\nsteps = 3\ndevice = \"cpu\"", demo.join("video"));
         let model = Manifest::read(&demo).unwrap();
         let plan = ClipPlan::make(&toml::from_str(&config).unwrap(), &model).unwrap().unwrap();
         ClipMaker::open(plan).unwrap()
@@ -145,13 +145,13 @@ mod tests {
         }
     }
 
-    /// The clips that come of conditions 1, 2 and 3, each put while the one before is made.
-    fn clips(when_superseded: WhenSuperseded) -> Vec<ClipReport> {
+    /// The clips that come of conditions 1, 2 and 3, each there while the one before is made.
+    fn clips(when_superseded: WhenSuperseded, n_expected: usize) -> Vec<ClipReport> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.unwrap();
         let _inside = runtime.enter();
         let maker = maker();
-        let all = [1, 2, 3].map(|index| conditions(&maker, index));
+        let [first, second, third] = [1, 2, 3].map(|index| conditions(&maker, index));
         let (mailbox, newest) = latest(Counter::noop());
         let (out, made) = mpsc::sync_channel(8);
         let pace = Pace { when_superseded, min_interval: Duration::ZERO };
@@ -161,34 +161,31 @@ mod tests {
             }
         })
         .unwrap();
-        for conditions in all {
-            mailbox.put(conditions);
-            while mailbox.is_waiting() {
-                assert!(!thread.is_finished(), "the generator is gone");
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "a mailbox does not say that it is empty"
-                )]
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
+        mailbox.put_when_taken(second);
+        mailbox.put_when_taken(third);
+        mailbox.put(first);
+        // A clip that is being made when the mailbox is closed has a few seconds, and no more.
+        let patience = Duration::from_secs(600);
+        let mut clips: Vec<_> =
+            (0..n_expected).map(|_| made.recv_timeout(patience).unwrap()).collect();
         drop(mailbox);
         thread.join().unwrap();
-        made.iter().collect()
+        clips.extend(made);
+        clips
     }
 
     #[test]
     fn a_clip_that_newer_conditions_make_old_is_finished() {
-        let clips = clips(WhenSuperseded::Finish);
+        let clips = clips(WhenSuperseded::Finish, 3);
         let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
         assert_eq!(said, [(1, 0), (2, 0), (3, 0)]);
     }
 
     #[test]
     fn or_dropped_between_steps_but_never_two_in_a_row() {
-        let clips = clips(WhenSuperseded::Abort);
+        let clips = clips(WhenSuperseded::Abort, 2);
         let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
         assert_eq!(said, [(2, 1), (3, 0)]);
-        assert!(clips.iter().all(|clip| clip.steps == 8 && clip.n_frame == 16));
+        assert!(clips.iter().all(|clip| clip.steps == 3 && clip.n_frame == 16));
     }
 }

@@ -28,6 +28,9 @@ struct Shared<T> {
     wake: Notify,
     is_closed: AtomicBool,
     superseded: Counter,
+    /// What comes at the moment that the item before it is taken.
+    #[cfg(test)]
+    next: std::sync::Mutex<std::collections::VecDeque<T>>,
 }
 
 /// A mailbox; `superseded` counts what newer items replaced.
@@ -39,6 +42,8 @@ pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
         wake: Notify::new(),
         is_closed: AtomicBool::new(false),
         superseded,
+        #[cfg(test)]
+        next: Default::default(),
     });
     (Mailbox(Arc::clone(&shared)), Newest(shared))
 }
@@ -56,9 +61,10 @@ impl<T> Mailbox<T> {
 
 #[cfg(test)]
 impl<T> Mailbox<T> {
-    /// Whether an item waits.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.0.place.is_empty()
+    /// Puts an item as soon as the one before it is taken, so that it waits for certain while
+    /// that one is dealt with, however busy the machine is.
+    pub(crate) fn put_when_taken(&self, item: T) {
+        self.0.next.lock().unwrap().push_back(item);
     }
 }
 
@@ -76,6 +82,10 @@ impl<T> Newest<T> {
             // Closed is read before the place, so that nothing put before it is missed.
             let is_closed = self.is_closed();
             if let Some(item) = self.0.place.pop() {
+                #[cfg(test)]
+                if let Some(next) = self.0.next.lock().unwrap().pop_front() {
+                    drop(self.0.place.force_push(next));
+                }
                 return Some((item, self.0.n_superseded.swap(0, Ordering::Relaxed)));
             }
             if is_closed {

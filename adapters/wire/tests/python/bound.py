@@ -1,5 +1,4 @@
-"""libzmq as the side that is bound: a ROUTER that echoes and a PUB that tells."""
-import sys
+"""libzmq as the side that is bound: a ROUTER that echoes and a PUB that counts, until it is killed."""
 import time
 
 import zmq
@@ -11,9 +10,13 @@ for socket, heartbeat in ((router, 500), (publisher, 500)):
     socket.heartbeat_ivl = heartbeat
 ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (router, publisher)]
 print(*ports, flush=True)
-stop = time.monotonic() + float(sys.argv[1])
+number = 0
+# Not for ever, should the test be killed before it kills this.
+stop = time.monotonic() + 600
 while time.monotonic() < stop:
     publisher.send_multipart([b"volume", b"no"])
-    publisher.send_multipart([b"concepts", b"{}"])
+    publisher.send_multipart([b"concepts", str(number).encode()])
+    number += 1
     if router.poll(20):
-        router.send_multipart(router.recv_multipart())
+        peer, *parts = router.recv_multipart()
+        router.send_multipart([peer, peer, *parts])

@@ -1,10 +1,10 @@
-"""A client with CURVE keys out of our files; prints what it is answered, or `silence`."""
+"""A client with CURVE keys out of our files; prints the answer, or `silence` if none comes in time."""
 import sys
 
 import zmq
 import zmq.auth
 
-endpoint, own, server = sys.argv[1:]
+endpoint, own, server, wait_ms = sys.argv[1:]
 dealer = zmq.Context().socket(zmq.DEALER)
 dealer.linger = 0
 if own != "none":
@@ -12,4 +12,4 @@ if own != "none":
     dealer.curve_serverkey, _ = zmq.auth.load_certificate(server)
 dealer.connect(endpoint)
 dealer.send(b"hello")
-print(dealer.recv().decode() if dealer.poll(3000) else "silence")
+print(dealer.recv().decode() if dealer.poll(int(wait_ms)) else "silence")

@@ -10,7 +10,7 @@ endpoint = sys.argv[1]
 context = zmq.Context()
 dealer = context.socket(zmq.DEALER)
 dealer.linger = 0
-dealer.rcvtimeo = 15000
+dealer.rcvtimeo = 100000
 dealer.connect(endpoint)
 
 affine = [[3, 0, 0, -9], [0, 3, 0, -9], [0, 0, 3, 0], [0, 0, 0, 1]]
@@ -43,7 +43,7 @@ assert kind == b"ping" and msgpack.unpackb(header)["instance"], header
 
 req = context.socket(zmq.REQ)
 req.linger = 0
-req.rcvtimeo = 15000
+req.rcvtimeo = 100000
 req.connect(endpoint)
 req.send_multipart([b"end", json.dumps({"run": ready["run"], "n_sent": 5}).encode()])
 kind, header = req.recv_multipart()

@@ -9,8 +9,17 @@ use corticast_wire::socket::{ClientSecurity, Dealer, Limits, Router, ServerSecur
 /// A port chosen by the system.
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
 
-/// Long enough for a busy machine; a test that takes so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Keeps a test that will never succeed from waiting for ever. No machine that runs these tests is
+/// so busy that a step takes this long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A port chosen by the system, at an address of this machine that no other process uses: once it
+/// is given back, nobody takes it. On 127.0.0.1 it may be given to another process at once.
+pub fn own_port() -> String {
+    // Linux answers to all of 127.0.0.0/8. Process numbers have 22 bits.
+    let [_, a, b, c] = (std::process::id() << 2 | 1).to_be_bytes();
+    format!("tcp://127.{a}.{b}.{c}:*")
+}
 
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
