@@ -1,27 +1,26 @@
-//! What a scanner adapter is, and the contract that the tests of every adapter check.
+//! The scanner adapter trait, and the contract that the tests of every adapter check.
 //!
-//! To add a scanner, write a type that implements [`ScannerAdapter`] in a file of its own,
-//! open it in `main.rs`, and let a test pass it to `contract::holds`. Nothing in the daemon
-//! changes.
+//! To add a scanner, implement [`ScannerAdapter`] in a file of its own, open the adapter in
+//! `main.rs`, and pass it to `contract::holds` in a test. The daemon does not change.
 
-/// Defined with the image files, because the daemon replays files through the same trait and
-/// knows no adapter. Named here because here is where adapters are written.
+/// Defined in `corticast-images`, because the daemon replays files through the same trait without
+/// depending on this crate. Re-exported here, where adapters are written.
 pub use corticast_images::source::ScannerAdapter;
 
-/// The folder of real scans that tests read, from `CORTICAST_DATA`. A test that finds none says
-/// so.
+/// The folder of real scans for tests, from `CORTICAST_DATA`. Without it, the test reports that it
+/// did not run.
 #[cfg(test)]
 pub(crate) fn real_data() -> Option<std::path::PathBuf> {
     let folder =
         std::env::var_os("CORTICAST_DATA").map(std::path::PathBuf::from).filter(|f| f.is_dir());
     if folder.is_none() {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("NOT RUN: {name}: CORTICAST_DATA names no folder of real scans");
+        eprintln!("NOT RUN: {name}: CORTICAST_DATA does not name a folder of real scans");
     }
     folder
 }
 
-/// The rules that every adapter keeps; the tests of each adapter check them.
+/// The rules that every adapter must follow; the tests of each adapter check them.
 #[cfg(test)]
 pub(crate) mod contract {
     use std::collections::HashSet;
@@ -36,20 +35,20 @@ pub(crate) mod contract {
         let mut runs = Vec::new();
         let mut names = HashSet::new();
         while let Some(header) = adapter.start_run().expect("a run starts") {
-            assert!(!header.series_id.is_empty(), "an acquisition can be told from another");
+            assert!(!header.series_id.is_empty(), "each acquisition has a series id");
             assert!(
                 names.insert((header.run_id(), header.series_id.clone())),
                 "two runs of one adapter differ in name or series"
             );
             let onsets: Vec<f64> = adapter.events().iter().map(|event| event.onset_s).collect();
-            assert!(onsets.is_sorted(), "events come by onset");
+            assert!(onsets.is_sorted(), "events are sorted by onset");
             let mut volumes = Vec::new();
             while let Some(volume) = adapter.next_volume().expect("a volume comes") {
                 let message = volume.clone().into_message(&header.run_id());
                 message.check(&header.space).expect("a volume fits its run");
                 volumes.push(volume);
             }
-            let after = adapter.next_volume().expect("a run that is over stays over");
+            let after = adapter.next_volume().expect("a finished run stays finished");
             assert_eq!(after, None);
             runs.push((header, volumes));
         }

@@ -1,8 +1,8 @@
 //! The command line: subcommands, flags and their help.
 //!
-//! Sources that only this program has (DICOM, simulated scanner) declare their flags beside
+//! Sources that belong to this program (DICOM, simulated scanner) declare their flags beside
 //! their code. Recorded files are read by a crate without a command line, so their flags are
-//! here.
+//! declared here.
 
 use std::path::PathBuf;
 
@@ -18,21 +18,21 @@ Examples:
     corticast-adapter nifti run-01/bold.nii.gz run-02/bold.nii.gz --speed 0
   One run of a BIDS dataset, with its TR and its events:
     corticast-adapter bids ds000117 --sub 01 --task facerecognition --run 1
-  A simulated scanner that loses volumes 3 and 7 and sends 9 twice; and its runs as files:
+  A simulated scanner that loses volumes 3 and 7 and sends 9 twice; then its runs as files:
     corticast-adapter synthetic --drop 3,7 --duplicate 9 --speed 5
     corticast-adapter synthetic --seed 100 --write train --runs 4
   A Siemens scanner that exports mosaics into a folder:
     corticast-adapter dicom /mnt/export --sub 01 --task movie
-  What is in a folder, as a file in RAS+, without a daemon:
+  The images in a folder, as one file in RAS+, without a daemon:
     corticast-adapter dicom /mnt/export --once --dump run.nii.gz
   To a daemon on another machine:
     corticast-adapter dicom /mnt/export --connect tcp://10.0.0.2:5560 \\
         --key adapter.key --server-key daemon.pub
 
-Exit codes: 0 everything acknowledged, 1 failed or refused, 2 bad arguments,
-3 the runs are over but volumes were lost.";
+Exit codes: 0 all volumes acknowledged, 1 failed or refused, 2 bad arguments,
+3 the runs are over but volumes were lost or a scanner's run was refused.";
 
-/// Takes volumes from a scanner to the Corticast daemon
+/// Sends volumes from a scanner to the Corticast daemon
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 pub(super) struct Cli {
@@ -54,7 +54,7 @@ pub(super) enum Source {
     Synthetic(Synthetic),
 }
 
-/// The labels have other defaults than those of a BIDS dataset, and so another help.
+/// Separate from the BIDS flags, because the labels have other defaults here.
 #[derive(Debug, clap::Args)]
 pub(super) struct NiftiArgs {
     /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz); each is a run, in this order
@@ -150,19 +150,20 @@ pub(super) struct Output {
     /// its own time
     #[arg(long, global = true, value_name = "FACTOR", default_value = "1", value_parser = pace)]
     pub(super) speed: Pace,
-    /// Write what is sent, in RAS+; further runs get their name added. Alone, needs no daemon
+    /// Write the sent volumes in RAS+; the run's name is added to the file names of further runs.
+    /// Without --connect, no daemon is needed
     #[arg(long, global = true, value_name = "OUT.nii.gz")]
     pub(super) dump: Option<PathBuf>,
-    /// Take what is there, in order of acquisition, duplicates dropped, and end
+    /// Send the images that exist now, in order of acquisition, without duplicates, and end
     #[arg(long, global = true)]
     pub(super) once: bool,
-    /// Our key file, for a daemon on another machine
+    /// The adapter's own key file, for a daemon on another machine
     #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
     pub(super) key: Option<PathBuf>,
     /// The daemon's public key file
     #[arg(long, global = true, value_name = "FILE", requires = "key")]
     pub(super) server_key: Option<PathBuf>,
-    /// Unacknowledged volumes kept in memory; further ones go to disk
+    /// Unacknowledged volumes kept in memory; the rest wait on disk
     #[arg(long, global = true, value_name = "VOLUMES", default_value = "64",
         value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) window: u16,

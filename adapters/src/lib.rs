@@ -1,8 +1,8 @@
-//! The scanner side of Corticast: volumes out of a scanner, onto the wire.
+//! The scanner side of Corticast: takes volumes from a scanner and sends them to the daemon.
 //!
-//! One adapter knows one way in which volumes are delivered ([`adapter::ScannerAdapter`]) and
-//! nothing about what happens to them afterwards. Patient identifiers end here. Recorded files
-//! are read by `corticast-images`, which the daemon shares.
+//! Each adapter ([`adapter::ScannerAdapter`]) knows one way of delivering volumes and nothing
+//! about their later use. Patient identifiers do not leave this crate. Recorded files are read by
+//! `corticast-images`, which the daemon also uses.
 //!
 //! [`publish`] sends the volumes of an adapter to the daemon until all are acknowledged.
 

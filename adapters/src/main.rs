@@ -1,7 +1,7 @@
 //! `corticast-adapter`: takes volumes from a scanner, a simulated scanner or files to the daemon.
 //!
-//! Exit codes: 0 everything is acknowledged, 1 failed or refused, 2 bad arguments, 3 the runs
-//! are over but volumes were lost.
+//! Exit codes: 0 all volumes acknowledged, 1 failed or refused, 2 bad arguments, 3 the runs are
+//! over but volumes were lost or a scanner's run was refused.
 
 mod command_line;
 
@@ -47,7 +47,7 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         let dump = Dump::new(adapter, path);
         if output.connect.is_none() {
             let volumes = dump.drain()?;
-            anyhow::ensure!(volumes > 0, "there was no volume to write");
+            anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
             tracing::info!(volumes, "done");
             return Ok(ExitCode::SUCCESS);
         }
@@ -60,7 +60,7 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let code = runtime.block_on(send(adapter, &output, pace));
-    // The adapter's thread may wait for a scanner that says nothing; nobody waits for it.
+    // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
     code
 }
@@ -130,7 +130,7 @@ async fn send(
     Ok(ExitCode::from(3))
 }
 
-/// Becomes true with the first SIGINT or SIGTERM; the second ends the process.
+/// A flag that the first SIGINT or SIGTERM sets; the second signal ends the process.
 fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())
@@ -149,14 +149,14 @@ fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(stopped)
 }
 
-/// Drawn on stderr; not at all when that is no terminal.
+/// A progress bar on stderr; hidden when stderr is not a terminal.
 fn progress_bar() -> ProgressBar {
     let template = "{msg} {wide_bar} {pos}/{len} volumes acknowledged, {elapsed}";
     let style = ProgressStyle::with_template(template).expect("the template is well-formed");
     ProgressBar::new(0).with_style(style)
 }
 
-/// The levels are those of `RUST_LOG`, else `info`, as `target=level` pairs.
+/// Sets up logging. `RUST_LOG` gives the levels as `target=level` pairs; the default is `info`.
 fn log_to_stderr(json: bool) {
     let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
     let levels = levels.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));

@@ -1,10 +1,10 @@
 //! Sends volumes: out of an adapter, onto the wire, until all are acknowledged.
 //!
-//! The adapter has a thread of its own (`reader`). The `outbox` decides what has to be sent,
-//! and when; the `pump` connects it to the socket and the clock.
+//! The adapter runs in a thread of its own (`reader`). The `outbox` decides which message is sent
+//! next, and when; the `pump` connects the outbox to the socket and the clock.
 //!
-//! A daemon that does not answer costs nothing but room: volumes of a scanner wait in memory,
-//! then on disk. Volumes of a file wait in the file.
+//! While the daemon does not answer, volumes from a scanner wait in memory, then on disk. Volumes
+//! from a file wait in the file.
 
 mod alarm;
 mod link;
@@ -28,13 +28,13 @@ pub use self::{
 };
 use crate::adapter::ScannerAdapter;
 
-/// Sends all runs of an adapter. Ends when there is no further run, or soon after `stop`
-/// becomes true. The adapter's thread ends with its next volume; a silent scanner can keep it
-/// waiting beyond this function.
+/// Sends all runs of an adapter. Returns after the last run, or soon after `stop` becomes true.
+/// The adapter's thread ends at its next volume; while the scanner is silent, the thread can
+/// outlive this function.
 ///
 /// # Errors
 ///
-/// Fails when the adapter does, the daemon refuses a run, or the endpoint is invalid. A daemon
+/// Fails when the adapter fails, the daemon refuses a run, or the endpoint is invalid. A daemon
 /// that does not answer is not an error.
 pub async fn publish(
     adapter: Box<dyn ScannerAdapter>,

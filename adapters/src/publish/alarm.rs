@@ -25,13 +25,13 @@ impl Alarm {
         let silent = outbox.is_silent(Instant::now()) && self.since.elapsed() > SILENCE;
         match self.told {
             Some(_) if !silent => {
-                tracing::info!(endpoint, "the daemon answers again");
+                tracing::info!(endpoint, "the daemon is answering again");
                 self.told = None;
             }
             Some(told) if told.elapsed() < REMIND_AFTER => {}
             _ if silent => {
                 let kept = outbox.n_unacked();
-                tracing::warn!(kept, "no daemon answers at {endpoint}; trying on");
+                tracing::warn!(kept, "no daemon answers at {endpoint}; still trying");
                 self.told = Some(Instant::now());
             }
             _ => {}

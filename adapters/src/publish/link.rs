@@ -1,4 +1,4 @@
-//! What the daemon knows of the run, and whether it is there.
+//! Whether the daemon knows the run, and whether the daemon is alive.
 //!
 //! ```text
 //! Unannounced ──announce──▶ Announced ──`ready`──▶ Ready
@@ -6,7 +6,7 @@
 //!      └────────────────────────┴────────────────────┘
 //! ```
 //!
-//! After the first `ready` the run is announced with `resume`.
+//! After the first `ready`, the run is announced with `resume`.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use corticast_wire::{heartbeat::SILENCE, message::Ready};
 
 use super::window::is_due;
 
-/// A run that was not answered for this long is announced again.
+/// A run is announced again when the daemon has not answered for this long.
 const ANNOUNCE_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Nothing sent and nothing heard yet, for a run of this name.
+    /// A link for a run of this name; nothing sent or heard yet.
     pub(super) fn new(run: String) -> Self {
         Self {
             run,
@@ -60,12 +60,12 @@ impl Link {
         self.state == State::Ready
     }
 
-    /// Whether no daemon ever took the run.
+    /// Whether no daemon has ever accepted the run.
     pub(super) fn never_begun(&self) -> bool {
         !self.is_ready() && self.instance.is_none()
     }
 
-    /// First index that the daemon did not have when it first took the run.
+    /// First index that the daemon did not have when it first accepted the run.
     pub(super) fn next_index(&self) -> u32 {
         self.next_index
     }
@@ -75,12 +75,12 @@ impl Link {
         self.heard.is_none_or(|at| now.saturating_duration_since(at) > SILENCE)
     }
 
-    /// When the daemon last answered anything but a heartbeat.
+    /// When the daemon last sent anything other than a heartbeat.
     pub(super) fn progressed(&self) -> Option<Instant> {
         self.progressed
     }
 
-    /// Notes an answer.
+    /// Records the time of an answer.
     pub(super) fn heard(&mut self, is_heartbeat: bool, now: Instant) {
         self.heard = Some(now);
         if !is_heartbeat {
@@ -99,13 +99,13 @@ impl Link {
         }
     }
 
-    /// Unannounced, Announced => Announced. Returns whether the daemon is asked to resume.
+    /// Unannounced, Announced => Announced. Returns whether the announcement asks to resume.
     pub(super) fn announce(&mut self, now: Instant) -> bool {
         self.state = State::Announced(now);
         self.resume
     }
 
-    /// Any => Unannounced: the daemon does not know the run, or is another one.
+    /// Any => Unannounced: the daemon does not know the run, or another daemon answered.
     pub(super) fn announce_again(&mut self) {
         self.resume = true;
         self.state = State::Unannounced;
@@ -119,7 +119,7 @@ impl Link {
         }
     }
 
-    /// Unannounced, Announced => Ready. False when this answer changes nothing.
+    /// Unannounced, Announced => Ready. Returns false when this answer changes nothing.
     pub(super) fn ready(&mut self, ready: Ready, run_id: &str) -> bool {
         if self.is_ready() || !ready.run.starts_with(run_id) {
             return false;
@@ -134,7 +134,7 @@ impl Link {
         true
     }
 
-    /// Whether this instance is another daemon than the one that took the run.
+    /// Whether this instance differs from the daemon that accepted the run.
     pub(super) fn is_another(&self, instance: &str) -> bool {
         self.is_ready() && self.instance.as_ref().is_some_and(|known| known != instance)
     }

@@ -1,11 +1,11 @@
-//! The events of a run, and the marks that tell the daemon of them.
+//! The events of a run, and the marks that report them to the daemon.
 
 use std::collections::VecDeque;
 
 use corticast_images::events::Event;
 use corticast_wire::message::{FromAdapter, Mark};
 
-/// Events that were not taken yet, by onset.
+/// Events not yet sent, sorted by onset.
 #[derive(Debug)]
 pub(super) struct Events(VecDeque<Event>);
 

@@ -1,4 +1,4 @@
-//! What the pump is told: where to send, how fast, and how much to keep.
+//! Options of the pump: where to send, how fast, and how much to keep.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use super::pace::Pace;
 pub struct PublishOptions {
     /// The daemon's endpoint.
     pub endpoint: String,
-    /// Our key and the daemon's, off this machine.
+    /// Keys of the adapter and the daemon, when the daemon runs on another machine.
     pub security: ClientSecurity,
     /// Limits of the socket.
     pub limits: Limits,
     /// Who sets the pace.
     pub pace: Pace,
-    /// Leave out volumes that the daemon says it has: for sources that can be read again.
+    /// Skip volumes that the daemon already has: for sources that can be read again.
     pub skip_known: bool,
     /// Unacknowledged volumes kept in memory.
     pub window: usize,
-    /// Bytes of further ones kept on disk.
+    /// Bytes of disk for further unacknowledged volumes.
     pub spill_max_bytes: u64,
-    /// How long a finished run waits for a daemon that acknowledges nothing, before its volumes
-    /// are given up.
+    /// How long a finished run waits for a daemon that acknowledges nothing before it gives up
+    /// its remaining volumes.
     pub patience: Duration,
-    /// Acknowledged volumes are counted here.
+    /// Counts acknowledged volumes.
     pub progress: ProgressBar,
 }
 

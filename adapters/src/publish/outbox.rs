@@ -1,19 +1,19 @@
-//! What of a run has to be sent, and when: the adapter's side of the protocol, without sockets
-//! and without a clock of its own.
+//! Decides which message of a run is sent next, and when: the adapter's side of the protocol,
+//! without sockets and without a clock of its own.
 //!
 //! ```text
 //! push ──▶ window (≤ 64, sent, not acknowledged) ──ack──▶ done
-//!   └────▶ spill (disk) ──▶ window, as room is made
+//!   └────▶ spill (disk) ──▶ window, as space becomes free
 //! ```
 //!
-//! A daemon that answers but acknowledges nothing (its disk is full) still decodes: as long as
-//! every volume before it was sent, a volume that goes to the spill is also sent once, at once.
+//! A daemon that answers but acknowledges nothing (its disk is full) still decodes. So a volume
+//! that goes to the spill is also sent once right away, as long as every earlier volume was sent.
 //!
 //! The run is announced first ([`link`](super::link)). Volumes are sent once the daemon is
-//! `ready`. Those that are not acknowledged are sent again after [`RESEND_AFTER`], and all of
-//! them, in order, when another daemon answers or the daemon does not know the run. While the
-//! daemon is silent nothing is sent. A volume is given up only when the daemon cannot use it,
-//! when it arrived damaged too often, or when disk and window are full.
+//! `ready`. Unacknowledged volumes are sent again after [`RESEND_AFTER`]; when another daemon
+//! answers, or the daemon does not know the run, all of them are sent again in order. Nothing is
+//! sent while the daemon is silent. A volume is given up only when the daemon cannot use it, when
+//! it arrived damaged too often, or when disk and window are full.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -43,7 +43,7 @@ pub(super) struct Outbox {
     spill_is_sent: bool,
     /// The newest volume of the spill, to be sent now.
     live: Option<VolumeMessage>,
-    /// Indices that were acquired, duplicates once.
+    /// Indices of the acquired volumes; a duplicate counts once.
     acquired: HashSet<u32>,
     ending: bool,
     end_sent: Option<Instant>,
@@ -52,7 +52,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Nothing sent yet. `capacity` volumes are kept in memory, further ones in `spill`.
+    /// An outbox that has sent nothing yet. It keeps `capacity` volumes in memory and further ones
+    /// in `spill`.
     pub(super) fn new(
         header: RunHeader,
         events: Vec<Event>,
@@ -75,7 +76,7 @@ impl Outbox {
         }
     }
 
-    /// What became of the volumes so far.
+    /// Counts for the volumes so far.
     pub(super) fn tally(&self) -> Tally {
         self.tally
     }
@@ -85,7 +86,7 @@ impl Outbox {
         self.window.len() as u64 + u64::from(self.spill.len())
     }
 
-    /// Whether the daemon has taken the run.
+    /// Whether the daemon has accepted the run.
     pub(super) fn is_ready(&self) -> bool {
         self.link.is_ready()
     }
@@ -95,7 +96,7 @@ impl Outbox {
         self.window.has_room() && self.spill.is_empty()
     }
 
-    /// First index that the daemon did not have when it first took the run.
+    /// First index that the daemon did not have when it first accepted the run.
     pub(super) fn next_index(&self) -> u32 {
         self.link.next_index()
     }
@@ -105,13 +106,13 @@ impl Outbox {
         self.link.is_silent(now)
     }
 
-    /// When the daemon last answered anything but a heartbeat: one that lives but cannot record
-    /// acknowledges nothing.
+    /// When the daemon last sent anything other than a heartbeat. A daemon that is alive but cannot
+    /// record acknowledges nothing.
     pub(super) fn progressed(&self) -> Option<Instant> {
         self.link.progressed()
     }
 
-    /// Notes that a volume was acquired that the daemon has already.
+    /// Counts an acquired volume that the daemon already has.
     pub(super) fn skip(&mut self, volume: &AcquiredVolume) {
         self.acquired.insert(volume.index.0);
         let start_s = self.start_of(volume.index, volume.acquisition_time_s);
@@ -126,27 +127,31 @@ impl Outbox {
             self.admit(message);
             return;
         }
-        // Sent out of order, it would make those before it late.
+        // Sent out of order, this volume would make the earlier ones late.
         let in_order = self.is_ready()
             && self.live.is_none()
             && self.window.is_sent()
             && (self.spill.is_empty() || self.spill_is_sent);
         if let Err(error) = self.spill.push(&message) {
-            tracing::warn!(index = message.header.index.0, %error, "volume lost");
+            tracing::warn!(
+                index = message.header.index.0, %error,
+                "volume lost: it cannot be kept on disk"
+            );
             self.tally.lost += 1;
         }
         self.spill_is_sent = in_order;
         self.live = self.live.take().or(in_order.then_some(message));
     }
 
-    /// No further volume will come: once all are acknowledged, the run's end is sent.
+    /// Tells the outbox that no further volume will come. Once all are acknowledged, it sends the
+    /// run's end.
     pub(super) fn finish(&mut self) {
         self.ending = true;
     }
 
     /// Whether everything was sent and acknowledged.
     pub(super) fn is_over(&self) -> bool {
-        // A run that no daemon ever took, and of which no volume is kept, needs no end.
+        // If no daemon ever accepted the run and no volume is left, no daemon needs its end.
         self.waits_for_end_only() && (self.ended || self.link.never_begun())
     }
 
@@ -155,8 +160,8 @@ impl Outbox {
         self.ending && self.n_unacked() == 0
     }
 
-    /// The last message that was due could not be sent: the daemon counts as silent until it
-    /// is heard again.
+    /// Tells the outbox that the last message could not be sent. The daemon then counts as silent
+    /// until its next message.
     pub(super) fn not_sent(&mut self) {
         self.link.not_sent();
         self.send_all_again();
@@ -196,7 +201,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Fails when the daemon refuses this run; it may take another one.
+    /// Fails when the daemon refuses this run; it may still accept another run.
     pub(super) fn answer(&mut self, answer: ToAdapter, now: Instant) -> Result<(), RunRefused> {
         self.link.heard(matches!(answer, ToAdapter::Ping(_)), now);
         match answer {
@@ -204,7 +209,7 @@ impl Outbox {
             ToAdapter::Ack(ack) => self.ack(&ack),
             ToAdapter::Refused(refused) => return self.refused(refused),
             ToAdapter::Ping(ping) if self.link.is_another(&ping.instance) => {
-                tracing::warn!("another daemon answers: the run is announced again");
+                tracing::warn!("another daemon is answering: announcing the run again");
                 self.announce_again();
             }
             ToAdapter::Ping(_) => {}
@@ -217,7 +222,7 @@ impl Outbox {
         self.send_all_again();
     }
 
-    /// Messages on their way may not arrive: from here on everything is sent again, in order.
+    /// Sends everything again, in order, because messages in flight may not arrive.
     fn send_all_again(&mut self) {
         self.live = None;
         self.spill_is_sent = false;
@@ -226,7 +231,7 @@ impl Outbox {
 
     fn ready(&mut self, ready: Ready) {
         if self.link.ready(ready, &self.header.run_id()) {
-            // Messages to the daemon before this one are sent again, in order.
+            // The daemon may not have received earlier messages; they are sent again, in order.
             self.send_all_again();
             self.window.mark_again();
             self.end_sent = None;
@@ -250,7 +255,7 @@ impl Outbox {
             return Ok(());
         }
         match (code, index) {
-            // One comes for each volume on its way; the first is enough.
+            // Each volume in flight is refused; announcing once is enough.
             (RefusalCode::UnknownRun, _) if self.is_ready() => self.announce_again(),
             (RefusalCode::UnknownRun, _) => {}
             (RefusalCode::Damaged, Some(index)) => {
@@ -261,7 +266,7 @@ impl Outbox {
             (_, Some(index)) => self.give_up(index, &reason),
             (RefusalCode::RunRefused, None) => return Err(self.refusal(reason)),
             (_, None) if !self.is_ready() => return Err(self.refusal(reason)),
-            (_, None) => tracing::warn!(reason, "the daemon refuses a message"),
+            (_, None) => tracing::warn!(reason, "the daemon refused a message"),
         }
         Ok(())
     }
@@ -272,7 +277,7 @@ impl Outbox {
 
     fn give_up(&mut self, index: u32, reason: &str) {
         self.tally.lost += self.window.remove(index);
-        tracing::warn!(index, reason, "the daemon refuses a volume: it is lost");
+        tracing::warn!(index, reason, "volume lost: the daemon refused it");
     }
 
     /// Moves volumes from the spill into the window while there is room.
@@ -283,7 +288,10 @@ impl Outbox {
                 Ok(Some(message)) => self.admit(message),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(%error, lost = waited, "kept volumes are lost");
+                    tracing::error!(
+                        %error, lost = waited,
+                        "volumes lost: those waiting on disk cannot be read back"
+                    );
                     self.tally.lost += waited;
                 }
             }

@@ -1,7 +1,7 @@
-//! When a replayed volume is due: by absolute deadlines, so that no delay adds up.
+//! When a replayed volume is due: by absolute deadlines, so that delays do not add up.
 //!
-//! A scanner hands a volume over when its acquisition ends, one TR after its start. Volumes out
-//! of a file are sent at the same moments, or faster by a factor, or as fast as the daemon
+//! A scanner delivers a volume when its acquisition ends, one TR after its start. Volumes from a
+//! file are sent at the same moments, or faster by a factor, or as fast as the daemon
 //! acknowledges them. A real scanner keeps its own time and is not paced.
 
 use std::time::{Duration, Instant};
@@ -15,21 +15,21 @@ pub enum Pace {
     AsAcknowledged,
     /// The clock: real time, faster by this factor. Positive and finite.
     Clock(f64),
-    /// The scanner: a volume goes out when it is there.
+    /// The scanner: a volume goes out when it arrives.
     Scanner,
 }
 
 impl Pace {
-    /// What `--speed` means: 0 is as fast as acknowledged, 1 is real time.
+    /// The pace that `--speed` selects: 0 is as fast as acknowledged, 1 is real time.
     ///
     /// # Errors
     ///
-    /// Says which speeds there are.
+    /// Fails when the speed is neither 0 nor 0.001 to 1000000.
     pub fn from_speed(speed: f64) -> Result<Self, String> {
         match speed {
             0.0 => Ok(Self::AsAcknowledged),
             _ if (0.001..=1e6).contains(&speed) => Ok(Self::Clock(speed)),
-            _ => Err(format!("a speed is 0, or 0.001 to 1000000, got {speed}")),
+            _ => Err(format!("expected a speed of 0, or 0.001 to 1000000, got {speed}")),
         }
     }
 }
@@ -39,20 +39,20 @@ impl Pace {
 pub struct Deadlines {
     speed: f64,
     repetition_time: RepetitionTime,
-    /// When the first volume began, and its time in the run.
+    /// When the clock started, and the first volume's time in the run.
     origin: Option<(Instant, f64)>,
     last: Option<Instant>,
 }
 
 impl Deadlines {
-    /// The clock starts with the first volume that is asked about.
+    /// The clock starts at the first call of [`Deadlines::due`].
     #[must_use]
     pub fn new(speed: f64, repetition_time: RepetitionTime) -> Self {
         Self { speed, repetition_time, origin: None, last: None }
     }
 
     /// When a volume whose acquisition starts at `acquisition_time_s` is complete. Never before
-    /// the volume that was asked about last: a late one comes when it comes.
+    /// the deadline returned last, so a volume that is out of order is due at once.
     pub fn due(&mut self, acquisition_time_s: f64, now: Instant) -> Instant {
         let (start, first_s) = *self.origin.get_or_insert((now, acquisition_time_s));
         let elapsed_s = acquisition_time_s - first_s + self.repetition_time.as_secs();

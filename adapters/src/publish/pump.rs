@@ -1,7 +1,7 @@
 //! The pump: connects the outbox with the adapter's thread, the socket and the clock.
 //!
-//! One run at a time. A run ends when all its volumes are acknowledged, or when the daemon has
-//! acknowledged nothing for the patience that was asked for.
+//! The pump sends one run at a time. A run ends when all its volumes are acknowledged, or when the
+//! daemon has acknowledged nothing for `patience`.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use super::{
     window::RESEND_AFTER,
 };
 
-/// A heartbeat that finds no room is not worth waiting for.
+/// How long a heartbeat waits for room in the socket's queue.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long a stopped run waits for its last acknowledgements.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// Sends what comes out of `items`.
+    /// A pump that sends the runs and volumes received from `items`.
     pub(super) fn new(
         dealer: Dealer,
         options: PublishOptions,
@@ -55,11 +55,11 @@ impl Pump {
         Self { dealer, options, items, stop, stopping: false, report }
     }
 
-    /// Sends run after run until there is no further one.
+    /// Sends all runs.
     ///
     /// # Errors
     ///
-    /// As [`super::publish`].
+    /// Fails for the same reasons as [`super::publish`].
     pub(super) async fn run(mut self) -> Result<PublishReport, PublishError> {
         let mut heartbeat = heartbeat();
         while !self.stopping {
@@ -70,7 +70,7 @@ impl Pump {
                         self.or_next_run(sent)?;
                     }
                     Some(Item::Failed(error)) => return Err(error.into()),
-                    // The volumes of a run belong to `one_run`.
+                    // `one_run` takes the volumes of a run.
                     Some(Item::Volume(_) | Item::RunOver) => {}
                     None => break,
                 },
@@ -82,13 +82,13 @@ impl Pump {
         Ok(self.report)
     }
 
-    /// A scanner goes on scanning: when the daemon refuses a run (another protocol's series, or
-    /// one that the operator ended), the rest of the run is passed over and the next one is
-    /// offered. A file that is refused is an error.
+    /// Turns the refusal of a scanner's run into a warning: the scanner keeps scanning, so the pump
+    /// skips the rest of the run and offers the next one. The daemon refuses, for example, a
+    /// series of another protocol or a run that the operator ended. A refused file is an error.
     fn or_next_run(&mut self, sent: Result<(), PublishError>) -> Result<(), PublishError> {
         match sent {
             Err(PublishError::Refused(refused)) if self.options.pace == Pace::Scanner => {
-                tracing::warn!("{refused}; the rest of it is passed over");
+                tracing::warn!("{refused}; skipping the rest of this run");
                 self.report.n_refused += 1;
                 Ok(())
             }
@@ -197,15 +197,15 @@ impl Pump {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Sends all that is due now.
+    /// Sends all messages that are due now.
     async fn send_due(&self, outbox: &mut Outbox) -> Result<(), PublishError> {
         while let Some(message) = outbox.next_due(Instant::now()) {
             match self.dealer.send(message.to_frames(Encoding::MessagePack)).await {
                 Ok(()) => {}
                 Err(error @ SocketError::SendTimeout { .. }) => {
-                    tracing::warn!(%error, "volumes are kept");
+                    tracing::warn!(%error, "cannot send to the daemon; volumes wait");
                     outbox.not_sent();
-                    // An announcement that finds no room would be due again at once.
+                    // An announcement that does not fit into the queue would be due again at once.
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -223,14 +223,14 @@ impl Pump {
         }
     }
 
-    /// Whether a run that is over has waited long enough for a daemon that acknowledges nothing.
+    /// Whether a finished run has waited long enough for a daemon that acknowledges nothing.
     fn gives_up(&self, outbox: &Outbox, over: Option<Instant>) -> bool {
         let Some(over) = over else { return false };
         let quiet_since = outbox.progressed().map_or(over, |progressed| progressed.max(over));
         if self.stopping && over.elapsed() > STOP_WITHIN {
             return true;
         }
-        // No volume is lost when `end` is: the daemon sees that the adapter has left.
+        // Losing `end` loses no volume: the daemon notices that the adapter has left.
         if outbox.waits_for_end_only() && over.elapsed() > 2 * RESEND_AFTER {
             return quiet_since.elapsed() > SILENCE || over.elapsed() > self.options.patience;
         }
@@ -242,7 +242,7 @@ fn take_answer(outbox: &mut Outbox, frames: &[bytes::Bytes]) -> Result<(), RunRe
     match ToAdapter::parse(frames) {
         Ok(answer) => outbox.answer(answer, Instant::now()),
         Err(error) => {
-            tracing::warn!(%error, "an answer cannot be read");
+            tracing::warn!(%error, "ignoring an invalid message from the daemon");
             Ok(())
         }
     }
@@ -254,7 +254,7 @@ fn heartbeat() -> tokio::time::Interval {
     heartbeat
 }
 
-/// Waits until `stop` is true; for ever when nobody can set it any more.
+/// Waits until `stop` is true; waits for ever when its sender is dropped.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;

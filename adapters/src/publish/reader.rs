@@ -1,7 +1,7 @@
-//! The adapter's thread. An adapter blocks until its scanner delivers; a short queue leads from
-//! here to the task that owns the socket.
+//! The adapter's thread. An adapter blocks until its scanner delivers; a short queue carries the
+//! volumes to the task that owns the socket.
 //!
-//! The thread ends with the adapter, or with the first item after the pump has gone.
+//! The thread ends with the adapter, or at the first item after the pump has ended.
 
 use corticast_bold::run::RunHeader;
 use corticast_images::{acquired::AcquiredVolume, error::AdapterError, events::Event};
@@ -25,14 +25,14 @@ pub(super) enum Item {
 ///
 /// # Errors
 ///
-/// Fails when the system gives no thread.
+/// Fails when the system cannot start a thread.
 pub(super) fn start(adapter: Box<dyn ScannerAdapter>) -> std::io::Result<mpsc::Receiver<Item>> {
     let (sender, items) = mpsc::channel(READ_AHEAD);
     std::thread::Builder::new().name("scanner".to_owned()).spawn(move || read(adapter, &sender))?;
     Ok(items)
 }
 
-/// Reads the adapter to its end, or until the pump has gone.
+/// Reads the adapter to its end, or until the pump has ended.
 fn read(mut adapter: Box<dyn ScannerAdapter>, sender: &mpsc::Sender<Item>) {
     let mut in_run = false;
     loop {

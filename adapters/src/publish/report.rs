@@ -1,22 +1,22 @@
-//! What became of all runs, or why sending ended early.
+//! Counts for all runs, and why sending ended early.
 
 use corticast_images::error::AdapterError;
 use corticast_wire::socket::SocketError;
 
-/// What became of the volumes of all runs.
+/// Counts for the volumes of all runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublishReport {
     /// Runs that were begun.
     pub n_runs: u32,
-    /// Runs that the daemon refused and that were passed over.
+    /// Runs that the daemon refused and the adapter skipped.
     pub n_refused: u32,
     /// Volumes acknowledged.
     pub n_acked: u64,
-    /// Volumes left out because the daemon had them.
+    /// Volumes skipped because the daemon already had them.
     pub n_skipped: u64,
     /// Volumes sent more than once.
     pub n_resent: u64,
-    /// Volumes that the daemon could not use, or for which there was no room.
+    /// Volumes that the daemon could not use, or that did not fit into memory and disk.
     pub n_lost: u64,
     /// Volumes that were never acknowledged.
     pub n_unacked: u64,
@@ -33,7 +33,7 @@ impl PublishReport {
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The scanner side failed. The volumes before were sent.
+    /// The scanner side failed. Earlier volumes were sent.
     #[error(transparent)]
     Adapter(Box<AdapterError>),
     /// The socket cannot be used.
@@ -42,8 +42,8 @@ pub enum PublishError {
     /// The daemon refuses a run.
     #[error(transparent)]
     Refused(#[from] RunRefused),
-    /// The adapter's thread cannot be started.
-    #[error("the adapter's thread cannot be started")]
+    /// The system did not start the adapter's thread.
+    #[error("cannot start the adapter's thread")]
     Thread(#[source] std::io::Error),
 }
 
@@ -63,7 +63,7 @@ pub struct RunRefused {
     pub reason: String,
 }
 
-/// What became of the volumes of a run.
+/// Counts for the volumes of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Acknowledged.

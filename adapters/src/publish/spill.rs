@@ -1,7 +1,7 @@
 //! Volumes that wait on disk for a daemon that does not answer: first in, first out.
 //!
-//! The file has no name, so nothing is left behind when the adapter is killed, and it is
-//! bounded: a volume for which there is no room is lost, which the sender is told. A record is
+//! The file has no name, so nothing is left behind when the adapter is killed. Its size is
+//! limited: a volume that does not fit is lost, and [`Spill::push`] returns an error. A record is
 //! `[length of header, u32][length of voxels, u32][header][voxels]`, little-endian.
 
 use std::{
@@ -18,28 +18,31 @@ const PREFIX_BYTES: u64 = 8;
 /// Why a volume cannot be kept or read back.
 #[derive(Debug, thiserror::Error)]
 pub enum SpillError {
-    /// There is no room.
-    #[error("{needed_bytes} bytes do not fit beside the {held_bytes} kept, limit {max_bytes}")]
+    /// The volume would make the file larger than its limit.
+    #[error(
+        "the file of waiting volumes is full: it holds {held_bytes} of {max_bytes} bytes, \
+         the volume needs {needed_bytes}"
+    )]
     Full {
         /// Bytes of the record.
         needed_bytes: u64,
         /// Bytes of the file.
         held_bytes: u64,
-        /// Bytes it may have.
+        /// Limit for the file, in bytes.
         max_bytes: u64,
     },
-    /// The disk said no.
-    #[error("the file of kept volumes: {0}")]
+    /// Reading or writing the file failed.
+    #[error("cannot read or write the file of waiting volumes: {0}")]
     Io(#[from] io::Error),
-    /// A record is not what was written.
-    #[error("the file of kept volumes is damaged: {0}")]
+    /// A record differs from the record that was written.
+    #[error("the file of waiting volumes is damaged: {0}")]
     Damaged(String),
 }
 
 /// A queue of volumes on disk.
 #[derive(Debug)]
 pub struct Spill {
-    /// Made with the first volume.
+    /// Created with the first volume.
     file: Option<File>,
     max_bytes: u64,
     read_at: u64,
@@ -48,29 +51,29 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// An empty queue that takes at most `max_bytes` of the folder for temporary files.
+    /// An empty queue that uses at most `max_bytes` in the folder for temporary files.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
         Self { file: None, max_bytes, read_at: 0, write_at: 0, len: 0 }
     }
 
-    /// Volumes that wait.
+    /// Number of waiting volumes.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// Whether none waits.
+    /// Whether no volume waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Keeps a volume.
+    /// Appends a volume.
     ///
     /// # Errors
     ///
-    /// Fails when there is no room; what is kept already stays.
+    /// Fails when the volume does not fit or the disk fails; the volumes before it stay.
     pub fn push(&mut self, volume: &VolumeMessage) -> Result<(), SpillError> {
         let header = encode(&volume.header, Encoding::MessagePack);
         let too_long = |_| SpillError::Damaged("a volume of more than 4 GiB".to_owned());
@@ -93,17 +96,17 @@ impl Spill {
         file.write_all(&voxel_bytes.to_le_bytes())?;
         file.write_all(&header)?;
         file.write_all(&volume.voxels)?;
-        // Counted last: a record that a full disk cut short is overwritten.
+        // Counted last, so that a record cut short by a full disk is overwritten.
         self.write_at += needed_bytes;
         self.len += 1;
         Ok(())
     }
 
-    /// Gives back the volume that has waited longest.
+    /// Removes and returns the volume that has waited longest.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; then the queue is emptied and its volumes are lost.
+    /// Fails when the disk fails; the queue is then emptied and its volumes are lost.
     pub fn pop(&mut self) -> Result<Option<VolumeMessage>, SpillError> {
         let (Some(file), false) = (&mut self.file, self.len == 0) else {
             return Ok(None);
@@ -125,7 +128,7 @@ impl Spill {
         }
     }
 
-    /// Gives the disk its room back.
+    /// Frees the disk space.
     fn clear(&mut self) -> io::Result<()> {
         (self.read_at, self.write_at, self.len) = (0, 0, 0);
         self.file.as_ref().map_or(Ok(()), |file| file.set_len(0))
@@ -143,7 +146,7 @@ fn read_record(file: &mut File, at: u64) -> Result<(VolumeMessage, u64), SpillEr
         let mut bytes = Vec::new();
         match (&mut *file).take(wanted.into()).read_to_end(&mut bytes) {
             Ok(found) if found == wanted as usize => Ok(Bytes::from(bytes)),
-            Ok(found) => Err(SpillError::Damaged(format!("{found} bytes of {wanted}"))),
+            Ok(found) => Err(SpillError::Damaged(format!("read {found} bytes, expected {wanted}"))),
             Err(error) => Err(error.into()),
         }
     };
@@ -198,7 +201,7 @@ mod tests {
         assert!(matches!(spill.push(&volume(9)), Err(SpillError::Full { .. })));
         assert_eq!(spill.pop().unwrap(), Some(volume(0)));
         while spill.pop().unwrap().is_some() {}
-        // Emptied, it has all its room again.
+        // An emptied queue can use its whole limit again.
         spill.push(&volume(9)).unwrap();
     }
 }

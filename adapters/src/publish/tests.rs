@@ -1,4 +1,5 @@
-//! The pump against a small daemon over real sockets: order, a killed daemon, a stop, a refusal.
+//! Tests the pump against a small daemon over real sockets: order, a killed daemon, a stop, and a
+//! refusal.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -60,8 +61,8 @@ impl ScannerAdapter for Scanner {
     }
 }
 
-/// A daemon that acknowledges, and vanishes without a word after `n_volumes`. Returns what
-/// it acknowledged, in order.
+/// A daemon that acknowledges volumes and disappears without notice after `n_volumes`. Returns
+/// the acknowledged indices, in order.
 async fn daemon(router: Router, instance: &str, n_volumes: usize) -> Vec<u32> {
     let mut acked = Vec::new();
     let mut known = false;
@@ -108,14 +109,14 @@ async fn daemon(router: Router, instance: &str, n_volumes: usize) -> Vec<u32> {
 
 async fn listen(endpoint: &str) -> Router {
     let limits = Limits::default();
-    // A port that was just given back may still be taken for a moment.
+    // A port that was just closed may stay in use for a moment.
     for _ in 0..50 {
         if let Ok(router) = Router::bind(endpoint, &ServerSecurity::LoopbackOnly, &limits).await {
             return router;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("{endpoint} stays taken");
+    panic!("{endpoint} stays in use");
 }
 
 fn options(router: &Router, pace: Pace) -> PublishOptions {
@@ -159,7 +160,7 @@ async fn a_stop_ends_the_run_after_what_was_sent() {
     let router = listen("tcp://127.0.0.1:0").await;
     let options = options(&router, Pace::Clock(20.0));
     let daemon = tokio::spawn(daemon(router, "a", usize::MAX));
-    // The operator stops it once some were acknowledged.
+    // The operator stops the adapter once some volumes are acknowledged.
     let progress = options.progress.clone();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
@@ -175,7 +176,7 @@ async fn a_stop_ends_the_run_after_what_was_sent() {
     assert_eq!(daemon.await.unwrap().len() as u64, report.n_acked);
 }
 
-/// Two runs after another: the daemon does not want the first.
+/// Two runs in sequence; the daemon refuses the first.
 struct TwoRuns(VecDeque<Box<Scanner>>, Option<Box<Scanner>>);
 
 impl ScannerAdapter for TwoRuns {
@@ -215,7 +216,7 @@ async fn a_run_that_a_scanner_offers_in_vain_is_passed_over() {
     let report = publish(Box::new(runs), options, stopped).await.unwrap();
     assert_eq!((report.n_runs, report.n_refused, report.n_acked), (2, 1, 7));
     assert!(!report.is_complete());
-    // What waited on disk may be said twice.
+    // Volumes that waited on disk may be acknowledged twice.
     let acked = std::collections::BTreeSet::from_iter(daemon.await.unwrap());
     assert_eq!(acked, (0..7).collect());
 }

@@ -1,4 +1,4 @@
-//! The volumes in memory: sent or about to be, and not acknowledged.
+//! The volumes in memory: sent or about to be sent, and not yet acknowledged.
 
 use std::{
     collections::VecDeque,
@@ -15,15 +15,15 @@ pub(super) const RESEND_AFTER: Duration = Duration::from_secs(5);
 /// How often a volume that arrives damaged is sent again.
 const MAX_DAMAGED: u32 = 3;
 
-/// Whether a message that was last sent then has to be sent now.
+/// Whether a message last sent at `sent` is due again.
 pub(super) fn is_due(sent: Option<Instant>, after: Duration, now: Instant) -> bool {
     sent.is_none_or(|at| now.saturating_duration_since(at) >= after)
 }
 
-/// A volume that is not acknowledged.
+/// An unacknowledged volume.
 #[derive(Debug)]
 struct Waiting {
-    /// Events up to its acquisition.
+    /// Marks of the events up to its acquisition.
     marks: Vec<Event>,
     n_marks_sent: usize,
     message: VolumeMessage,
@@ -72,14 +72,14 @@ impl Window {
         self.waiting.iter().all(|waiting| waiting.sent.is_some())
     }
 
-    /// Volumes on their way may not arrive: all are sent again.
+    /// Sends all volumes again, because those in flight may not arrive.
     pub(super) fn send_again(&mut self) {
         for waiting in &mut self.waiting {
             waiting.sent = None;
         }
     }
 
-    /// The daemon may not have received any mark: all are sent again.
+    /// Sends all marks again, because the daemon may not have received any.
     pub(super) fn mark_again(&mut self) {
         for waiting in &mut self.waiting {
             waiting.n_marks_sent = 0;
@@ -109,15 +109,15 @@ impl Window {
         None
     }
 
-    /// Takes out the volumes of an index. Returns how many those were.
+    /// Removes the volumes of an index and returns their number.
     pub(super) fn remove(&mut self, index: u32) -> u64 {
         let before = self.waiting.len();
         self.waiting.retain(|waiting| waiting.message.header.index.0 != index);
         (before - self.waiting.len()) as u64
     }
 
-    /// A volume arrived damaged: it is sent again. False when that happened too often. Counts it
-    /// in `resent`.
+    /// Sends a volume again that arrived damaged, and counts it in `resent`. Returns false when it
+    /// arrived damaged too often.
     pub(super) fn damaged(&mut self, index: u32, resent: &mut u64) -> bool {
         let mut goes_on = true;
         for waiting in self.waiting.iter_mut().filter(|w| w.message.header.index.0 == index) {

@@ -1,4 +1,4 @@
-//! What is sent after what, in short words.
+//! Tests the order of messages, written in a short notation (see `said`).
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn refused(code: RefusalCode, index: Option<u32>) -> ToAdapter {
     ToAdapter::Refused(Refused { run: Some(RUN.into()), index, code, reason: "why".into() })
 }
 
-/// What is said now, in short: `run`, `resume`, `0` for a volume, `@2` for a mark, `end`.
+/// The messages due now, in short: `run`, `resume`, `0` for a volume, `@2` for a mark, `end`.
 fn said(outbox: &mut Outbox, now: Instant) -> Vec<String> {
     std::iter::from_fn(|| outbox.next_due(now))
         .map(|message| match message {
@@ -146,7 +146,7 @@ fn a_daemon_that_acknowledges_nothing_is_still_fed() {
         assert_eq!(said(&mut outbox, now), [index.to_string()], "each once, in order");
     }
     assert_eq!(outbox.n_unacked(), 5);
-    // Another daemon has none of them, and gets them in order.
+    // Another daemon has none of the volumes and receives them in order.
     outbox.answer(ready("b"), now).unwrap();
     outbox.answer(ToAdapter::Ping(DaemonPing { instance: "b".into() }), now).unwrap();
     assert_eq!(said(&mut outbox, now), ["resume"]);
