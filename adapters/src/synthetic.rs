@@ -4,10 +4,10 @@
 //! signal = baseline · (1 + contrast · pattern[class] · response to the design) + drift + noise
 //! ```
 //!
-//! Where the brain is and what each class does to its voxels depends on the pattern seed alone;
-//! order of the stimuli, drift, noise, motion and faults depend on the run's seed. The same
-//! seeds give the same bytes on every machine: nothing but sums, products and square roots is
-//! used. Voxels are `int16` in C order.
+//! The pattern seed alone decides where the brain is and how its voxels respond to each class.
+//! The run's seed decides the order of the stimuli, drift, noise, motion and faults. The same
+//! seeds give the same bytes on every machine, because the code uses only sums, products and
+//! square roots. Voxels are `int16` in C order.
 
 pub mod brain;
 pub mod design;
@@ -34,7 +34,7 @@ use self::{
 };
 use crate::adapter::ScannerAdapter;
 
-/// Streams of the run's seed.
+/// Random streams derived from the run's seed.
 const DESIGN: u64 = 1 << 40;
 const FAULTS: u64 = 2 << 40;
 const DRIFT: u64 = 3 << 40;
@@ -53,17 +53,17 @@ pub struct SyntheticScanner {
     response: Response,
     /// Linear and quadratic drift of each voxel, in units of its baseline.
     drift: Vec<[f32; 2]>,
-    /// Indices in the order in which they come.
+    /// Volume indices in order of delivery.
     schedule: std::vec::IntoIter<u32>,
     started: bool,
 }
 
 impl SyntheticScanner {
-    /// Makes the brain, the order of stimuli and the faults.
+    /// Generates the brain, the order of stimuli and the faults.
     ///
     /// # Errors
     ///
-    /// Fails when matrix, TR or a label is invalid.
+    /// Fails when the matrix, the TR or a label is invalid.
     pub fn open(options: SyntheticOptions) -> Result<Self, AdapterError> {
         let SyntheticOptions { sub, ses, task, run, seed, .. } = &options;
         let entities = RunEntities::checked(sub, ses.as_deref(), Some(task), Some(run))?;
@@ -107,7 +107,7 @@ impl SyntheticScanner {
         &self.brain
     }
 
-    /// Little-endian `int16` voxels of a volume, in C order. The same whenever it is asked for.
+    /// Little-endian `int16` voxels of a volume, in C order. Every call gives the same bytes.
     #[must_use]
     pub fn voxels(&self, tr: TrIndex) -> Bytes {
         let time_s = self.repetition_time.start_of(tr);
@@ -152,7 +152,7 @@ impl ScannerAdapter for SyntheticScanner {
         if std::mem::replace(&mut self.started, true) {
             return Ok(None);
         }
-        // The same options are the same acquisition, also after a restart.
+        // The same options give the same acquisition, also after a restart.
         let hash = blake3::hash(format!("{:?}", self.options).as_bytes());
         Ok(Some(RunHeader {
             session: self.options.session.clone(),
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn voxels_respond_as_their_pattern_says() {
-        // Without noise and drift, the difference to rest is contrast · pattern.
+        // Without noise and drift, the difference from rest is contrast · pattern.
         let quiet = SyntheticOptions {
             noise_percent: 0.0,
             drift_percent: 0.0,

@@ -1,7 +1,6 @@
-//! A simulated brain: where its voxels are, how bright, and what each class does to them.
+//! A simulated brain: position and baseline of its voxels, and their response to each class.
 //!
-//! It depends on the pattern seed alone, so a model that was trained on one run can decode
-//! another.
+//! The brain depends on the pattern seed alone, so a model trained on one run can decode another.
 
 use corticast_bold::space::{InvalidSpace, VoxelSpace};
 
@@ -11,7 +10,7 @@ use super::rng::Rng;
 const FIELD_OF_VIEW_MM: f64 = 192.0;
 /// Share of the brain's voxels that respond to stimuli.
 const RESPONSIVE: f64 = 0.1;
-/// Response that all classes share, in units of what tells them apart.
+/// Response that all classes share, in units of the response that distinguishes them.
 const COMMON_RESPONSE: f32 = 0.5;
 
 /// See the module docs. Voxels in C order: `index = (x·ny + y)·nz + z`.
@@ -19,22 +18,22 @@ const COMMON_RESPONSE: f32 = 0.5;
 pub struct Brain {
     /// Matrix and affine.
     pub space: VoxelSpace,
-    /// Indices of the voxels inside, ascending.
+    /// Indices of the brain's voxels, ascending.
     pub mask: Vec<u32>,
     /// Signal at rest, for every voxel of the matrix. Scanner units.
     pub baseline: Vec<f32>,
     /// Indices of the voxels that respond, ascending.
     pub responsive: Vec<u32>,
-    /// Response of those voxels to each class. Shape `[n_class][n_responsive]`.
+    /// Response of the responsive voxels to each class. Shape `[n_class][n_responsive]`.
     pub patterns: Vec<Vec<f32>>,
 }
 
 impl Brain {
-    /// An ellipsoid in a matrix.
+    /// An ellipsoid brain in a matrix.
     ///
     /// # Errors
     ///
-    /// Fails when the matrix is empty or absurdly large.
+    /// Fails when the matrix is empty or too large.
     pub fn new(matrix: [usize; 3], n_class: usize, seed: u64) -> Result<Self, InvalidSpace> {
         let size_mm = FIELD_OF_VIEW_MM / matrix[0].max(1) as f64;
         let mut affine = [[0.0; 4], [0.0; 4], [0.0; 4], [0.0, 0.0, 0.0, 1.0]];

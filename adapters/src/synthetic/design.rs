@@ -1,4 +1,4 @@
-//! What the simulated participant is shown, and how BOLD follows it.
+//! The stimuli that the simulated participant sees, and the BOLD response to them.
 //!
 //! The response to a stimulus is its boxcar convolved with the canonical double-gamma function
 //! (Friston et al. 1998; SPM's `spm_hrf` with its default parameters: peaks of shape 6 and 16,
@@ -10,14 +10,14 @@ use super::rng::Rng;
 
 /// Step of the tabulated response, in seconds.
 const STEP_S: f64 = 0.05;
-/// e^-0.05: powers of it are products, which are the same on every machine.
+/// e^-0.05. Its powers are computed as products, which are the same on every machine.
 const EXP_MINUS_STEP: f64 = 0.951_229_424_500_714;
 const LENGTH_S: f64 = 32.0;
 /// Γ(6) and Γ(16).
 const GAMMA_6: f64 = 120.0;
 const GAMMA_16: f64 = 1_307_674_368_000.0;
 
-/// How stimuli follow each other.
+/// Timing of the stimuli.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Design {
     /// One class for 12 s, then 8 s of rest.
@@ -26,7 +26,7 @@ pub enum Design {
     Event,
 }
 
-/// The order of stimuli for a run of this length. Each class comes once before one repeats.
+/// The order of stimuli for a run of this length. Every class is shown once before any repeats.
 pub fn events(design: Design, classes: &[String], length_s: f64, rng: &mut Rng) -> Vec<Event> {
     let mut events = Vec::new();
     let mut bag: Vec<usize> = Vec::new();
@@ -51,7 +51,7 @@ pub fn events(design: Design, classes: &[String], length_s: f64, rng: &mut Rng) 
 /// The integral of the haemodynamic response, tabulated.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// Share of the response that is over after `i · STEP_S`.
+    /// Share of the response that has passed after `i · STEP_S`.
     integral: Vec<f64>,
 }
 
@@ -73,7 +73,7 @@ impl Response {
         Self { integral: integral.into_iter().map(|value| value / sum).collect() }
     }
 
-    /// The response, at a time, to a stimulus that came on at `onset_s` for `duration_s`.
+    /// The response at a given time to a stimulus shown from `onset_s` for `duration_s`.
     #[must_use]
     pub fn at(&self, time_s: f64, event: &Event) -> f64 {
         let since = time_s - event.onset_s;

@@ -1,4 +1,4 @@
-//! What goes wrong between a scanner and us: volumes that are lost, late, or come twice.
+//! Faults between the scanner and the adapter: volumes that are lost, late or duplicated.
 
 use std::collections::HashSet;
 
@@ -8,22 +8,22 @@ use super::rng::Rng;
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Faults")]
 pub struct Faults {
-    /// Volumes that never come, e.g. 3,7
+    /// Volumes that never arrive, e.g. 3,7
     #[arg(long, value_name = "INDEX", value_delimiter = ',')]
     pub drop: Vec<u32>,
-    /// Volumes that come after later ones: 5:2 is index 5, after two later ones
+    /// Volumes that arrive late: 5:2 delays index 5 until two later volumes have arrived
     #[arg(long, value_name = "INDEX:COUNT", value_delimiter = ',', value_parser = late)]
     pub late: Vec<(u32, u32)>,
-    /// Volumes that come twice
+    /// Volumes that arrive twice
     #[arg(long, value_name = "INDEX", value_delimiter = ',')]
     pub duplicate: Vec<u32>,
-    /// Probability that a volume never comes
+    /// Probability that a volume never arrives
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     pub drop_probability: f64,
-    /// Probability that a volume comes after the next one
+    /// Probability that a volume arrives after the next one
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     pub late_probability: f64,
-    /// Probability that a volume comes twice
+    /// Probability that a volume arrives twice
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     pub duplicate_probability: f64,
 }
@@ -41,17 +41,17 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 impl Faults {
-    /// The indices of a run of `n` volumes, in the order in which they come.
+    /// The indices of a run of `n` volumes, in order of delivery.
     #[must_use]
     pub fn schedule(&self, n: u32, rng: &mut Rng) -> Vec<u32> {
         let drop: HashSet<u32> = self.drop.iter().copied().collect();
         let duplicate: HashSet<u32> = self.duplicate.iter().copied().collect();
         let late: std::collections::HashMap<u32, u32> = self.late.iter().copied().collect();
         let mut order = Vec::with_capacity(n as usize);
-        // Index, times it comes, and how many later ones go before it.
+        // Index, number of deliveries, and number of later volumes delivered before it.
         let mut waiting: Vec<(u32, u32, u32)> = Vec::new();
         for index in 0..n {
-            // Drawn for every volume, so that one fault does not move all later ones.
+            // Drawn for every volume, so that one fault does not change later draws.
             let [dropped, delayed, doubled] = [rng.uniform(), rng.uniform(), rng.uniform()];
             if drop.contains(&index) || dropped < self.drop_probability {
                 continue;

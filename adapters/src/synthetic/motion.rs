@@ -4,13 +4,13 @@ use corticast_bold::time::TrIndex;
 
 use super::rng::Rng;
 
-/// Stream of the run's seed.
+/// Random stream derived from the run's seed.
 const MOTION: u64 = 4 << 40;
-/// Volumes between two positions of the head; between them it moves evenly.
+/// Volumes between two positions of the head. The head moves evenly from one to the next.
 const MOTION_KNOT: u32 = 20;
 
-/// Where the head is, in voxels along x, y, z: straight lines between random places at most
-/// `motion_mm` away, from 0.
+/// Displacement of the head in voxels along x, y, z. It starts at 0 and follows straight lines
+/// between random places that are at most `motion_mm` away along each axis.
 pub(super) fn displacement_voxels(
     seed: u64,
     motion_mm: f64,
@@ -29,7 +29,8 @@ pub(super) fn displacement_voxels(
     })
 }
 
-/// A volume moved by `by` voxels, trilinear; voxels from outside repeat the edge.
+/// A volume moved by `by` voxels, with trilinear interpolation; voxels from outside repeat the
+/// edge.
 pub(super) fn shifted(signal: &[f32], [nx, ny, nz]: [usize; 3], by: [f32; 3]) -> Vec<f32> {
     let axis = |n: usize, by: f32| -> Vec<(usize, usize, f32)> {
         (0..n)

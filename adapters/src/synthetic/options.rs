@@ -1,17 +1,16 @@
-//! What is simulated: the flags of the command line, and their defaults.
+//! Options of the simulation: the flags of the command line, and their defaults.
 
 use clap::Parser;
 
 use super::{design::Design, faults::Faults};
 
-/// What is simulated. `SyntheticOptions::default()` is what the command line gives without
-/// flags.
+/// Options of the simulation. `SyntheticOptions::default()` equals the command line without flags.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct SyntheticOptions {
     /// Seed of this run: order of stimuli, drift, noise, motion, faults
     #[arg(long, default_value = "1")]
     pub seed: u64,
-    /// Seed of the brain: a model trained with one decodes runs with the same
+    /// Seed of the brain: a model decodes runs with the pattern seed that it was trained on
     #[arg(long, default_value = "2001")]
     pub pattern_seed: u64,
     /// Voxels along x, y and z
@@ -32,7 +31,7 @@ pub struct SyntheticOptions {
         default_value = "face,house,cat,shoe"
     )]
     pub classes: Vec<String>,
-    /// How stimuli follow each other
+    /// Timing of the stimuli
     #[arg(long, value_enum, default_value = "block")]
     pub design: Design,
     /// Size of the responses, in percent of the signal
@@ -63,13 +62,13 @@ pub struct SyntheticOptions {
     #[arg(long, default_value = "")]
     pub session: String,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the fields are documented where they are")]
+    #[allow(missing_docs, reason = "the fields are documented in their own structs")]
     pub faults: Faults,
 }
 
 impl Default for SyntheticOptions {
     fn default() -> Self {
-        /// So that a default is written in one place.
+        /// Parses the flags, so that each default is written in one place.
         #[derive(Parser)]
         struct Flags {
             #[command(flatten)]

@@ -1,15 +1,16 @@
 //! A random generator that gives the same numbers on every machine.
 //!
 //! SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators",
-//! figure 17). Normal numbers are sums of twelve uniform ones: no logarithm and no cosine, whose
-//! last bit differs from one C library to the next. Their tails end at ± 6, which no scan shows.
+//! figure 17). A normal number is the sum of twelve uniform ones. This avoids logarithm and
+//! cosine, whose last bit differs between C libraries. The tails end at ± 6, which does not
+//! matter for simulated scans.
 
 /// One stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// Another stream for each pair of numbers.
+    /// A separate stream for each pair of numbers.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut mixed = Self(seed);
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_the_paper() {
-        // The first outputs of SplitMix64 from state 0, as every implementation gives them.
+        // The first outputs of SplitMix64 from state 0, the same in every implementation.
         let mut rng = Rng(0);
         assert_eq!(rng.next_u64(), 0xe220_a839_7b1d_cdaf);
         assert_eq!(rng.next_u64(), 0x6e78_9e6a_a1b9_65f4);

@@ -1,6 +1,6 @@
-//! Simulated runs as files: what a demo model is trained with.
+//! Writes simulated runs as files, for training a demo model.
 //!
-//! Names are those of BIDS, side by side in one folder:
+//! The files have BIDS names and lie in one folder:
 //!
 //! ```text
 //! mask.nii.gz
@@ -20,7 +20,7 @@ use corticast_images::{
 use super::{SyntheticScanner, options::SyntheticOptions};
 use crate::adapter::ScannerAdapter;
 
-/// Writes `n_runs` runs, with run labels from 1 and seeds from `options.seed` on.
+/// Writes `n_runs` runs. Run labels count up from 1, seeds from `options.seed`.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub fn write_runs(
         let mut events = "onset\tduration\ttrial_type\n".to_owned();
         for event in scanner.events() {
             writeln!(events, "{}\t{}\t{}", event.onset_s, event.duration_s, event.trial_type)
-                .expect("a string takes what is written");
+                .expect("writing to a string succeeds");
         }
         let json = serde_json::json!({
             "RepetitionTime": options.tr,
