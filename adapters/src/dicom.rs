@@ -1,24 +1,24 @@
 //! A folder into which a Siemens scanner exports mosaics: one DICOM file per volume.
 //!
-//! Each series is a run. A volume is handed on the moment its file is complete: when it was
-//! closed after writing, renamed into place, or found by looking (`watch`); a file that is
-//! cut off is tried again until a deadline (`intake`). The header says which volume a file is
-//! (`series`); its name may be wrong.
+//! Each series is a run. A volume is delivered as soon as its file is complete: after the file was
+//! closed, renamed into place, or found by polling (`watch`). A truncated file is tried again
+//! until a deadline (`intake`). The header gives the number of the volume (`series`); the file's
+//! name may be wrong.
 //!
 //! ```text
 //! watch ──names──► intake ──elements, attributes, csa, image, mosaic──► series ──► the adapter
 //! ```
 //!
-//! A run ends when the next series begins, when its volumes are all there, or when nothing came
-//! for a while; the scanner does not say so. If the same series then goes on, so does the run:
-//! same name, same `series_id`, and its indices continue.
+//! The scanner does not report the end of a run. A run ends when the next series begins, when all
+//! its volumes have arrived, or when no volume arrived for a while. If the same series continues
+//! later, the run continues too: same name, same `series_id`, and its indices go on.
 //!
-//! What was in the folder before comes first, in order of acquisition, so that an adapter that
-//! is started late or again misses nothing.
+//! Files already in the folder come first, in order of acquisition, so an adapter that starts late
+//! or restarts misses nothing.
 //!
-//! **Patient data ends here.** Runs are named on the command line, never by the header; a
-//! series is known by a hash. Texts of the header, the folder's name and names of files that
-//! hold more than the scanner's three numbers are neither handed on nor logged.
+//! **Patient data does not leave this module.** Run names come from the command line, never from
+//! the header; a hash identifies a series. Texts of the header and the folder's name are neither
+//! passed on nor logged, and a file's name only if it consists of the scanner's three numbers.
 
 mod attributes;
 mod clock;
@@ -84,20 +84,20 @@ pub struct DicomOptions {
     /// Take only the series of this number (e.g. not the motion-corrected copy)
     #[arg(long, value_name = "NUMBER")]
     pub series: Option<u32>,
-    /// Volumes of a run; with the last one it ends [default: not known]
+    /// Number of volumes after which a run ends [default: not known]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub volumes: Option<u32>,
-    /// A run ends when nothing came for this long
+    /// A run ends when no volume arrived for this long
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub end_after_s: Duration,
     /// An incomplete file is skipped after this long
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub deadline_s: Duration,
-    /// Look at the folder this often, besides being notified: network shares do not notify
+    /// Interval of polling the folder, in addition to notifications: network shares send none
     #[arg(long, value_name = "MILLISECONDS", default_value = "200",
         value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub poll_ms: u64,
-    /// Take what is there, in order of acquisition, and end
+    /// Send the images that exist now, in order of acquisition, and end
     #[arg(skip)]
     pub once: bool,
 }
@@ -110,15 +110,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("expected 0 to 86400 seconds, got {seconds}"))
 }
 
-/// Reads Siemens mosaics out of a folder. See the module docs.
+/// Reads Siemens mosaics from a folder. See the module docs.
 pub struct DicomAdapter {
     options: DicomOptions,
     intake: Intake,
-    /// Everything that began since the adapter was opened, by `series_id`.
+    /// All series that began since the adapter was opened, by `series_id`.
     series: HashMap<String, Series>,
-    /// `series_id` of the run that goes on.
+    /// `series_id` of the current run.
     current: Option<String>,
-    /// Accepted and not yet handed on: the first volume of its run.
+    /// The accepted first volume of a run, not yet delivered.
     held: Option<Mosaic>,
     last_volume: Instant,
 }
@@ -128,16 +128,16 @@ impl DicomAdapter {
     ///
     /// # Errors
     ///
-    /// Fails when the folder cannot be read or a label is not one.
+    /// Fails when the folder cannot be read or a label is not a BIDS label.
     pub fn open(options: DicomOptions) -> Result<Self, AdapterError> {
         let DicomOptions { sub, ses, task, run, .. } = &options;
         RunEntities::checked(sub, ses.as_deref(), task.as_deref(), Some(run))?;
-        // Not the folder's name: scanners put the patient's into it.
+        // Not the folder's name, because scanners put the patient's name into it.
         let error = |source| AdapterError::Io { path: "the DICOM folder".into(), source };
 
         let pattern = Pattern::new(&options.pattern);
         let poll = Duration::from_millis(options.poll_ms);
-        // Watched before it is listed, or files that arrive in between are seen late.
+        // Watch before listing, or files that arrive in between are noticed late.
         let arrivals = match options.once {
             true => None,
             false => Some(Arrivals::watch(&options.folder, &pattern, poll).map_err(error)?),
@@ -155,17 +155,17 @@ impl DicomAdapter {
         })
     }
 
-    /// What became of the files so far.
+    /// Counts of the files so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.intake.counts
     }
 
-    /// Whether this is a volume to hand on; notes it in its series.
+    /// Registers the image in its series. Returns whether the image is a volume to deliver.
     fn place(&mut self, mosaic: &Mosaic) -> Result<bool, AdapterError> {
         let Mosaic { image, file, .. } = mosaic;
         if self.options.series.is_some_and(|wanted| image.series_number != Some(wanted)) {
-            tracing::debug!(file, "another series than asked for");
+            tracing::debug!(file, "file skipped: not the series given by --series");
             return Ok(false);
         }
         if !self.series.contains_key(&image.series_id) {
@@ -238,7 +238,7 @@ impl ScannerAdapter for DicomAdapter {
             }
         };
         let header = self.series[&first.image.series_id].header.clone();
-        // Slices that start together were excited together.
+        // Slices with the same start time belong to one excitation (multiband).
         let mut starts = first.image.slice_times_s.clone();
         starts.sort_by(f64::total_cmp);
         starts.dedup_by(|a, b| (*a - *b).abs() < 1e-4);

@@ -1,6 +1,6 @@
-//! The attributes of one file that are read, as they stand in it, and as numbers and texts.
+//! The attributes read from one file, as raw values, numbers and texts.
 //!
-//! A value that is missing or of another kind is an error that names its attribute.
+//! A missing value, or a value of the wrong kind, is an error that names the attribute.
 
 use super::{
     csa::CsaImageHeader,
@@ -9,7 +9,7 @@ use super::{
     tags::{CSA_IMAGE_HEADER, N_IMAGES_IN_MOSAIC, PIXEL_DATA, WANTED},
 };
 
-/// The values of [`WANTED`], as they stand in the file.
+/// The raw values of the attributes in [`WANTED`].
 pub(super) struct Attributes<'a> {
     values: [Option<&'a [u8]>; WANTED.len()],
 }
@@ -46,7 +46,7 @@ impl<'a> Attributes<'a> {
             attributes.put(element.tag, element.value);
             if element.tag == PIXEL_DATA {
                 if element.value.is_none() {
-                    return Err(DicomError::TransferSyntax("one with encapsulated pixels".into()));
+                    return Err(DicomError::TransferSyntax("encapsulated (compressed)".into()));
                 }
                 return Ok(attributes);
             }
@@ -96,7 +96,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Decimal numbers, parted by backslashes.
+    /// Decimal numbers, separated by backslashes.
     pub(super) fn numbers<const N: usize>(
         &self,
         tag: u32,

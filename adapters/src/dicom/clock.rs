@@ -1,9 +1,9 @@
-//! Times of day, as scanners write them.
+//! Times of day in the format of scanners.
 
 /// A day in microseconds.
 pub(super) const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
-/// `HHMMSS.ffffff` (the end may be missing; old files write colons) in microseconds.
+/// Parses `HHMMSS.ffffff` into microseconds. The end may be missing; old files contain colons.
 pub(super) fn time_of_day_us(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: String = whole.chars().filter(|&c| c != ':').collect();
@@ -17,7 +17,7 @@ pub(super) fn time_of_day_us(text: &str) -> Option<i64> {
     (us < DAY_US).then_some(us)
 }
 
-/// From one time of day to another, in microseconds, also across midnight.
+/// Time between two times of day, in microseconds, also across midnight.
 #[must_use]
 pub(super) fn elapsed_us(from: i64, to: i64) -> i64 {
     (to - from + DAY_US / 2).rem_euclid(DAY_US) - DAY_US / 2

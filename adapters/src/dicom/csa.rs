@@ -6,18 +6,18 @@
 //! item    u32  length u32  u32  u32 | text of that length, padded to four bytes
 //! ```
 //!
-//! The layout was never published and every count in it is foreign: counts are capped and
-//! lengths are checked against the bytes at hand. Of some ninety tags three are read; the rest
-//! is stepped over, so nothing else can leave this file.
+//! Siemens never published the layout, and the counts in it cannot be trusted: counts are capped
+//! and lengths are checked against the available bytes. Three of about ninety tags are read; the
+//! others are skipped, so their values never leave this module.
 
 use super::elements::text;
 
-/// Most tags that are believed. Scanners write about ninety.
+/// Largest accepted number of tags. Scanners write about ninety.
 const MAX_TAGS: u32 = 512;
-/// Most items of one tag that are believed: one per slice, and some padding.
+/// Largest accepted number of items in one tag: one per slice, and some padding.
 const MAX_ITEMS: u32 = 2048;
 
-/// What a mosaic needs from the CSA image header.
+/// The fields of the CSA image header that describe a mosaic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CsaImageHeader {
     /// Slices in the mosaic.
@@ -28,38 +28,38 @@ pub struct CsaImageHeader {
     pub slice_times_ms: Vec<f64>,
 }
 
-/// Why bytes are not a CSA header.
+/// Why bytes are not a valid CSA header.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CsaError {
-    /// It begins with something else.
+    /// The bytes do not begin with the magic of a CSA header.
     #[error("does not begin with `SV10`")]
     NotSv10,
-    /// It ends inside a tag.
+    /// The bytes end inside a tag.
     #[error("ends after {found} bytes, expected at least {expected}")]
     Truncated {
-        /// Bytes that are there.
+        /// Bytes in the header.
         found: usize,
-        /// Bytes that the tags read so far ask for.
+        /// Bytes that the tags read so far need.
         expected: usize,
     },
-    /// It promises more than can be.
-    #[error("promises {found} {what}, expected at most {most}")]
+    /// A count exceeds its limit.
+    #[error("declares {found} {what}, expected at most {most}")]
     TooMany {
-        /// Of what.
+        /// `tags` or `items`.
         what: &'static str,
-        /// How many.
+        /// The count in the header.
         found: u32,
-        /// How many are believed.
+        /// The largest accepted count.
         most: u32,
     },
 }
 
 impl CsaImageHeader {
-    /// Reads the value of (0029,1010).
+    /// Parses the value of (0029,1010).
     ///
     /// # Errors
     ///
-    /// Fails when the bytes are no `SV10` header, end early, or promise absurd counts.
+    /// Fails when the bytes are not an `SV10` header, end early, or declare too many tags or items.
     pub fn parse(bytes: &[u8]) -> Result<Self, CsaError> {
         let mut cursor = Cursor { bytes, at: 0 };
         if cursor.take(4).map_or(true, |magic| magic != b"SV10") {
@@ -196,11 +196,11 @@ mod tests {
         let mut bytes = example();
         bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         let message = CsaImageHeader::parse(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "promises 4294967295 tags, expected at most 512");
+        assert_eq!(message, "declares 4294967295 tags, expected at most 512");
     }
 
     proptest! {
-        /// Whatever the bytes, also after a proper start, there is a header or an error.
+        /// Any bytes, also after a valid start, give a header or an error.
         #[test]
         fn foreign_bytes_never_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..2048),

@@ -1,16 +1,16 @@
 //! DICOM bytes → elements, in one pass and without copying.
 //!
-//! A folder next to a scanner holds files that are half written, cut off or no DICOM at all,
-//! so a reader has to tell *not yet* from *never*: [`DicomError::is_incomplete`]. Every length
-//! is checked against the bytes that are there before it is used, and nothing is allocated.
+//! A scanner's export folder contains files that are half written, truncated or not DICOM at all.
+//! So [`DicomError::is_incomplete`] separates incomplete files from invalid ones. Every length is
+//! checked against the available bytes before it is used, and nothing is allocated.
 //!
-//! Only what an uncompressed image needs is understood: little-endian, explicit or implicit.
-//! Sequences are stepped over. Errors name attributes and numbers, never a text from the file:
-//! any text could be a patient's.
+//! The reader supports uncompressed little-endian images, explicit or implicit. Sequences are
+//! skipped. Errors name attributes and numbers, never a text from the file, because any text could
+//! identify a patient.
 
 use super::error::DicomError;
 
-/// Largest file that is read, in bytes. A mosaic has half a million bytes.
+/// Largest file that is read, in bytes. A mosaic has about half a million bytes.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// How deep sequences may nest. Enhanced images nest four deep.
 const MAX_DEPTH: usize = 16;
@@ -24,7 +24,7 @@ const ITEM: u32 = 0xFFFE_E000;
 const ITEM_END: u32 = 0xFFFE_E00D;
 /// (FFFE,E0DD): the end of a sequence of undefined length.
 const SEQUENCE_END: u32 = 0xFFFE_E0DD;
-/// (0002,0010): how the elements after group 2 are written.
+/// (0002,0010): the encoding of the elements after group 2.
 const TRANSFER_SYNTAX_UID: u32 = 0x0002_0010;
 
 const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
@@ -46,12 +46,12 @@ pub struct Elements<'a> {
     explicit: bool,
 }
 
-/// What comes before an element's value.
+/// The part of an element before its value.
 struct Head {
     tag: u32,
-    /// `None`: up to a delimiter.
+    /// Length of the value in bytes; `None` when a delimiter ends it.
     length: Option<usize>,
-    /// Whether what is inside names its value representations.
+    /// Whether nested elements name their value representations.
     explicit_inside: bool,
 }
 
@@ -60,17 +60,16 @@ impl<'a> Elements<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when the file is too short, is not DICOM, or is written in a way that is not
-    /// understood here.
+    /// Fails when the file is too short, is not DICOM, or has an unsupported transfer syntax.
     pub fn of_file(bytes: &'a [u8]) -> Result<Self, DicomError> {
         let truncated = DicomError::Truncated { found: bytes.len(), expected: PREAMBLE_BYTES };
         match bytes.get(128..PREAMBLE_BYTES).ok_or(truncated.clone())? {
             b"DICM" => {}
-            // A copy that reserves its space first reads as zeros until it is written.
+            // A copy that reserves its space first contains zeros until it is written.
             [0, 0, 0, 0] => return Err(truncated),
             _ => return Err(DicomError::NotDicom),
         }
-        // The meta group is explicit whatever follows it.
+        // The meta group is always explicit.
         let mut elements = Self { bytes, at: PREAMBLE_BYTES, explicit: true };
         let mut syntax = None;
         while elements.peek_group()? == 2 {
@@ -91,7 +90,7 @@ impl<'a> Elements<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when the file ends inside the element, or when there is no element here.
+    /// Fails when the file ends inside the element, or the bytes are not an element.
     pub fn next(&mut self) -> Result<Option<Element<'a>>, DicomError> {
         if self.at == self.bytes.len() {
             return Ok(None);
@@ -116,7 +115,7 @@ impl<'a> Elements<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], DicomError> {
         let end = self.at.saturating_add(length);
         if end as u64 > MAX_FILE_BYTES {
-            let reason = "its length is more than a file may hold";
+            let reason = "its length exceeds the largest accepted file (256 MiB)";
             return Err(DicomError::Element { at: self.at, reason });
         }
         let found = self.bytes.len();
@@ -141,7 +140,7 @@ impl<'a> Elements<'a> {
         }
         let representation = self.take(2)?;
         if tag == 0 && representation == [0, 0] {
-            // Zeros where an element should be: reserved, not yet written.
+            // Zeros in place of an element: reserved, not yet written.
             return Err(DicomError::Truncated { found: start, expected: start + 8 });
         }
         if !representation.iter().all(u8::is_ascii_uppercase) {
@@ -159,15 +158,15 @@ impl<'a> Elements<'a> {
                 Some(u16::from_le_bytes([bytes[0], bytes[1]]).into())
             }
         };
-        // An unknown element of undefined length is written implicitly inside (PS3.5 6.2.2).
+        // Inside an unknown element of undefined length, elements are implicit (PS3.5 6.2.2).
         Ok(Head { tag, length, explicit_inside: representation != b"UN" })
     }
 
-    /// Steps over a sequence of undefined length, to after its end.
+    /// Skips a sequence of undefined length, including its end.
     fn skip_sequence(&mut self, explicit: bool, depth: usize) -> Result<(), DicomError> {
         let error = |at, reason| Err(DicomError::Element { at, reason });
         if depth == MAX_DEPTH {
-            return error(self.at, "sequences nest too deep");
+            return error(self.at, "sequences are nested too deeply");
         }
         loop {
             let at = self.at;
@@ -178,7 +177,7 @@ impl<'a> Elements<'a> {
                     self.take(length)?;
                 }
                 (ITEM, None) => self.skip_item(explicit, depth)?,
-                _ => return error(at, "a sequence holds something that is no item"),
+                _ => return error(at, "a sequence contains an element that is not an item"),
             }
         }
     }
@@ -208,7 +207,7 @@ pub fn text(value: &[u8]) -> Option<&str> {
     Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\0')).filter(|t| !t.is_empty())
 }
 
-/// The identifier of a transfer syntax is printed only when it is one of the standard's.
+/// Text for a transfer syntax; a UID that the standard does not define is not printed.
 fn printable_uid(uid: Option<&str>) -> String {
     let standard = |uid: &&str| {
         uid.len() <= 64
@@ -291,7 +290,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the bytes, reading gives elements or an error, never a panic or a hang.
+        /// Reading any bytes gives elements or an error, never a panic or a hang.
         #[test]
         fn foreign_bytes_never_panic(
             explicit in any::<bool>(),

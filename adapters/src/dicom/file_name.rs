@@ -1,16 +1,16 @@
-//! Names of files, as far as logs may show them: people put names of patients into them.
+//! File names for logs. People put patients' names into file names, so most are hashed.
 
 use std::path::Path;
 
 use super::hash::short_hash;
 
-/// A hash of the name, which stands for the file.
+/// A hash of the name, to identify the file.
 pub(super) fn name_hash(path: &Path) -> u64 {
     short_hash(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
-/// A file as logs may name it: `001_000013_000005.dcm` (session, series, volume) as it is,
-/// anything else by a hash.
+/// The name of a file for logs: `001_000013_000005.dcm` (session, series, volume) unchanged, any
+/// other name as a hash.
 pub(super) fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.split_once('.').map_or(&*name, |(stem, _)| stem);

@@ -1,4 +1,4 @@
-//! The headers in `tests/data/dicom`, as files of any number.
+//! Test files made from the headers in `tests/data/dicom`, with any acquisition number.
 
 use std::{collections::HashMap, io::Read, path::PathBuf};
 
@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/dicom")
 }
 
-/// The file as it was made.
+/// The unchanged file.
 pub fn original(name: &str) -> Vec<u8> {
     let packed = std::fs::read(folder().join(format!("{name}.dcm.gz"))).unwrap();
     let mut bytes = Vec::new();
@@ -25,7 +25,7 @@ pub fn original(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// What nibabel says of a scan.
+/// Values that nibabel reads from a scan.
 #[derive(serde::Deserialize)]
 pub struct Expected {
     pub matrix: [usize; 3],
@@ -37,7 +37,7 @@ pub struct Expected {
     pub crc32: u32,
 }
 
-/// What nibabel says, by the name of the fixture or of the real file.
+/// The values from nibabel, by name of the fixture or of the real file.
 pub fn nibabel() -> HashMap<String, Expected> {
     serde_json::from_slice(&std::fs::read(folder().join("nibabel.json")).unwrap()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A short hash for what must not be shown: identifiers of the scanner, names of files.
+//! A short hash for values that must not be shown: identifiers from the scanner, file names.
 
 /// The first eight bytes of the BLAKE3 hash.
 pub(super) fn short_hash(bytes: &[u8]) -> u64 {

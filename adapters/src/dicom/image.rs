@@ -1,8 +1,8 @@
-//! One Siemens mosaic: what its header says, checked, and nothing that says who was scanned.
+//! One Siemens mosaic: the checked values of its header, without anything that identifies the
+//! patient.
 //!
-//! This is where patient data ends. Of everything in a header, only the attributes in `tags` are
-//! read; of those, texts are compared or hashed and only numbers are kept. A later step has no
-//! name that it could print.
+//! Only the attributes in `tags` are read. Texts are compared or hashed, and only numbers are kept,
+//! so no later step has a patient's name that it could print.
 
 use corticast_bold::{
     decode::Dtype,
@@ -28,19 +28,19 @@ use super::{
     },
 };
 
-/// Largest acquisition number that is accepted; above it a header is damaged.
+/// Largest accepted acquisition number; a larger one means a damaged header.
 const MAX_ACQUISITION_NUMBER: i64 = 1_000_000;
-/// Enhanced MR Image Storage, and the same converted from single images.
+/// Enhanced MR Image Storage, and Legacy Converted Enhanced MR Image Storage.
 const ENHANCED: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"];
 
-/// What a run needs to know of one mosaic.
+/// The header values of one mosaic that a run needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     /// First 16 hex digits of the BLAKE3 hash of SeriesInstanceUID.
     pub series_id: String,
     /// Number of the series within its study.
     pub series_number: Option<u32>,
-    /// Hash of SOPInstanceUID: the same image twice has the same.
+    /// Hash of SOPInstanceUID, which is the same in every copy of an image.
     pub instance: u64,
     /// Position in the series: AcquisitionNumber, which starts at 1, less 1.
     pub index: TrIndex,
@@ -50,11 +50,11 @@ pub struct Image {
     pub time_of_day_us: Option<i64>,
     /// Time between volumes.
     pub repetition_time: RepetitionTime,
-    /// Volumes of the series, where the header says so.
+    /// Number of volumes in the series, if the header gives it.
     pub n_volumes: Option<u32>,
     /// Matrix and affine.
     pub space: VoxelSpace,
-    /// How the slices lie in the picture.
+    /// Arrangement of the slices in the picture.
     pub tiling: Tiling,
     /// How one voxel is stored.
     pub dtype: Dtype,
@@ -62,18 +62,18 @@ pub struct Image {
     pub slope: Option<f64>,
     /// See `slope`.
     pub intercept: Option<f64>,
-    /// Start of each slice after the start of the volume, in seconds; empty when not given.
+    /// Start of each slice after the start of the volume, in seconds; empty if the header gives
+    /// none.
     pub slice_times_s: Vec<f64>,
 }
 
 impl Image {
-    /// Reads a whole file. The second value is the picture, to be given to
-    /// [`Tiling::unmosaic`].
+    /// Parses a whole file. The second value is the picture, for [`Tiling::unmosaic`].
     ///
     /// # Errors
     ///
-    /// Says what was found and what was expected; [`DicomError::is_incomplete`] tells whether
-    /// the file may still become an image.
+    /// Fails when the file is not a valid mosaic. [`DicomError::is_incomplete`] tells whether the
+    /// file may still become one.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), DicomError> {
         let attributes = Attributes::read(bytes)?;
         let columns = attributes.short(COLUMNS, "Columns")?;
@@ -133,7 +133,7 @@ impl Image {
     }
 }
 
-/// How many slices the picture holds, if it is a mosaic at all.
+/// Number of slices in the picture. Fails when the picture is not a mosaic.
 fn n_slice(
     attributes: &Attributes<'_>,
     csa: &CsaImageHeader,
@@ -141,7 +141,7 @@ fn n_slice(
     rows: usize,
 ) -> Result<usize, DicomError> {
     let not = |found| Err(DicomError::NotMosaic { found });
-    // XA scanners write MOSAIC into the image type of enhanced images, too: look here first.
+    // XA scanners also write MOSAIC into the image type of enhanced images, so check this first.
     let n_frame = attributes.integer(N_FRAMES).unwrap_or(1);
     if n_frame > 1 || attributes.text(SOP_CLASS_UID).is_some_and(|uid| ENHANCED.contains(&uid)) {
         return not(format!("an enhanced multi-frame image of {n_frame} frames"));
@@ -153,7 +153,7 @@ fn n_slice(
         _ => None,
     });
     match csa.n_slice.or(private) {
-        // Negative and NaN become 0, which the tiling refuses.
+        // Negative numbers and NaN become 0, which `Tiling::new` refuses.
         Some(n_slice) if says_mosaic || n_slice > 1.0 => Ok(n_slice as usize),
         None if says_mosaic => Err(missing("NumberOfImagesInMosaic")),
         _ => not(format!("a single image of {columns} x {rows} pixels")),

@@ -1,8 +1,8 @@
-//! From files to mosaics: what is read, read again, given up or ignored.
+//! From files to mosaics: decides which files are read, read again, given up or ignored.
 //!
-//! A file that ends too early is tried again every few milliseconds until its deadline; then it
-//! is skipped, once, with a warning, and its volume shows up as a gap. A file that was read is
-//! not read again unless it changed.
+//! A file that ends too early is tried again every few milliseconds until its deadline. Then the
+//! file is skipped with a single warning, and its volume becomes a gap. A file that was read is not
+//! read again unless it changed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,43 +23,43 @@ use super::{
     watch::Arrivals,
 };
 
-/// How soon an incomplete file is tried again, at first and at last.
+/// Shortest and longest wait before an incomplete file is tried again.
 const RETRY: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
-/// Incomplete files that are tried again at a time; more are given up at once.
+/// Largest number of incomplete files waiting to be tried again; further ones are skipped at once.
 const MAX_PENDING: usize = 256;
 
-/// What became of the files, since the adapter was opened.
+/// Counts of the files since the adapter was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Volumes handed on.
+    /// Volumes delivered.
     pub handed_on: u64,
-    /// Images that came before, under whatever name.
+    /// Images that arrived before, under any file name.
     pub duplicates: u64,
-    /// Files that are no mosaic of their run: another kind of image, damaged, another matrix.
+    /// Files that are not a mosaic of their run: another kind of image, damaged, another matrix.
     pub refused: u64,
     /// Files that were still incomplete at their deadline.
     pub given_up: u64,
 }
 
-/// A mosaic, taken apart.
+/// A complete mosaic.
 #[derive(Debug)]
 pub struct Mosaic {
-    /// What its header says.
+    /// The values of its header.
     pub image: Image,
     /// Its voxels, x fastest.
     pub voxels: Bytes,
-    /// Its file, as logs may name it.
+    /// Name of its file, safe for logs.
     pub file: String,
 }
 
-/// What waiting for a mosaic came to.
+/// Result of waiting for a mosaic.
 #[derive(Debug)]
 pub enum Next {
-    /// A complete one.
+    /// A complete mosaic.
     Mosaic(Box<Mosaic>),
-    /// None, until the time that was asked for.
+    /// No mosaic arrived in time.
     Quiet,
-    /// None, and there will be none.
+    /// No further mosaic will arrive.
     End,
 }
 
@@ -70,35 +70,35 @@ struct Pending {
     wait: Duration,
 }
 
-/// Size and time of change.
+/// Size and modification time of a file.
 type Version = (u64, Option<SystemTime>);
 
-/// Reads files as they come. See the module docs.
+/// Reads files as they arrive. See the module docs.
 pub struct Intake {
-    /// What became of the files.
+    /// Counts of the files.
     pub counts: Counts,
     listed: VecDeque<PathBuf>,
-    /// Absent when only the listed files are to be read.
+    /// `None` when only the listed files are read.
     arrivals: Option<Arrivals>,
     pending: Vec<Pending>,
     deadline: Duration,
-    /// Files that were dealt with, by a hash of the name.
+    /// Files that were read or skipped, by a hash of the name.
     done: HashMap<u64, Version>,
     buffer: Vec<u8>,
 }
 
-/// Why a file gave no mosaic.
+/// Why a file did not give a mosaic.
 enum Failure {
-    /// It is not there, or was dealt with.
+    /// The file is gone, or was already handled.
     Nothing,
-    /// It may become one.
+    /// The file may still become a mosaic.
     NotYet(String),
-    /// It will not.
+    /// The file will never become a mosaic.
     Never(DicomError),
 }
 
 impl Intake {
-    /// An intake of the files that are there, in order of acquisition, and then of those that
+    /// An intake that first reads the listed files in order of acquisition, then files that
     /// arrive.
     #[must_use]
     pub fn new(files: Vec<PathBuf>, arrivals: Option<Arrivals>, deadline: Duration) -> Self {
@@ -115,9 +115,9 @@ impl Intake {
         intake
     }
 
-    /// Sorts by time of series, then by number; what cannot be read comes last.
+    /// Sorts files by time of the series, then by number. Unreadable files come last.
     ///
-    /// Only headers are kept: a session of voxels does not fit in memory.
+    /// Keeps only headers, because the voxels of a session do not fit into memory.
     fn in_order(&mut self, files: Vec<PathBuf>) -> VecDeque<PathBuf> {
         let mut starts: HashMap<String, (u32, i64, Option<u32>)> = HashMap::new();
         let mut sorted: Vec<_> = files
@@ -144,7 +144,7 @@ impl Intake {
         sorted.into_iter().map(|(path, _)| path).collect()
     }
 
-    /// The next mosaic; waits until `until`, or for ever.
+    /// The next mosaic; waits until `until`, or for ever when it is `None`.
     pub fn next(&mut self, until: Option<Instant>) -> Next {
         loop {
             if let Some(path) = self.listed.pop_front() {
@@ -188,7 +188,7 @@ impl Intake {
             Some(at) => self.pending.swap_remove(at),
             None => {
                 let now = Instant::now();
-                // What is listed and not watched is not being written.
+                // Unwatched files have no writer, so an incomplete one is skipped at once.
                 let patience = self.arrivals.as_ref().map_or(Duration::ZERO, |_| self.deadline);
                 Pending { path, give_up: now + patience, next: now, wait: RETRY[0] }
             }
@@ -210,7 +210,7 @@ impl Intake {
                 if now >= pending.give_up || self.pending.len() >= MAX_PENDING {
                     self.counts.given_up += 1;
                     self.remember(&pending.path);
-                    tracing::warn!(file, reason, "file skipped, still incomplete at its deadline");
+                    tracing::warn!(file, reason, "file skipped: it is still incomplete");
                 } else {
                     let wait = (2 * pending.wait).min(RETRY[1]);
                     let next = (now + pending.wait).min(pending.give_up);
@@ -238,9 +238,9 @@ impl Intake {
         }
     }
 
-    /// Reads a file into the buffer, unless this version of it was dealt with.
+    /// Reads a file into the buffer, unless this version was already handled.
     fn load(&mut self, path: &Path) -> Result<Version, Failure> {
-        // Asked before opening: to open a pipe would block.
+        // Checked before opening, because opening a pipe would block.
         let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
         let version = version(&metadata);
         if !metadata.is_file() || self.done.get(&name_hash(path)) == Some(&version) {
@@ -248,7 +248,7 @@ impl Intake {
         }
         if metadata.len() > MAX_FILE_BYTES {
             self.done.insert(name_hash(path), version);
-            let reason = "the file is larger than any that is read (256 MiB)";
+            let reason = "the file exceeds the largest accepted file (256 MiB)";
             return Err(Failure::Never(DicomError::Element { at: 0, reason }));
         }
         self.buffer.clear();
@@ -266,7 +266,7 @@ impl Intake {
     }
 }
 
-/// A writer may hold a lock on the file, or have renamed it in the meantime.
+/// A writer may have locked the file, or renamed it in the meantime.
 fn unreadable(error: &std::io::Error) -> Failure {
     match error.kind() {
         std::io::ErrorKind::NotFound => Failure::Nothing,

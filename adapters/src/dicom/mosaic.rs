@@ -9,19 +9,19 @@
 //! └───┴───┘
 //! ```
 //!
-//! The position in the header is wrong by design: the scanner writes where the corner of the
-//! *picture* would lie if it were one large slice around the same centre. Half of what the
-//! picture is larger than a slice has to be added, or every mask is centimetres off.
+//! The position in the header is wrong by design: the scanner writes the corner of the *picture*
+//! as if it were one large slice around the same centre. Half the difference in size between
+//! picture and slice has to be added, or every mask is centimetres off.
 
 use bytes::Bytes;
 use corticast_bold::space::{MAX_AXIS_VOXELS, VoxelSpace};
 
 use super::error::DicomError;
 
-/// Bytes of one stored voxel; other sizes are refused before they get here.
+/// Bytes of one stored voxel; other sizes are refused earlier.
 pub const VOXEL_BYTES: usize = 2;
 
-/// How slices lie in the picture.
+/// Arrangement of the slices in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
     /// Voxels along x, y, z of the volume.
@@ -30,7 +30,7 @@ pub struct Tiling {
     k: usize,
 }
 
-/// Where the header says the picture lies, in LPS axes (left, posterior, superior).
+/// Position of the picture according to the header, in LPS axes (left, posterior, superior).
 #[derive(Clone, Copy, Debug)]
 pub struct Placement {
     /// Centre of the picture's first pixel, in mm.
@@ -50,7 +50,7 @@ impl Tiling {
     ///
     /// # Errors
     ///
-    /// Fails when the picture cannot be cut into that many tiles.
+    /// Fails when the picture cannot be divided into that many tiles.
     pub fn new(columns: usize, rows: usize, n_slice: usize) -> Result<Self, DicomError> {
         let k = (1..=MAX_AXIS_VOXELS).find(|k| k * k >= n_slice).unwrap_or(MAX_AXIS_VOXELS);
         let slices_fit = (1..=MAX_AXIS_VOXELS).contains(&n_slice);
@@ -64,7 +64,7 @@ impl Tiling {
         Ok(Self { matrix: [columns / k, rows / k, n_slice], k })
     }
 
-    /// The volume's voxels, x fastest, out of the picture's pixels.
+    /// The volume's voxels, x fastest, from the picture's pixels.
     ///
     /// # Errors
     ///
@@ -109,13 +109,13 @@ impl Tiling {
                 .map(|value| sign * value + 0.0); // + 0.0: no minus zero in a record
         }
         VoxelSpace::new(self.matrix, affine).map_err(|error| DicomError::Attribute {
-            name: "the placement in space",
+            name: "position or orientation",
             reason: error.to_string(),
         })
     }
 }
 
-/// The direction that is right-handed with the two of a slice.
+/// The direction that forms a right-handed system with the two directions of a slice.
 #[must_use]
 pub fn cross([a, b]: [[f64; 3]; 2]) -> [f64; 3] {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]

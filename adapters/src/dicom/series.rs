@@ -1,9 +1,8 @@
-//! One series: which of its volumes came already, and when each was acquired.
+//! One series: the volumes that have arrived, and the acquisition time of each.
 //!
-//! A folder hands out the same image twice (copies, retries, a scanner that writes under two
-//! names), so an image is known by its own identifier and by its number in the series, never by
-//! its file's name. Acquisition times are times of day; they are used as long as they keep
-//! the beat of the repetition time.
+//! The same image can appear twice in a folder (copies, retries, a scanner that writes under two
+//! names). So its own identifier and its number in the series identify an image, never the file's
+//! name. Acquisition times are times of day; they are used while they match the repetition time.
 
 use std::collections::HashSet;
 
@@ -14,13 +13,13 @@ use super::{clock::elapsed_us, image::Image};
 /// Why an image is not a further volume of its series.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The very same image.
-    #[error("the same image came before")]
+    /// The same image arrived before.
+    #[error("the same image arrived before")]
     SameImage,
-    /// Another image with the same number.
-    #[error("{0} came before as another image, the first is kept")]
+    /// Another image with the same number arrived before.
+    #[error("another image of {0} arrived before and is kept")]
     SameNumber(TrIndex),
-    /// The image has another matrix than the series.
+    /// The matrix of the image differs from that of the series.
     #[error("matrix is {found:?}, expected {expected:?}")]
     Matrix {
         /// Voxels along x, y, z of the image.
@@ -28,33 +27,33 @@ pub enum Refusal {
         /// Voxels along x, y, z of the first image.
         expected: [usize; 3],
     },
-    /// Another repetition time than the series.
+    /// The repetition time of the image differs from that of the series.
     #[error("repetition time is {found} s, expected {expected} s")]
     RepetitionTime {
-        /// What the image says.
+        /// Repetition time of the image, in seconds.
         found: f64,
-        /// What the first image said.
+        /// Repetition time of the first image, in seconds.
         expected: f64,
     },
 }
 
-/// What becomes of an image.
+/// Decision on an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A further volume of its series, to be handed on.
+    /// A further volume of its series, to be delivered.
     Volume,
-    /// It came before.
+    /// The image arrived before.
     Duplicate,
-    /// It does not fit its series, or its series is over.
+    /// The image does not match its series, or its series is over.
     Refused,
 }
 
-/// What is known of a series.
+/// State of one series.
 #[derive(Debug)]
 pub struct Series {
-    /// What its first image said.
+    /// The run header from its first image.
     pub header: RunHeader,
-    /// Whether another series began since: its volumes are no longer handed on.
+    /// Whether another series has begun, so that volumes of this one are no longer delivered.
     pub over: bool,
     numbers: HashSet<TrIndex>,
     instances: HashSet<u64>,
@@ -65,7 +64,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// A series of which nothing came yet.
+    /// A series without volumes.
     #[must_use]
     pub fn new(header: RunHeader) -> Self {
         Self {
@@ -79,13 +78,13 @@ impl Series {
         }
     }
 
-    /// Decides what becomes of an image, and logs why it is not handed on.
+    /// Decides whether an image is delivered, and logs the reason if not.
     pub fn place(&mut self, image: &Image, file: &str) -> Place {
         match self.accept(image) {
             Ok(()) if self.over => {
                 tracing::warn!(
                     file, index = %image.index,
-                    "volume skipped, another series began since (--series takes only one)"
+                    "volume skipped: another series has begun (--series selects one)"
                 );
                 Place::Refused
             }
@@ -105,11 +104,11 @@ impl Series {
         }
     }
 
-    /// Takes note of an image that is to be handed on.
+    /// Registers an image that is to be delivered.
     ///
     /// # Errors
     ///
-    /// Fails when it is not a further volume of this series.
+    /// Fails when the image is not a further volume of this series.
     fn accept(&mut self, image: &Image) -> Result<(), Refusal> {
         if !self.instances.insert(image.instance) {
             return Err(Refusal::SameImage);
@@ -123,7 +122,7 @@ impl Series {
             Err(SpaceMismatch::Matrix { found, expected }) => {
                 return Err(Refusal::Matrix { found, expected });
             }
-            // Scanners that follow the head move the slices with it, on purpose.
+            // Scanners with prospective motion correction move the slices with the head.
             Err(mismatch @ SpaceMismatch::Affine { .. }) if !self.warned_of_affine => {
                 self.warned_of_affine = true;
                 tracing::warn!(index = %image.index, %mismatch, "slices moved during the run");
@@ -136,13 +135,13 @@ impl Series {
         Ok(())
     }
 
-    /// Whether every volume that the header promises was handed on.
+    /// Whether as many volumes were delivered as the header announces.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.header.n_volumes.is_some_and(|n| self.numbers.len() >= n as usize)
     }
 
-    /// Volumes that never came, up to the last that did.
+    /// Number of missing volumes before the last delivered one.
     #[must_use]
     pub fn n_missing(&self) -> usize {
         let last = self.numbers.iter().map(|index| index.0 as usize + 1).max();
@@ -151,14 +150,15 @@ impl Series {
 
     /// Start of acquisition, in seconds since the start of index 0.
     ///
-    /// The scanner's clock is used while it stays within half a repetition time of the beat;
-    /// otherwise the beat is used (a clock that was set, or times that were scrubbed).
+    /// The scanner's clock is used while it stays within half a repetition time of the time
+    /// computed from index and repetition time. Otherwise (clock adjusted, times anonymised) the
+    /// computed time is used.
     pub fn acquisition_time_s(&mut self, image: &Image) -> Option<f64> {
         let time_us = image.time_of_day_us?;
         let beat_s = self.header.repetition_time.start_of(image.index);
         let start_us = *self.start_us.get_or_insert(time_us - (beat_s * 1e6).round() as i64);
         let clock_s = elapsed_us(start_us, time_us) as f64 / 1e6;
-        // A run of more than half a day comes round again.
+        // For a run longer than half a day the clock wraps around, and the computed time is used.
         if (clock_s - beat_s).abs() <= self.header.repetition_time.as_secs() / 2.0 {
             return Some(clock_s);
         }
@@ -166,14 +166,14 @@ impl Series {
             self.warned_of_time = true;
             tracing::warn!(
                 index = %image.index, clock_s, beat_s,
-                "acquisition times do not keep the repetition time, which is used instead"
+                "acquisition times do not match the repetition time; using the repetition time"
             );
         }
         Some(beat_s)
     }
 }
 
-/// The label of the `further`th series after the one that was named `first`.
+/// The label of the series that follows `further` series after the one labelled `first`.
 #[must_use]
 pub fn run_label(first: &str, further: u64) -> String {
     match first.parse::<u64>() {

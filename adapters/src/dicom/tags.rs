@@ -1,4 +1,4 @@
-//! The attributes that are read. All others are stepped over unseen.
+//! The attributes that are read. All others are skipped.
 
 pub(super) const IMAGE_TYPE: u32 = 0x0008_0008;
 pub(super) const SOP_CLASS_UID: u32 = 0x0008_0016;

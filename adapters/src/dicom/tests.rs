@@ -1,4 +1,4 @@
-//! Folders as scanners and people leave them: renames, pieces, duplicates, other series.
+//! Tests with real-world folders: renames, partial files, duplicates, other series.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ fn rename_in(folder: &Path, name: &str, bytes: &[u8]) {
     outside.persist(folder.join(name)).unwrap();
 }
 
-/// A folder inside a folder of its own, to rename from.
+/// A folder inside a temporary folder; tests rename files from the outer into the inner one.
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let outer = tempfile::tempdir().unwrap();
     let inner = outer.path().join("export");
@@ -83,12 +83,12 @@ fn a_folder_is_watched_through_renames_pieces_duplicates_and_lies() {
     let mut next = || adapter.next_volume().unwrap().map(|volume| volume.index.0);
     assert_eq!(next(), Some(0));
 
-    // The same image under another name, then one whose name lies.
+    // The same image under another name, then an image whose name has the wrong number.
     rename_in(&folder, "001_000013_000000.dcm", &volume(1));
     rename_in(&folder, "001_000013_000099.dcm", &volume(2));
     assert_eq!(next(), Some(1));
 
-    // Closed half written, and finished later by somebody who waits for nothing.
+    // Closed half written, and finished later by a separate writer.
     let whole = volume(3);
     let path = folder.join("001_000013_000003.dcm");
     let writer = std::thread::spawn(move || {
@@ -104,7 +104,7 @@ fn a_folder_is_watched_through_renames_pieces_duplicates_and_lies() {
 
     fs::write(folder.join("001_000013_000004.dcm"), volume(4)).unwrap();
     assert_eq!(next(), Some(3));
-    assert_eq!(next(), None, "that was the last of four");
+    assert_eq!(next(), None, "all four volumes arrived");
     let counts = adapter.counts();
     assert_eq!((counts.handed_on, counts.refused, counts.given_up), (4, 0, 0));
     assert!(counts.duplicates >= 1);
@@ -114,7 +114,7 @@ fn a_folder_is_watched_through_renames_pieces_duplicates_and_lies() {
 fn files_that_raise_no_event_are_found_by_looking() {
     let (outer, folder) = folder();
     let mut adapter = watching(&folder, &["--poll-ms", "20"]);
-    // A hard link raises a creation only.
+    // A hard link causes only a creation event.
     let outside = outer.path().join("outside");
     fs::write(&outside, fixture::volume("skyra", 1, &[])).unwrap();
     fs::hard_link(&outside, folder.join("001_000013_000001.dcm")).unwrap();
@@ -122,8 +122,8 @@ fn files_that_raise_no_event_are_found_by_looking() {
     assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
 }
 
-/// What a slow writer does between two pieces.
-#[allow(clippy::disallowed_methods, reason = "a writer in the world takes its time")]
+/// The pause of a slow writer between two parts of a file.
+#[allow(clippy::disallowed_methods, reason = "simulates a slow writer")]
 fn dawdle(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
@@ -174,7 +174,7 @@ fn another_matrix_mid_run_costs_that_file() {
         let bytes = fixture::volume("skyra", number, &[]);
         fs::write(folder.join(number.to_string()), bytes).unwrap();
     }
-    // The prisma's picture under the skyra's series.
+    // The prisma's picture with the skyra's series UID.
     let uid = fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID);
     let edits = [(fixture::SERIES_INSTANCE_UID, uid.as_str()), (fixture::REPETITION_TIME, "1500")];
     fs::write(folder.join("2"), fixture::volume("prisma", 2, &edits)).unwrap();
@@ -185,7 +185,7 @@ fn another_matrix_mid_run_costs_that_file() {
     assert_eq!(adapter.counts().refused, 1);
 }
 
-/// Collects what is logged.
+/// Collects the log output.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,15 +1,16 @@
-//! Files that appear in a folder, as soon as they may be complete.
+//! Reports files in a folder as soon as they may be complete.
 //!
-//! Two ways of finding out, because each misses what the other sees:
+//! Two mechanisms are used, because each misses files that the other finds:
 //!
-//! - the kernel's notifications say at once that a file was closed after writing or renamed
-//!   into place, but not what *another host* wrote to a network share;
-//! - looking again every few hundred milliseconds sees everything, but not whether the writer
-//!   is done: some copies reserve the whole size first. So a name found by looking is handed on
-//!   when size and time of change were the same on two looks.
+//! - the kernel's notifications report at once that a file was closed after writing or renamed
+//!   into place, but do not report files that *another host* wrote to a network share;
+//! - polling every few hundred milliseconds finds every file, but cannot tell whether the writer
+//!   is done: some copies reserve the whole size first. So a polled file is reported only when
+//!   size and modification time are the same in two successive polls.
 //!
-//! Creation is not a reason: nothing is in the file yet. Both ways lead into one bounded queue;
-//! when it is full they wait, and the kernel's own queue holds what comes meanwhile.
+//! The creation of a file is ignored, because the file is still empty. Both mechanisms write to one
+//! bounded queue. When the queue is full they wait; the kernel's own queue holds further
+//! notifications.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,22 +27,22 @@ use notify::{
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 
-/// Files that wait to be read. When full, the watching threads wait.
+/// Capacity of the queue of files to read. When it is full, the watching threads wait.
 const QUEUE_FILES: usize = 1024;
 
-/// Which names in a folder are looked at.
+/// Selects files in a folder by name.
 #[derive(Clone, Debug)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Names that match, with `*` for any text and `?` for any one character.
+    /// A pattern with `*` for any text and `?` for any one character.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self(pattern.to_owned())
     }
 
-    /// Whether a file of this name is looked at. Hidden names never are: tools that rename into
-    /// place write under them.
+    /// Whether a file of this name is selected. Hidden names never are, because tools that rename
+    /// files into place write them under hidden names first.
     #[must_use]
     pub fn matches(&self, name: &OsStr) -> bool {
         let name = name.to_string_lossy();
@@ -72,7 +73,7 @@ fn wild(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
-/// The names in a folder that match, without looking at the files.
+/// The files in a folder whose names match. The files are not opened.
 ///
 /// # Errors
 ///
@@ -88,29 +89,29 @@ pub fn list(folder: &Path, pattern: &Pattern) -> std::io::Result<Vec<OsString>> 
     Ok(names)
 }
 
-/// A watched folder. Watching ends when this is dropped.
+/// A watched folder. Dropping it ends the watching.
 #[derive(Debug)]
 pub struct Arrivals {
-    // Dropped first: a thread that waits for room in the queue then ends.
+    // Dropped first, so that a thread that waits for space in the queue ends.
     files: Receiver<PathBuf>,
     _stop: Sender<()>,
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl Arrivals {
-    /// Watches a folder, and looks at it every `poll`.
+    /// Watches a folder, and polls it every `poll`.
     ///
     /// # Errors
     ///
-    /// Fails when no thread can be started. Without notifications the folder is polled only,
-    /// and a warning says so.
+    /// Fails when no thread can be started. If notifications are unavailable, the folder is only
+    /// polled, and a warning is logged.
     pub fn watch(folder: &Path, pattern: &Pattern, poll: Duration) -> std::io::Result<Self> {
         let (sender, files) = bounded(QUEUE_FILES);
         let watcher = notifications(folder, pattern.clone(), sender.clone())
             .inspect_err(|error| {
-                // The error may hold the folder's name, which may hold a patient's.
+                // The error may contain the folder's name, which may contain a patient's name.
                 let kind = std::mem::discriminant(&error.kind);
-                tracing::warn!(?kind, "no notifications for the folder, it is polled only");
+                tracing::warn!(?kind, "no notifications for the folder; polling only");
             })
             .ok();
         let (stop, stopped) = bounded(0);
@@ -126,7 +127,7 @@ impl Arrivals {
         Ok(Self { files, _stop: stop, _watcher: watcher })
     }
 
-    /// Files to read.
+    /// The queue of files to read.
     #[must_use]
     pub fn files(&self) -> &Receiver<PathBuf> {
         &self.files
@@ -160,13 +161,13 @@ fn notifications(
     Ok(watcher)
 }
 
-/// The thread that looks at the folder again and again.
+/// The state of the polling thread.
 struct Looking {
     folder: PathBuf,
     pattern: Pattern,
-    /// Names seen once, with size and time of change.
+    /// Names found once, with size and modification time.
     unsettled: HashMap<OsString, (u64, Option<SystemTime>)>,
-    /// Names that were handed on and are still there.
+    /// Names that were reported and still exist.
     offered: HashSet<OsString>,
 }
 
@@ -183,17 +184,17 @@ impl Looking {
                         }
                     }
                 }
-                // A share that is away for a moment comes back.
+                // A network share may be unavailable for a moment.
                 Err(error) if folder_is_there => {
                     folder_is_there = false;
-                    tracing::warn!(kind = ?error.kind(), "the folder cannot be read, trying on");
+                    tracing::warn!(kind = ?error.kind(), "cannot read the folder; still trying");
                 }
                 Err(_) => {}
             }
         }
     }
 
-    /// Names that are new and settled.
+    /// New files that have not changed since the last poll.
     fn look(&mut self) -> std::io::Result<Vec<PathBuf>> {
         let names: HashSet<OsString> = list(&self.folder, &self.pattern)?.into_iter().collect();
         self.offered.retain(|name| names.contains(name));

@@ -1,4 +1,4 @@
-//! Images against nibabel, damaged images, and that no text of a header gets through.
+//! Compares images with nibabel, and tests damaged images and that no text of a header is printed.
 
 use super::*;
 use crate::{
@@ -18,7 +18,7 @@ fn assert_is(image: &Image, expected: &Expected, name: &str) {
     }
 }
 
-/// The affine is that of nibabel 5 (DICOM stores fourteen digits); see tests/data/dicom.
+/// The affine equals that of nibabel 5 (DICOM stores fourteen digits); see tests/data/dicom.
 #[test]
 fn headers_say_what_nibabel_says_and_the_ramp_is_cut_into_slices() {
     for (name, columns, k) in [("skyra", 384, 6), ("prisma", 320, 5)] {
