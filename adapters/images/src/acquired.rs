@@ -12,9 +12,9 @@ use corticast_wire::message::{VolumeHeader, VolumeMessage};
 pub struct AcquiredVolume {
     /// Position in the run.
     pub index: TrIndex,
-    /// Start of acquisition, seconds since the start of index 0, where the scanner says so.
+    /// Start of acquisition in seconds since the start of index 0, if the scanner reports it.
     pub acquisition_time_s: Option<f64>,
-    /// How one voxel is stored.
+    /// Data type of one voxel.
     pub dtype: Dtype,
     /// Order of the voxels.
     pub order: Order,
@@ -24,12 +24,12 @@ pub struct AcquiredVolume {
     pub intercept: Option<f64>,
     /// Time of day by the scanner's clock, `HH:MM:SS.ffffff`.
     pub scanner_wall_time: Option<String>,
-    /// Little-endian voxels, exactly as many as the run's matrix asks for.
+    /// Little-endian voxels, exactly as many as the run's matrix has.
     pub voxels: Bytes,
 }
 
 impl AcquiredVolume {
-    /// The message that carries this volume for the run of this name.
+    /// The message that carries this volume, for a run of this name.
     #[must_use]
     pub fn into_message(self, run: &str) -> VolumeMessage {
         let header = VolumeHeader {

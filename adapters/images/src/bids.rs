@@ -1,9 +1,9 @@
-//! A run of a BIDS dataset as a scanner.
+//! Delivers a run of a BIDS dataset like a scanner.
 //!
-//! The run is chosen by its entities, or named by its `_bold.nii[.gz]`. Its TR comes from the
+//! The run is selected by its entities or by its `_bold.nii[.gz]` file. Its TR comes from the
 //! sidecar and its events from `_events.tsv`, by the inheritance principle (BIDS 1.10, "Common
-//! principles"): the file itself, then less specific ones beside it, then those of the folders
-//! above. Where several runs fit, or none, the error lists what there is.
+//! principles"): first the run's own file, then less specific files beside it, then files in the
+//! folders above. If several runs or none match, the error lists the runs of the dataset.
 
 use std::{
     fs,
@@ -23,16 +23,16 @@ use crate::{
     source::ScannerAdapter,
 };
 
-/// Folders deeper than this below the dataset hold no runs (sub/ses/func is 3).
+/// Folders deeper than this below the dataset contain no runs (sub/ses/func is 3).
 const MAX_DEPTH: usize = 5;
-/// A run's sidecars lie at most this many folders above it.
+/// Largest number of folders between a run and its sidecars.
 const MAX_LEVELS_UP: usize = 4;
-/// Files that are looked at before the folder is taken for something else.
+/// Largest number of files in a dataset. A folder with more is not taken for a dataset.
 const MAX_FILES: usize = 200_000;
 /// Largest sidecar that is read.
 const MAX_SIDECAR_BYTES: u64 = 16 << 20;
 
-/// Which run of which dataset.
+/// Selects a run of a dataset.
 #[derive(Clone, Debug, Default)]
 pub struct BidsOptions {
     /// The dataset's folder, or the run's `_bold.nii[.gz]` itself.
@@ -56,14 +56,14 @@ impl BidsAdapter {
     ///
     /// # Errors
     ///
-    /// Fails when not exactly one run fits, or a file of it cannot be read.
+    /// Fails unless exactly one run matches, or when one of its files cannot be read.
     pub fn open(options: BidsOptions) -> Result<Self, AdapterError> {
         let bold =
             if options.dataset.is_dir() { one_run(&options)? } else { options.dataset.clone() };
         tracing::info!(bold = %bold.display(), "run found");
         let tr = repetition_time_s(&bold)?;
         if tr.is_none() {
-            tracing::warn!("no sidecar holds RepetitionTime: the NIfTI header's is taken");
+            tracing::warn!("no sidecar contains RepetitionTime: using the NIfTI header's");
         }
         let events = inherited(&bold, "events.tsv")?.into_iter().next();
         let nifti = NiftiAdapter::open(NiftiOptions {
@@ -96,7 +96,7 @@ impl ScannerAdapter for BidsAdapter {
     }
 }
 
-/// The only run of the dataset that fits.
+/// The only run of the dataset that matches.
 fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
     let mut runs = Vec::new();
     find_runs(&options.dataset, MAX_DEPTH, &mut runs, &mut 0)?;
@@ -121,11 +121,11 @@ fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
     match fitting.as_slice() {
         [run] => Ok((*run).clone()),
         [] if runs.is_empty() => {
-            Err(malformed("no file *_bold.nii or *_bold.nii.gz in this dataset".to_owned()))
+            Err(malformed("found no *_bold.nii or *_bold.nii.gz in this dataset".to_owned()))
         }
-        [] => Err(malformed(format!("no run fits; there are {}", listed(&runs)))),
+        [] => Err(malformed(format!("no run matches; the dataset has {}", listed(&runs)))),
         several => Err(malformed(format!(
-            "{} runs fit, give --sub, --ses, --task, --run or the file itself: {}",
+            "{} runs match; give --sub, --ses, --task, --run or the file itself: {}",
             several.len(),
             listed(several)
         ))),
@@ -159,7 +159,7 @@ fn find_runs(
         if *n_seen > MAX_FILES {
             return Err(AdapterError::Malformed {
                 path: folder.to_owned(),
-                reason: format!("more than {MAX_FILES} files: name the dataset or the run"),
+                reason: format!("more than {MAX_FILES} files, expected one dataset or one run"),
             });
         }
         let name = file_name(&path);
@@ -172,7 +172,7 @@ fn find_runs(
     Ok(())
 }
 
-/// `RepetitionTime` of the closest sidecar that holds one.
+/// `RepetitionTime` from the closest sidecar that contains it.
 fn repetition_time_s(bold: &Path) -> Result<Option<f64>, AdapterError> {
     for path in inherited(bold, "bold.json")? {
         let io = |source| AdapterError::Io { path: path.clone(), source };
@@ -196,8 +196,8 @@ fn repetition_time_s(bold: &Path) -> Result<Option<f64>, AdapterError> {
     Ok(None)
 }
 
-/// The files of this suffix that are about the run, closest and most specific first: each of
-/// their entities is one of the run's.
+/// The files with this suffix that apply to the run, closest and most specific first. A file
+/// applies if the run has all its entities.
 fn inherited(bold: &Path, suffix: &str) -> Result<Vec<PathBuf>, AdapterError> {
     let name = file_name(bold);
     let run: Vec<&str> = name.split('_').collect();
@@ -223,7 +223,7 @@ fn inherited(bold: &Path, suffix: &str) -> Result<Vec<PathBuf>, AdapterError> {
             .collect();
         here.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         found.extend(here.into_iter().map(|(_, path)| path));
-        // Above the dataset, files are about something else.
+        // Files above the dataset do not belong to it.
         if folder.join("dataset_description.json").is_file() {
             break;
         }
@@ -305,8 +305,8 @@ mod tests {
     fn what_fits_several_runs_or_none_lists_them() {
         let root = dataset();
         let several = BidsAdapter::open(options(root.path(), None)).unwrap_err().to_string();
-        assert!(several.contains("2 runs fit") && several.contains("run-02"), "{several}");
+        assert!(several.contains("2 runs match") && several.contains("run-02"), "{several}");
         let none = BidsAdapter::open(options(root.path(), Some("3"))).unwrap_err().to_string();
-        assert!(none.contains("no run fits") && none.contains("run-01"), "{none}");
+        assert!(none.contains("no run matches") && none.contains("run-01"), "{none}");
     }
 }

@@ -1,9 +1,9 @@
 //! Writes the volumes of an adapter into NIfTI files, in RAS+, each volume at its index.
 //!
-//! It wraps an adapter and is one itself, so a run can be sent and written at the same time. A
-//! volume that comes twice is written twice at the same place. A missing volume is zeros, and
-//! the number of missing volumes is logged. Scaled integers stay integers as long as all volumes
-//! have the same scaling; otherwise the file becomes `float32`.
+//! [`Dump`] wraps an adapter and is itself an adapter, so a run can be sent and written at the same
+//! time. A duplicate overwrites the first copy of its volume. A missing volume is written as
+//! zeros, and the number of missing volumes is logged. Scaled integers stay integers as long as all
+//! volumes have the same scaling; otherwise the file becomes `float32`.
 
 use std::{
     collections::BTreeSet,
@@ -28,10 +28,11 @@ use crate::{
     source::ScannerAdapter,
 };
 
-/// A larger jump of the index is a damaged header, not a gap: it would be zeros on disk.
+/// Largest accepted jump of the index. A larger one means a damaged header; filling it as a gap
+/// would write zeros to disk.
 const MAX_GAP: u32 = 10_000;
 
-/// An adapter that writes down what it hands on. See the module docs.
+/// An adapter that writes the volumes that it passes on. See the module docs.
 pub struct Dump {
     inner: Box<dyn ScannerAdapter>,
     path: PathBuf,
@@ -44,7 +45,7 @@ struct Run {
     path: PathBuf,
     header: RunHeader,
     written: BTreeSet<u32>,
-    /// Known with the first volume.
+    /// Known from the first volume on.
     file: Option<File>,
 }
 
@@ -55,17 +56,18 @@ struct File {
 }
 
 impl Dump {
-    /// Writes the first run to `path`, each further one beside it with its name added.
+    /// Writes the first run to `path`, and each further run to a file beside it with the run's name
+    /// added.
     #[must_use]
     pub fn new(inner: Box<dyn ScannerAdapter>, path: &Path) -> Self {
         Self { inner, path: path.to_owned(), n_runs: 0, run: None }
     }
 
-    /// Takes everything the adapter gives, for its files alone. Returns the number of volumes.
+    /// Writes all volumes of the adapter without sending them. Returns the number of volumes.
     ///
     /// # Errors
     ///
-    /// Fails when the adapter does or a file cannot be written. What came before is written.
+    /// Fails when the adapter fails or a file cannot be written. Earlier volumes are written.
     pub fn drain(mut self) -> Result<u64, AdapterError> {
         let mut n_volumes = 0;
         while self.start_run()?.is_some() {
@@ -83,7 +85,7 @@ impl Dump {
         let n_volumes = file.writer.finish()?;
         let missing = n_volumes.saturating_sub(u32::try_from(written.len()).unwrap_or(u32::MAX));
         if missing > 0 {
-            tracing::warn!(path = %path.display(), n_volumes, missing, "volumes missing: zeros");
+            tracing::warn!(path = %path.display(), n_volumes, missing, "missing volumes are zeros");
         }
         tracing::info!(path = %path.display(), n_volumes, "run written");
         Ok(())
@@ -107,7 +109,7 @@ impl ScannerAdapter for Dump {
         let next = self.inner.next_volume();
         match (&next, &mut self.run) {
             (Ok(Some(volume)), Some(run)) => run.write(volume)?,
-            // Also when the adapter fails: what came before it is worth keeping.
+            // Also when the adapter fails, because the earlier volumes are worth keeping.
             _ => self.finish()?,
         }
         next
@@ -118,11 +120,11 @@ impl ScannerAdapter for Dump {
     }
 }
 
-/// A run that was stopped is written as far as it came.
+/// Writes the volumes of an interrupted run.
 impl Drop for Dump {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
-            tracing::error!(%error, "the run that was stopped is not written");
+            tracing::error!(%error, "cannot write the interrupted run");
         }
     }
 }
@@ -133,7 +135,7 @@ impl Run {
         if volume.index.0 > expected.saturating_add(MAX_GAP) {
             return Err(AdapterError::Malformed {
                 path: self.path.clone(),
-                reason: format!("{} comes where volume {expected} was expected", volume.index),
+                reason: format!("found {}, expected about volume {expected}", volume.index),
             });
         }
         let file = match &mut self.file {
@@ -183,7 +185,7 @@ impl File {
         written: &BTreeSet<u32>,
     ) -> Result<(), WriteError> {
         let old = self.writer.format().clone();
-        tracing::info!(path = %path.display(), "volumes are scaled differently: written as float32");
+        tracing::info!(path = %path.display(), "volumes have different scaling: writing float32");
         let format = NiftiFormat {
             space: old.space.clone(),
             repetition_time,

@@ -1,4 +1,4 @@
-//! Why a source of volumes has to stop: the file, what was found and what was expected.
+//! Errors that stop a source of volumes: the file, the found value and the expected value.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub enum AdapterError {
         #[source]
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has invalid contents.
     #[error("{path}: {reason}")]
     Malformed {
         /// Which file.
@@ -38,16 +38,16 @@ pub enum AdapterError {
         /// What differs.
         mismatch: SpaceMismatch,
     },
-    /// The scan's geometry cannot be.
+    /// The scan's geometry is invalid.
     #[error(transparent)]
     InvalidSpace(#[from] InvalidSpace),
-    /// The scan's timing cannot be.
+    /// The scan's repetition time is invalid.
     #[error(transparent)]
     InvalidRepetitionTime(#[from] InvalidRepetitionTime),
-    /// The run's name cannot be.
+    /// A label in the run's name is invalid.
     #[error(transparent)]
     InvalidEntity(#[from] InvalidEntity),
-    /// What comes cannot be written down as well.
+    /// Writing the volumes to a file failed.
     #[error(transparent)]
     Write(#[from] WriteError),
 }

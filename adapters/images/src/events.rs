@@ -1,7 +1,7 @@
-//! BIDS `events.tsv`: when what was shown.
+//! BIDS `events.tsv`: the time and type of each event.
 //!
-//! Columns come in any order; unknown ones are ignored. A line that cannot be read is an error
-//! that names its number: an event that is silently left out would change the analysis.
+//! Columns may be in any order; unknown columns are ignored. An invalid line is an error that
+//! gives its number, because silently skipping an event would change the analysis.
 
 use std::{io::Read, path::Path};
 
@@ -9,11 +9,11 @@ use corticast_wire::text::shorten;
 
 use crate::error::AdapterError;
 
-/// Largest file that is read; a day of events at 10 Hz takes a tenth.
+/// Largest file that is read. A day of events at 10 Hz needs a tenth of it.
 const MAX_BYTES: u64 = 64 << 20;
-/// Longest `trial_type`, in bytes: it crosses the wire as the name of a mark.
+/// Longest `trial_type`, in bytes. It is sent as the name of a mark.
 const MAX_NAME_BYTES: usize = 512;
-/// Characters of a cell that an error repeats.
+/// Largest number of characters of a cell that an error shows.
 const SHOWN_CHARS: usize = 40;
 
 /// One row of a BIDS `events.tsv`.
@@ -23,40 +23,40 @@ pub struct Event {
     pub onset_s: f64,
     /// Length in seconds; 0 for an instant.
     pub duration_s: f64,
-    /// Condition; `n/a` where the file has no `trial_type`.
+    /// Condition; `n/a` if the file has no `trial_type`.
     pub trial_type: String,
 }
 
-/// Why a table of events cannot be read.
+/// Why a table of events is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidEvents {
     /// A column is missing.
     #[error("line 1: no column `{column}`, found {found:?}")]
     Column {
-        /// The column wanted.
+        /// The missing column.
         column: &'static str,
-        /// The columns there are.
+        /// The columns of the file.
         found: Vec<String>,
     },
     /// A cell holds an invalid value.
     #[error("line {line}: {column} is {found:?}, expected {expected}")]
     Cell {
-        /// Line of the file, from 1.
+        /// Line of the file, counted from 1.
         line: usize,
-        /// Which column.
+        /// Column of the cell.
         column: &'static str,
-        /// What it holds.
+        /// Text in the cell.
         found: String,
-        /// What it should hold.
+        /// Values that are valid there.
         expected: &'static str,
     },
 }
 
-/// Reads a file of events, by onset.
+/// Reads a file of events, sorted by onset.
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be read or a line of it is no event.
+/// Fails when the file cannot be read or one of its lines is not a valid event.
 pub fn read(path: &Path) -> Result<Vec<Event>, AdapterError> {
     let io = |source| AdapterError::Io { path: path.to_owned(), source };
     let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
@@ -71,12 +71,12 @@ pub fn read(path: &Path) -> Result<Vec<Event>, AdapterError> {
     parse(&text).map_err(|error| malformed(error.to_string()))
 }
 
-/// Reads a table of events, by onset. A row whose onset is `n/a` happened at no known time and
-/// is left out; a duration of `n/a` is 0; an absent trial type is `n/a`.
+/// Parses a table of events, sorted by onset. A row with onset `n/a` has no known time and is
+/// skipped; a duration of `n/a` is 0; a missing trial type is `n/a`.
 ///
 /// # Errors
 ///
-/// Names the line and the cell that cannot be read.
+/// Fails when a column is missing or a cell is invalid; the error names the line and the cell.
 pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     let columns: Vec<&str> = match lines.next() {
@@ -109,7 +109,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
         let Some(onset_s) =
             seconds(cell(onset)).ok_or_else(|| wrong("onset", cell(onset), "seconds, or n/a"))?
         else {
-            tracing::warn!(line = line_number, "event without an onset left out");
+            tracing::warn!(line = line_number, "event skipped: it has no onset");
             continue;
         };
         let duration_s = seconds(cell(duration))
@@ -129,7 +129,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     Ok(events)
 }
 
-/// `Some(None)` for `n/a`, `None` for what is no time.
+/// `Some(None)` for `n/a`, `None` for an invalid time.
 fn seconds(cell: &str) -> Option<Option<f64>> {
     if cell.eq_ignore_ascii_case("n/a") {
         return Some(None);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the text, it is a table or an error, and events come by onset.
+        /// Any text gives a table or an error, and events are sorted by onset.
         #[test]
         fn foreign_text_never_panics(text in "(onset\tduration\n)?(([0-9.ena/-]{0,5})[\t\n\r]?){0,20}") {
             if let Ok(events) = parse(&text) {

@@ -1,10 +1,10 @@
-//! The BIDS labels of a run: those given by the user, else those in the name of its file.
+//! The BIDS labels of a run: given by the user, or taken from the name of its file.
 
 use std::path::Path;
 
 use corticast_bold::run::{InvalidEntity, RunEntities};
 
-/// BIDS labels that the user gives; `sub-01` and `01` are the same.
+/// BIDS labels given by the user; `sub-01` and `01` are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// Subject label.
@@ -18,12 +18,13 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// The entities of the run in this file: the labels given, else those of a BIDS name, else
-    /// subject `x`, the file's stem as task, and a run label from a folder `run-01`.
+    /// The entities of the run in this file. Given labels come first, then labels of a BIDS
+    /// name. Otherwise the subject is `x`, the task is the file's stem, and the run label comes
+    /// from a folder such as `run-01`.
     ///
     /// # Errors
     ///
-    /// Fails when a given label is no BIDS label.
+    /// Fails when a given label is not a BIDS label.
     pub fn entities_of(&self, path: &Path) -> Result<RunEntities, InvalidEntity> {
         let name = |path: &Path| {
             path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
@@ -46,7 +47,7 @@ impl Labels {
     }
 }
 
-/// The letters and digits of a file's stem; `None` when there are none.
+/// The letters and digits of a file's stem; `None` if it has none.
 fn sanitized(name: &str) -> Option<String> {
     let stem = name.split('.').next().unwrap_or_default();
     let label: String = stem.chars().filter(char::is_ascii_alphanumeric).take(64).collect();

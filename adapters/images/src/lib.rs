@@ -1,10 +1,10 @@
 //! Image files as sources of volumes: NIfTI and BIDS, read and written.
 //!
-//! The scanner adapter sends these volumes to the daemon; the daemon replays them and reads its
-//! masks with the same code. Both therefore see the same bytes and the same names of runs.
+//! The scanner adapter sends these volumes to the daemon; the daemon replays files and reads its
+//! masks with the same code. So both see the same bytes and the same run names.
 //!
 //! [`source::ScannerAdapter`] is the trait of every source of volumes, file or scanner.
-//! [`dump`] writes whatever a source delivers as NIfTI.
+//! [`dump`] writes the volumes of a source as NIfTI.
 
 pub mod acquired;
 pub mod bids;

@@ -21,7 +21,7 @@ pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Takes the leading digits, or the leading rest, off a text.
+/// Splits off the leading digits of a text, or its leading other characters.
 fn split<'a>(text: &mut &'a str, digits: bool) -> &'a str {
     let end = text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len());
     let (head, tail) = text.split_at(end);

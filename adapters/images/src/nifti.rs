@@ -1,8 +1,8 @@
-//! NIfTI-1 files as a scanner: each file, or each folder of 3-D volumes, is a run.
+//! Delivers NIfTI-1 files like a scanner: each file, or each folder of 3-D volumes, is a run.
 //!
-//! Files are streamed volume by volume and their bytes are sent as they are stored. A 4-D file
-//! that ends early gives its whole volumes and then an error; in a folder, a file that cannot
-//! be used is skipped, logged, and shows up as a gap.
+//! Files are streamed volume by volume, and their stored bytes are sent. A truncated 4-D file gives
+//! its complete volumes and then an error; in a folder, an unusable file is skipped, logged, and
+//! becomes a gap.
 
 pub mod format;
 pub mod header;
@@ -25,7 +25,7 @@ use crate::{
     source::ScannerAdapter,
 };
 
-/// Characters of a file's name that are sent as the source of its run.
+/// Largest number of characters of a file's name that are sent as the source of its run.
 const MAX_NAME_CHARS: usize = 200;
 
 /// Which files to read, and values that replace those in the files.
@@ -33,7 +33,7 @@ const MAX_NAME_CHARS: usize = 200;
 pub struct NiftiOptions {
     /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz). Each is a run, in this order.
     pub files: Vec<PathBuf>,
-    /// Repetition time in seconds; absent: the header's.
+    /// Repetition time in seconds; `None` uses the header's.
     pub tr: Option<f64>,
     /// BIDS `events.tsv`, none or one per run.
     pub events: Vec<PathBuf>,
@@ -45,7 +45,7 @@ pub struct NiftiOptions {
     pub volumes: Option<u32>,
 }
 
-/// A run that was not read yet.
+/// A run that has not been read yet.
 #[derive(Clone, Debug)]
 struct Pending {
     path: PathBuf,
@@ -62,25 +62,28 @@ pub struct NiftiAdapter {
 }
 
 impl NiftiAdapter {
-    /// Opens the runs: every event file is read now, so that a bad one is found before the
+    /// Opens the runs. Every event file is read now, so that an invalid one is found before the
     /// first volume.
     ///
     /// # Errors
     ///
-    /// Fails when a file is not there, an event file cannot be read, or there are event files
-    /// but not one per run.
+    /// Fails when a file does not exist, an event file cannot be read, or the number of event files
+    /// is neither 0 nor that of the runs.
     pub fn open(options: NiftiOptions) -> Result<Self, AdapterError> {
         let count = options.files.len();
         if !options.events.is_empty() && options.events.len() != count {
             return Err(AdapterError::Malformed {
                 path: options.events[0].clone(),
-                reason: format!("{} files of events for {count} runs", options.events.len()),
+                reason: format!(
+                    "{} event files, expected one per run: {count}",
+                    options.events.len()
+                ),
             });
         }
         if count > 1 && options.labels.run.is_some() {
             return Err(AdapterError::Malformed {
                 path: options.files[0].clone(),
-                reason: format!("--run names one run, {count} were given"),
+                reason: format!("found {count} runs, expected one with --run"),
             });
         }
         let mut waiting = VecDeque::with_capacity(count);
@@ -106,7 +109,7 @@ impl ScannerAdapter for NiftiAdapter {
         let current = Current::open(&path, self.options.volumes)?;
         let nifti = &current.header;
         let seconds = self.options.tr.or(nifti.repetition_time_s).ok_or_else(|| {
-            let reason = "the header holds no repetition time (pixdim[4] is 0): pass --tr SECONDS";
+            let reason = "the header has no repetition time (pixdim[4] is 0): pass --tr SECONDS";
             AdapterError::Malformed { path: path.clone(), reason: reason.to_owned() }
         })?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();

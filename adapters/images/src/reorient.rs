@@ -1,9 +1,9 @@
 //! The closest orientation to RAS+ that keeps voxels where they are on the grid: axes are
 //! swapped and flipped, nothing is interpolated.
 //!
-//! The same choice as nibabel's `as_closest_canonical` (`nibabel.orientations.io_orientation`)
-//! for affines without shear: in turn, each voxel axis goes to the world axis it is closest to
-//! among those that are left.
+//! The result equals that of nibabel's `as_closest_canonical`
+//! (`nibabel.orientations.io_orientation`) for affines without shear: in turn, each voxel axis goes
+//! to the closest of the remaining world axes.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use corticast_bold::{
     space::{InvalidSpace, VoxelSpace},
 };
 
-/// How voxels of one space and order become RAS+ voxels, x fastest.
+/// The mapping from voxels of one space and order to RAS+ voxels, x fastest.
 #[derive(Clone, Debug)]
 pub struct ToRas {
     space: VoxelSpace,
-    /// For each voxel of the result, its position among the stored ones; absent when they are
-    /// stored that way already.
+    /// For each voxel of the result, its position among the stored voxels; `None` when the stored
+    /// order is already RAS+.
     source: Option<Vec<u32>>,
 }
 
 impl ToRas {
-    /// Works the way out, once for all volumes of a run.
+    /// Computes the mapping once for all volumes of a run.
     ///
     /// # Errors
     ///
-    /// Fails for no space that can be; the error is that of [`VoxelSpace::new`].
+    /// Never fails for a valid [`VoxelSpace`]; the error type is that of [`VoxelSpace::new`].
     pub fn new(stored: &VoxelSpace, order: Order) -> Result<Self, InvalidSpace> {
         let (from, matrix) = (axes(stored), stored.matrix());
         let affine = stored.affine();
@@ -71,7 +71,7 @@ impl ToRas {
         &self.space
     }
 
-    /// Turns the voxels of one volume, each of `size` bytes.
+    /// Reorders the voxels of one volume, each of `size` bytes.
     #[must_use]
     pub fn apply<'a>(&self, voxels: &'a [u8], size: usize) -> Cow<'a, [u8]> {
         let Some(source) = &self.source else { return Cow::Borrowed(voxels) };
@@ -84,7 +84,7 @@ impl ToRas {
     }
 }
 
-/// For each world axis, the voxel axis that goes there and whether it runs backwards.
+/// For each world axis, the voxel axis mapped to it and whether that axis is reversed.
 fn axes(space: &VoxelSpace) -> [(usize, bool); 3] {
     let (affine, size_mm) = (space.affine(), space.voxel_size_mm());
     let mut taken: [Option<(usize, bool)>; 3] = [None; 3];
@@ -92,7 +92,7 @@ fn axes(space: &VoxelSpace) -> [(usize, bool); 3] {
         let cosine = |world: usize| affine[world][axis] / size_mm[axis];
         let world = (0..3)
             .filter(|&world| taken[world].is_none())
-            // The first of equals, as numpy's argmax.
+            // The first of equal values, like numpy's argmax.
             .reduce(|a, b| if cosine(b).abs() > cosine(a).abs() { b } else { a })
             .expect("three axes find three places");
         taken[world] = Some((axis, cosine(world) < 0.0));

@@ -1,20 +1,20 @@
-//! Every source of volumes: a scanner, a simulated scanner, or files.
+//! The trait of every source of volumes: a scanner, a simulated scanner, or files.
 //!
-//! The trait stands here and not with the scanner adapters because the daemon replays files
-//! through the same sources and knows no adapter.
+//! The trait is in this crate, and not with the scanner adapters, because the daemon replays files
+//! through the same sources and does not depend on the adapters.
 
 use corticast_bold::run::RunHeader;
 
 use crate::{acquired::AcquiredVolume, error::AdapterError, events::Event};
 
-/// One way to get volumes out of a scanner, or out of something that stands in for one.
+/// A source of volumes: a scanner, or a substitute for a scanner.
 ///
-/// An adapter knows one vendor's way of delivering images, and nothing about what happens to
-/// a volume afterwards. Volumes come in the order in which they became complete; a volume that
-/// never did shows up as a gap in `index`.
+/// An adapter knows how one vendor delivers images, and nothing about the later use of a volume.
+/// Volumes come in the order in which they became complete; a volume that never became complete
+/// is a gap in `index`.
 pub trait ScannerAdapter: Send {
-    /// Waits for a run to start. Returns its geometry and timing, before its first volume;
-    /// `None` when there will be no further run.
+    /// Waits for a run to start. Returns its geometry and timing before its first volume, or
+    /// `None` after the last run.
     ///
     /// # Errors
     ///
@@ -25,8 +25,8 @@ pub trait ScannerAdapter: Send {
     ///
     /// # Errors
     ///
-    /// Fails when the scanner side cannot go on. A damaged image is skipped, logged, and shows
-    /// up as a gap.
+    /// Fails when the scanner side cannot go on. A damaged image is not an error: it is skipped,
+    /// logged, and becomes a gap.
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError>;
 
     /// Events known before the run starts, e.g. from a BIDS `events.tsv`.

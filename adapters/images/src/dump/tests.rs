@@ -1,4 +1,4 @@
-//! Volumes that come late, twice or never, and volumes that are scaled differently.
+//! Tests late, duplicated and missing volumes, and volumes with different scaling.
 
 use std::collections::VecDeque;
 
@@ -63,7 +63,7 @@ fn late_volumes_find_their_place_and_missing_ones_are_zero() {
         dumped(late.map(|(index, values)| volume(index, values, Some(2.0))).to_vec());
     assert_eq!(reader.header().slope, Some(2.0), "integers stay integers");
     let volumes: Vec<_> = std::iter::from_fn(|| reader.next_voxels().unwrap()).collect();
-    // Turned to run to the right.
+    // Flipped, so that x runs to the right.
     assert_eq!(volumes.concat(), [2, 0, 1, 0, 0, 0, 0, 0, 6, 0, 5, 0]);
 }
 

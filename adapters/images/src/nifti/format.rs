@@ -1,18 +1,18 @@
-//! What every volume of a written NIfTI file has in common.
+//! The properties that all volumes of a written NIfTI file share.
 
 use corticast_bold::{decode::Dtype, space::VoxelSpace, time::RepetitionTime};
 
-/// What every volume of the file has in common.
+/// The properties that all volumes of the file share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NiftiFormat {
     /// Matrix and affine.
     pub space: VoxelSpace,
     /// Time between volumes.
     pub repetition_time: RepetitionTime,
-    /// How one voxel is stored.
+    /// Data type of one voxel.
     pub dtype: Dtype,
-    /// `signal = slope · stored + intercept`. Absent: 1.
+    /// `signal = slope · stored + intercept`. `None` means 1.
     pub slope: Option<f64>,
-    /// See `slope`. Absent: 0.
+    /// See `slope`. `None` means 0.
     pub intercept: Option<f64>,
 }

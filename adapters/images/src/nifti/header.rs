@@ -1,8 +1,8 @@
 //! The 348 bytes in front of a NIfTI-1 image, in either byte order.
 //!
-//! Only what Corticast needs is read: matrix, type of voxel, scaling, affine and TR. Whatever
-//! the bytes hold, the result is a [`NiftiHeader`] that can be or a reason; a NIfTI-2 file, an
-//! Analyze file and a `.hdr`/`.img` pair are named as such.
+//! Only the fields that Corticast needs are read: matrix, data type, scaling, affine and TR. Any
+//! bytes give a valid [`NiftiHeader`] or an error; the errors for a NIfTI-2 file, an Analyze file
+//! and a `.hdr`/`.img` pair say so.
 
 use corticast_bold::{
     decode::Dtype,
@@ -12,7 +12,7 @@ use corticast_bold::{
 /// Bytes of a NIfTI-1 header.
 pub const HEADER_BYTES: usize = 348;
 
-/// How one voxel is stored in the file.
+/// Data type of one voxel in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredType {
     /// NIfTI code 2.
@@ -65,8 +65,8 @@ impl StoredType {
         }
     }
 
-    /// The type that carries it on the wire. Types wider than 24 bit become `f32`, which rounds
-    /// what no scanner resolves.
+    /// The type on the wire. Types wider than 24 bits become `f32`; its rounding is finer than the
+    /// resolution of any scanner.
     #[must_use]
     pub fn on_wire(self) -> Dtype {
         match self {
@@ -77,7 +77,7 @@ impl StoredType {
     }
 }
 
-/// What a NIfTI-1 header says.
+/// The contents of a NIfTI-1 header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NiftiHeader {
     /// Matrix and affine of every volume.
@@ -86,52 +86,52 @@ pub struct NiftiHeader {
     pub n_volumes: u32,
     /// Whether the file has a time axis.
     pub is_4d: bool,
-    /// How one voxel is stored.
+    /// Data type of one voxel.
     pub stored: StoredType,
     /// Whether the file is big-endian.
     pub big_endian: bool,
     /// Where the voxels start, in bytes from the start of the file.
     pub voxel_offset_bytes: u64,
-    /// `signal = slope · stored + intercept`; absent where the file scales nothing.
+    /// `signal = slope · stored + intercept`; `None` if the file has no scaling.
     pub slope: Option<f64>,
     /// See `slope`.
     pub intercept: Option<f64>,
-    /// `pixdim[4]` in seconds; absent where it is 0.
+    /// `pixdim[4]` in seconds; `None` if it is 0.
     pub repetition_time_s: Option<f64>,
 }
 
-/// Why a header is no NIfTI-1 header that can be used.
+/// Why a header is not a usable NIfTI-1 header.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidHeader {
-    /// The size at the start is that of NIfTI-2.
-    #[error("this is a NIfTI-2 file, only NIfTI-1 is read; convert it with `nib-convert` or FSL")]
+    /// The size at the start is that of a NIfTI-2 header.
+    #[error("found a NIfTI-2 file, expected NIfTI-1; convert it with `nib-convert` or FSL")]
     Nifti2,
-    /// The size at the start is no header's.
-    #[error("no NIfTI-1 header: it starts with {0:#010x}, expected 348")]
+    /// The size at the start is not that of a header.
+    #[error("not a NIfTI-1 header: it starts with {0:#010x}, expected 348 (0x0000015c)")]
     NotNifti(i32),
-    /// The magic says the voxels are elsewhere, or that this is Analyze 7.5.
-    #[error("the magic is {0:?}, expected \"n+1\": header and voxels have to be in one file")]
+    /// The magic means that the voxels are in another file, or that the file is Analyze 7.5.
+    #[error("the magic is {0:?}, expected \"n+1\": header and voxels must be in one file")]
     Magic(String),
-    /// The type of voxel cannot be sent.
-    #[error("datatype {0} cannot be sent, expected an integer or a real type")]
+    /// The data type is not supported.
+    #[error("datatype is {0}, expected an integer or real type of at most 64 bits")]
     DataType(i16),
-    /// The dimensions cannot be.
+    /// The dimensions are invalid.
     #[error("dim is {0:?}, expected 3 or 4 dimensions of positive size")]
     Dimensions([i16; 8]),
-    /// The voxels start inside the header or nowhere.
-    #[error("vox_offset is {0}, expected 352 or a little more")]
+    /// The voxels start inside the header or too far into the file.
+    #[error("vox_offset is {0}, expected 352 to 16777216")]
     VoxelOffset(f32),
-    /// Matrix or affine cannot be.
+    /// The matrix or the affine is invalid.
     #[error(transparent)]
     Space(#[from] InvalidSpace),
 }
 
 impl NiftiHeader {
-    /// Reads a header.
+    /// Parses a header.
     ///
     /// # Errors
     ///
-    /// Says what the header holds that cannot be, or what kind of file this is instead.
+    /// Fails when a field is invalid or the file is of another kind.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, InvalidHeader> {
         let start = [bytes[0], bytes[1], bytes[2], bytes[3]];
         let big_endian = match (i32::from_le_bytes(start), i32::from_be_bytes(start)) {
@@ -201,12 +201,12 @@ fn repetition_time_s(pixdim4: f32, xyzt_units: u8) -> Option<f64> {
         _ => 1.0,
     };
     let seconds = f64::from(pixdim4) / per_second;
-    // 0.72 s is stored as 0.72000002861: whole microseconds are what was meant.
+    // 0.72 s is stored as 0.72000002861, so round to whole microseconds.
     let rounded = (seconds * 1e6).round() / 1e6;
     (rounded.is_finite() && rounded > 0.0).then_some(rounded)
 }
 
-/// The bytes, with their order.
+/// The bytes of a header, with their byte order.
 struct Fields<'a> {
     bytes: &'a [u8; HEADER_BYTES],
     big_endian: bool,
@@ -227,7 +227,7 @@ impl Fields<'_> {
         self.f32(at).into()
     }
 
-    /// sform where there is one, else qform, else voxel sizes alone: the order of nibabel.
+    /// The affine from the sform, else the qform, else the voxel sizes; the same order as nibabel.
     fn space(&self, matrix: [usize; 3]) -> Result<VoxelSpace, InvalidSpace> {
         let (qform_code, sform_code) = (self.i16(252), self.i16(254));
         if sform_code > 0 {
@@ -265,8 +265,8 @@ impl Fields<'_> {
         [row(0), row(1), row(2), LAST_ROW]
     }
 
-    /// Neither form: as nibabel does, x runs to the left (the Analyze convention) and the
-    /// middle of the matrix is the origin.
+    /// The affine without sform and qform. As in nibabel, x runs to the left (the Analyze
+    /// convention) and the origin is the middle of the matrix.
     fn voxel_sizes_only(&self, matrix: [usize; 3]) -> [[f64; 4]; 4] {
         let mut affine = [[0.0; 4], [0.0; 4], [0.0; 4], LAST_ROW];
         for axis in 0..3 {
@@ -346,12 +346,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the header holds, it is read or refused; what is read can be allocated.
+        /// Any header is parsed or refused; a parsed header has a size that can be allocated.
         #[test]
         fn foreign_headers_never_panic(noise in proptest::collection::vec(any::<u8>(), 348)) {
             let mut bytes: [u8; HEADER_BYTES] = noise.clone().try_into().unwrap();
             prop_assert!(NiftiHeader::parse(&bytes).is_err() || bytes[0] == 92);
-            // With a plausible start, the rest is reached.
+            // A plausible start lets the parser reach the other fields.
             bytes[..4].copy_from_slice(&348_i32.to_le_bytes());
             bytes[40..48].copy_from_slice(&header()[40..48]);
             bytes[344..].copy_from_slice(b"n+1\0");

@@ -1,15 +1,15 @@
-//! A NIfTI-1 header as bytes, for files that we write: little-endian, affine as sform and qform.
+//! A NIfTI-1 header as bytes, for written files: little-endian, affine as sform and qform.
 
 use corticast_bold::decode::Dtype;
 
 use super::format::NiftiFormat;
 
-/// Voxels start after the header and four bytes that say "no extensions".
+/// Voxels start after the header and four bytes that mean "no extensions".
 pub(super) const VOXEL_OFFSET: u64 = 352;
 
-/// The header and the four bytes behind it. The affine is both sform and qform, code 1
-/// (scanner); the qform holds it as far as it is a rotation of the voxel sizes. Without a number
-/// of volumes the file is 3-D.
+/// The header and the four bytes after it. The affine is written as sform and qform, code 1
+/// (scanner); the qform can represent only rotation, voxel sizes and origin. Without a number of
+/// volumes, the file is 3-D.
 pub(super) fn header_bytes(
     format: &NiftiFormat,
     n_volumes: Option<u32>,
@@ -59,7 +59,7 @@ pub(super) fn header_bytes(
 }
 
 /// b, c, d of the rotation's quaternion, and the sign of its handedness (nifti1_io.c,
-/// `nifti_mat44_to_quatern`). Columns are made orthogonal first, the first one kept.
+/// `nifti_mat44_to_quatern`). The columns are made orthogonal first; the first column stays.
 fn quaternion(affine: &[[f64; 4]; 4]) -> ([f64; 3], f64) {
     let column = |c: usize| [affine[0][c], affine[1][c], affine[2][c]];
     let x = unit(column(0));

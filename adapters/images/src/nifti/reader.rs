@@ -1,8 +1,8 @@
 //! A NIfTI-1 file, volume by volume: never more than one volume in memory.
 //!
-//! `int16`, `uint16` and `float32` come out as the bytes of the file (swapped when it is
-//! big-endian); other types are converted. A file that ends too early gives the volumes that
-//! are whole, then an error that says how many.
+//! `int16`, `uint16` and `float32` voxels are the bytes of the file (swapped when it is
+//! big-endian); other types are converted. A file that ends too early gives its complete volumes,
+//! then an error with their number.
 
 use std::{
     fs::File,
@@ -18,10 +18,10 @@ use crate::error::AdapterError;
 
 /// Compressed bytes are read in pieces of this size.
 const READ_BYTES: usize = 1 << 18;
-/// Memory that is set aside before the bytes have shown that they are there.
+/// Largest buffer that is reserved before any voxel is read.
 const TRUSTED_BYTES: usize = 1 << 24;
 
-/// An open NIfTI-1 file, `.nii` or `.nii.gz` (told apart by their bytes, not by their name).
+/// An open NIfTI-1 file, `.nii` or `.nii.gz` (recognised by content, not by name).
 pub struct NiftiReader {
     path: PathBuf,
     header: NiftiHeader,
@@ -46,7 +46,7 @@ impl NiftiReader {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read or is no NIfTI-1 file that can be used.
+    /// Fails when the file cannot be read or is not a usable NIfTI-1 file.
     pub fn open(path: &Path) -> Result<Self, AdapterError> {
         let io = |source| AdapterError::Io { path: path.to_owned(), source };
         let mut start = Vec::with_capacity(2);
@@ -65,7 +65,7 @@ impl NiftiReader {
         let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
         let mut raw_header = [0; HEADER_BYTES];
         input.read_exact(&mut raw_header).map_err(|error| {
-            malformed(format!("no whole NIfTI-1 header of {HEADER_BYTES} bytes: {error}"))
+            malformed(format!("cannot read a NIfTI-1 header of {HEADER_BYTES} bytes: {error}"))
         })?;
         let header =
             NiftiHeader::parse(&raw_header).map_err(|error| malformed(error.to_string()))?;
@@ -78,14 +78,14 @@ impl NiftiReader {
         Ok(Self { path: path.to_owned(), header, raw_header, file_bytes, input, n_read: 0 })
     }
 
-    /// What the header says.
+    /// The file's header.
     #[must_use]
     pub fn header(&self) -> &NiftiHeader {
         &self.header
     }
 
-    /// The header's bytes and the file's size: with the first volume they tell one file from
-    /// another.
+    /// The header's bytes and the file's size. Together with the first volume they identify the
+    /// file.
     #[must_use]
     pub fn fingerprint(&self) -> (&[u8], u64) {
         (&self.raw_header, self.file_bytes)
@@ -96,7 +96,7 @@ impl NiftiReader {
     ///
     /// # Errors
     ///
-    /// Fails when the file ends before the volume does, or cannot be read.
+    /// Fails when the file ends inside the volume or cannot be read.
     pub fn next_voxels(&mut self) -> Result<Option<Bytes>, AdapterError> {
         let NiftiHeader { n_volumes, stored, big_endian, .. } = self.header;
         if self.n_read >= n_volumes {
@@ -110,7 +110,7 @@ impl NiftiReader {
             return Err(AdapterError::Malformed {
                 path: self.path.clone(),
                 reason: format!(
-                    "the file ends inside volume {}: {} of {n_volumes} volumes are whole{why}",
+                    "the file ends inside volume {}: {} of {n_volumes} volumes are complete{why}",
                     self.n_read, self.n_read
                 ),
             });
@@ -120,7 +120,7 @@ impl NiftiReader {
     }
 }
 
-/// Stored voxels as they cross the wire. No work for what is little-endian and narrow enough.
+/// Converts stored voxels to the wire type. Little-endian voxels of a wire type stay unchanged.
 fn on_wire(mut voxels: Vec<u8>, stored: StoredType, big_endian: bool) -> Vec<u8> {
     if big_endian {
         for voxel in voxels.chunks_exact_mut(stored.size_bytes()) {

@@ -1,7 +1,7 @@
-//! One run out of NIfTI files: a 4-D file, or the 3-D files of a folder.
+//! One run from NIfTI files: a 4-D file, or the 3-D files of a folder.
 //!
-//! In a folder, a file that cannot be used is logged and leaves a gap in the index. A 4-D file
-//! that ends early is an error after its last whole volume.
+//! In a folder, an unusable file is logged and leaves a gap in the index. A truncated 4-D file
+//! gives an error after its last complete volume.
 
 use std::{
     collections::VecDeque,
@@ -18,10 +18,10 @@ use crate::{acquired::AcquiredVolume, error::AdapterError, natural::natural};
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) header: NiftiHeader,
-    /// The run ends after this many, those that cannot be used included.
+    /// The run ends after this many volumes, including unusable ones.
     pub(super) n_volumes: u32,
     pub(super) series_id: String,
-    /// Read ahead, because `series_id` depends on it.
+    /// The first volume, read ahead because `series_id` depends on it.
     first: Option<Bytes>,
     next_index: u32,
     input: Input,
@@ -38,7 +38,7 @@ impl Current {
     ///
     /// # Errors
     ///
-    /// Fails when the first volume cannot be read or the folder holds none.
+    /// Fails when the first volume cannot be read or the folder contains no volume.
     pub(super) fn open(path: &Path, at_most: Option<u32>) -> Result<Self, AdapterError> {
         let malformed = |path: &Path, reason: &str| AdapterError::Malformed {
             path: path.to_owned(),
@@ -56,12 +56,12 @@ impl Current {
         let mut reader = NiftiReader::open(&first_path)?;
         let header = reader.header().clone();
         if is_folder && header.n_volumes > 1 {
-            let reason = "a 4-D file in a folder of volumes: name the files themselves";
+            let reason = "a 4-D file, expected 3-D volumes in a folder: name 4-D files directly";
             return Err(malformed(&first_path, reason));
         }
         let first = reader.next_voxels()?;
 
-        // The same after a restart of the adapter, so that the daemon continues the run.
+        // Does not change when the adapter restarts, so that the daemon continues the run.
         let (raw, file_bytes) = reader.fingerprint();
         let mut hash = blake3::Hasher::new();
         hash.update(raw).update(&file_bytes.to_le_bytes()).update(first.as_deref().unwrap_or(&[]));
@@ -74,7 +74,7 @@ impl Current {
         Ok(Self { header, n_volumes, series_id, first, next_index: 0, input })
     }
 
-    /// The next volume that can be used; `None` after the last.
+    /// The next usable volume; `None` after the last.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Current {
     }
 }
 
-/// The only volume of a file, which has to fit its run.
+/// The only volume of a file. Its matrix and affine must match the run.
 fn one_volume(path: &Path, run: &NiftiHeader) -> Result<(NiftiHeader, Bytes), AdapterError> {
     let mut reader = NiftiReader::open(path)?;
     let header = reader.header().clone();

@@ -1,4 +1,4 @@
-//! Recorded files: order, names, gaps, and files that end early.
+//! Tests recorded files: order, names, gaps, and files that end early.
 
 use std::{fs, path::Path};
 
@@ -92,7 +92,7 @@ fn a_truncated_file_gives_its_whole_volumes_then_says_so() {
                 Err(error) => break error.to_string(),
             }
         };
-        assert!(error.contains(&format!("{whole} of 3 volumes are whole")), "{error}");
+        assert!(error.contains(&format!("{whole} of 3 volumes are complete")), "{error}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_run_ends_after_the_volumes_asked_for() {
     for (name, first) in [("v1.nii", 1), ("v3.nii", 3), ("v4.nii", 4)] {
         write(&volumes.join(name), &[first], 1.0);
     }
-    // It takes a place among the volumes.
+    // An unusable file still counts as a volume.
     fs::write(volumes.join("v2.nii"), b"nonsense").unwrap();
     let cut = |at_most| NiftiOptions { volumes: at_most, ..options(&[&file, &volumes]) };
     let counts = |at_most| -> Vec<_> {

@@ -1,10 +1,10 @@
 //! Writes a 4-D NIfTI-1 file, `.nii` or `.nii.gz`, volume by volume.
 //!
-//! The number of volumes is known only at the end, and a volume that comes late has its place
-//! before one that was written already. So volumes go into an uncompressed temporary file in
-//! the folder of the result, each at its own place; [`NiftiWriter::finish`] writes the header,
-//! compresses where the name ends in `.gz`, and moves the file into place. Until then nothing
-//! stands under the final name; a volume that never came is left as zeros.
+//! The number of volumes is known only at the end, and a late volume belongs before volumes that
+//! were already written. So each volume is written at its own place in an uncompressed temporary
+//! file in the folder of the result. [`NiftiWriter::finish`] writes the header, compresses the
+//! file if its name ends in `.gz`, and moves it into place. Until then no file has the final name.
+//! A volume that never arrived stays zeros.
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
@@ -23,32 +23,32 @@ use super::{
 /// A NIfTI-1 dimension is an `int16`.
 const MAX_VOLUMES: u32 = 32_767;
 
-/// Why a file cannot be written.
+/// Why writing a file failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The system could not write.
+    /// Reading or writing the file failed.
     #[error("{path}: {source}")]
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The volume has another size than the format says.
+    /// The size of the volume does not match the format.
     #[error("{tr} holds {found} bytes, expected {expected}")]
     Size {
-        /// Which volume.
+        /// Index of the volume.
         tr: TrIndex,
-        /// Its bytes.
+        /// Bytes of the volume.
         found: usize,
-        /// Bytes of matrix and dtype.
+        /// Bytes expected from matrix and data type.
         expected: usize,
     },
-    /// The volume has no place in a NIfTI-1 file.
+    /// The index of the volume is too large for a NIfTI-1 file.
     #[error("{0} does not fit: a NIfTI-1 file holds at most {MAX_VOLUMES} volumes")]
     TooMany(TrIndex),
-    /// There is nothing to write.
+    /// The file has no volumes.
     #[error("{0}: no volume was written")]
     Empty(PathBuf),
 }
@@ -59,12 +59,12 @@ pub struct NiftiWriter {
     path: PathBuf,
     format: NiftiFormat,
     file: NamedTempFile,
-    /// Volumes of the file: the highest index written, and one.
+    /// Number of volumes in the file: the highest written index, plus one.
     n_volumes: u32,
 }
 
 impl NiftiWriter {
-    /// Starts a file. An existing one is replaced when this one is finished.
+    /// Starts a file. An existing file is replaced when this one is finished.
     ///
     /// # Errors
     ///
@@ -82,13 +82,13 @@ impl NiftiWriter {
         Ok(Self { path: path.to_owned(), format, file, n_volumes: 0 })
     }
 
-    /// What every volume has in common.
+    /// The properties that all volumes share.
     #[must_use]
     pub fn format(&self) -> &NiftiFormat {
         &self.format
     }
 
-    /// Volumes so far, the gaps among them counted.
+    /// Number of volumes so far, including gaps.
     #[must_use]
     pub fn n_volumes(&self) -> u32 {
         self.n_volumes
@@ -98,7 +98,7 @@ impl NiftiWriter {
     ///
     /// # Errors
     ///
-    /// As [`NiftiWriter::write_at`].
+    /// Fails for the same reasons as [`NiftiWriter::write_at`].
     pub fn write(&mut self, voxels: &[u8]) -> Result<(), WriteError> {
         self.write_at(TrIndex(self.n_volumes), voxels)
     }
@@ -107,8 +107,8 @@ impl NiftiWriter {
     ///
     /// # Errors
     ///
-    /// Fails when the volume has another size than the format says, its index is beyond what
-    /// the file format can count, or the disk is full.
+    /// Fails when the size of the volume does not match the format, its index is too large for the
+    /// file format, or the disk is full.
     pub fn write_at(&mut self, tr: TrIndex, voxels: &[u8]) -> Result<(), WriteError> {
         let expected = self.volume_bytes();
         if voxels.len() != expected {
@@ -126,7 +126,7 @@ impl NiftiWriter {
         Ok(())
     }
 
-    /// Reads back a volume that was written; zeros where none was.
+    /// Reads a volume back; zeros if it was never written.
     ///
     /// # Errors
     ///
@@ -146,8 +146,7 @@ impl NiftiWriter {
     ///
     /// # Errors
     ///
-    /// Fails when no volume was written or the disk is full; then nothing stands under the
-    /// final name.
+    /// Fails when no volume was written or the disk is full; then no file has the final name.
     pub fn finish(self) -> Result<u32, WriteError> {
         if self.n_volumes == 0 {
             return Err(WriteError::Empty(self.path));
@@ -156,7 +155,7 @@ impl NiftiWriter {
         self.place(&header)
     }
 
-    /// Puts the header in front and the file in its place.
+    /// Writes the header and moves the file into place.
     fn place(mut self, header: &[u8]) -> Result<u32, WriteError> {
         let path = self.path.clone();
         let io = |source| WriteError::Io { path: path.clone(), source };
@@ -164,7 +163,7 @@ impl NiftiWriter {
         file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(header)).map_err(io)?;
         let gzipped = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
         let finished = if gzipped { compress(&mut self.file).map_err(io)? } else { self.file };
-        // A temporary file is readable by its owner alone; a result has the usual rights.
+        // Only the owner can read a temporary file; the result gets the usual permissions.
         readable(&finished).map_err(io)?;
         finished.persist(&path).map_err(|error| io(error.error))?;
         Ok(self.n_volumes)
@@ -179,7 +178,7 @@ impl NiftiWriter {
 ///
 /// # Errors
 ///
-/// As [`NiftiWriter::write_at`] and [`NiftiWriter::finish`].
+/// Fails for the same reasons as [`NiftiWriter::write_at`] and [`NiftiWriter::finish`].
 pub fn write_3d(path: &Path, format: NiftiFormat, voxels: &[u8]) -> Result<(), WriteError> {
     let header = header_bytes(&format, None);
     let mut writer = NiftiWriter::create(path, format)?;
@@ -246,7 +245,7 @@ mod tests {
         for name in ["a.nii", "a.nii.gz"] {
             let path = folder.path().join(name);
             let mut writer = NiftiWriter::create(&path, format(Dtype::Int16)).unwrap();
-            // A late volume goes to its place; index 1 never comes.
+            // A late volume goes to its own place; index 1 never arrives.
             writer.write_at(TrIndex(2), &volume(20)).unwrap();
             writer.write_at(TrIndex(0), &volume(0)).unwrap();
             assert_eq!(writer.finish().unwrap(), 3);
