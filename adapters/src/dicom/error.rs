@@ -25,7 +25,7 @@ pub enum DicomError {
     Element {
         /// Offset in the file, in bytes.
         at: usize,
-        /// What is wrong.
+        /// Why the bytes are not an element.
         reason: &'static str,
     },
     /// The transfer syntax is not supported, for example because the voxels are compressed.

@@ -247,6 +247,6 @@ mod tests {
         fs::write(&path, b"half and half").unwrap();
         assert!(looking.look().unwrap().is_empty(), "it grew");
         assert_eq!(looking.look().unwrap(), [path]);
-        assert!(looking.look().unwrap().is_empty(), "handed on once");
+        assert!(looking.look().unwrap().is_empty(), "reported once");
     }
 }

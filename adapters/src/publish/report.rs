@@ -36,7 +36,7 @@ pub enum PublishError {
     /// The scanner side failed. Earlier volumes were sent.
     #[error(transparent)]
     Adapter(Box<AdapterError>),
-    /// The socket cannot be used.
+    /// The socket failed.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The daemon refuses a run.
@@ -59,7 +59,7 @@ impl From<AdapterError> for PublishError {
 pub struct RunRefused {
     /// Name of the run.
     pub run: String,
-    /// What was found, what was expected.
+    /// The daemon's reason.
     pub reason: String,
 }
 

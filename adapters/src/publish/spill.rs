@@ -15,7 +15,7 @@ use corticast_wire::message::{Encoding, VolumeHeader, VolumeMessage, decode, enc
 /// Bytes in front of a record.
 const PREFIX_BYTES: u64 = 8;
 
-/// Why a volume cannot be kept or read back.
+/// Why appending a volume or reading it back failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpillError {
     /// The volume would make the file larger than its limit.
