@@ -109,7 +109,7 @@ impl Tiling {
                 .map(|value| sign * value + 0.0); // + 0.0: no minus zero in a record
         }
         VoxelSpace::new(self.matrix, affine).map_err(|error| DicomError::Attribute {
-            name: "position or orientation",
+            name: "position or orientation is invalid:",
             reason: error.to_string(),
         })
     }
