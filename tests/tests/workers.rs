@@ -106,7 +106,7 @@ fn one_worker_that_dies_costs_its_clip_and_the_other_goes_on() {
     assert_eq!(clip["worker"], "second");
     first.kill();
     let lost = session.status("worker `first` is gone");
-    assert!(lost["message"].as_str().unwrap().contains("and with it the clip of"), "{lost}");
+    assert!(lost["message"].as_str().unwrap().contains("; the clip of"), "{lost}");
     assert_eq!(n_workers(&daemon, "connected"), 1);
     assert_eq!(made_by(&mut session), "second");
 
