@@ -13,9 +13,8 @@ impl Failures {
     /// Notes that a clip failed.
     pub(super) fn fail(&mut self, message: String, out: &impl Fn(Product)) {
         if !std::mem::replace(&mut self.0, true) {
-            let message = format!(
-                "{message}; further failures only count in corticast_clips_failed_total"
-            );
+            let message =
+                format!("{message}; further failures only count in corticast_clips_failed_total");
             status("warning", message, out);
         }
     }
