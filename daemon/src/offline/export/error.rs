@@ -22,7 +22,7 @@ pub enum ExportError {
         what: &'static str,
     },
     /// A NIfTI file holds one run.
-    #[error("the recording holds {} runs; choose one with --run: {}", names.len(), names.join(", "))]
+    #[error("the recording holds {} runs; name one with --run: {}", names.len(), names.join(", "))]
     SeveralRuns {
         /// Names of the runs.
         names: Vec<String>,
