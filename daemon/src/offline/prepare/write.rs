@@ -19,7 +19,7 @@ pub(super) fn write_events(path: &Path, played: &Played) -> Result<(), PrepareEr
         return std::fs::copy(events, path).map(|_| ()).map_err(|error| failed(events, &error));
     }
     if played.marks.is_empty() {
-        tracing::warn!(run = played.run, "no events or marks; this run cannot be used for training");
+        tracing::warn!(run = played.run, "no events or marks: this run cannot be trained on");
         return Ok(());
     }
     let mut text = "onset\tduration\ttrial_type\n".to_owned();
