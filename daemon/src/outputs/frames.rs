@@ -119,7 +119,7 @@ pub(super) struct FrameRate {
 }
 
 impl FrameRate {
-    /// One frame a minute, slower than any TR.
+    /// One frame a minute: a clip of one frame at the longest TR.
     const SLOWEST: f64 = 1.0 / 60.0;
     /// Refresh rate of common screens.
     const FASTEST: f64 = 60.0;

@@ -124,8 +124,8 @@ pub(super) fn write(
 ///
 /// # Errors
 ///
-/// Fails when the recording cannot be read, the file cannot be written, or the run is not clear.
-/// No file `out` is left then.
+/// Fails when the recording cannot be read, the file cannot be written, or the run is missing
+/// or ambiguous. No file `out` is left then.
 pub fn export(
     contents: &Contents,
     asked: Option<&str>,
