@@ -1,14 +1,14 @@
-//! Clips: conditions in, pictures out, beside the signal path and never on it.
+//! Clips: makes pictures from conditions, beside the signal path and never on it.
 //!
 //! ```text
 //! signal thread ──conditions──► mailbox of one ──newest──► generator thread ──clip──► outputs
 //!                                                     or ► workers elsewhere ─────────┘
 //! ```
 //!
-//! The signal path never waits for a clip. Conditions that arrive while a clip is made replace those
-//! that wait and are counted; every clip says how many were passed over. A clip that fails costs
-//! itself. When ONNX Runtime itself fails (a lost device, full memory) the generator goes on with
-//! blurry frames, once; decoding is not affected.
+//! The signal path never waits for a clip. Conditions that arrive while a clip is made replace the
+//! waiting ones; every clip reports how many were replaced. A clip that fails does not affect the
+//! next one. When ONNX Runtime itself fails (a lost device, full memory), the generator falls back
+//! to blurry frames, once; decoding is not affected.
 
 pub mod dispatch;
 mod failures;
@@ -34,11 +34,11 @@ pub enum Clips {
 }
 
 impl Clips {
-    /// Opens the networks of clips, unless workers make them.
+    /// Opens the networks, unless workers make the clips.
     ///
     /// # Errors
     ///
-    /// As [`ClipMaker::open`].
+    /// Fails when [`ClipMaker::open`] does.
     pub fn open(plan: ClipPlan, config: &GeneratorConfig) -> Result<Self, PlanError> {
         if config.workers.is_some() {
             return Ok(Self::Elsewhere(Box::new(plan)));

@@ -18,17 +18,17 @@ use self::{
     results::{ConditionsReport, DecodedResult},
 };
 
-/// Anything that a session publishes.
+/// Anything a session publishes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Product {
-    /// A result.
+    /// What the model decoded for one stimulus.
     Result(DecodedResult),
-    /// What a generator is given of it, from a model that gives it.
+    /// Input of a picture generator for one result, if the model decodes it.
     Conditions(ConditionsReport),
-    /// What a generator made of that.
+    /// The clip a generator made from conditions.
     Clip(ClipReport),
-    /// A volume.
+    /// Report on one volume.
     Volume(VolumeReport),
     /// A run started, changed state, or ended.
     Run(RunReport),
@@ -50,7 +50,7 @@ impl Product {
         }
     }
 
-    /// As one line of JSON, without the line's end and without tensors.
+    /// The product as one line of JSON, without a newline and without tensors.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("products hold only plain values")

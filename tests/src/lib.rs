@@ -1,9 +1,9 @@
-//! What the tests of whole-system properties share: real binaries, real sockets, small scans.
+//! Helpers of the whole-system tests: real binaries, real sockets, small scans.
 //!
 //! Each test has a [`Site`]: a temporary folder with a simulated scan, a mask of four voxels, a
 //! model whose weights are known by hand, and a configuration that lets the system choose all
-//! ports. Processes end with the value that stands for them. Nothing here waits by the clock
-//! alone: every wait is for an event, and one that takes longer than [`PATIENCE`] has failed.
+//! ports. Processes are killed when their value is dropped. Nothing here only waits for time to
+//! pass: every wait is for an event, and a wait longer than [`PATIENCE`] fails the test.
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
 
 mod lines;
@@ -18,11 +18,10 @@ pub use process::{Daemon, Finished, Process, adapter, binary, corticast, in_shel
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
 
-/// Long enough for a busy machine; what takes longer has failed.
+/// Longest wait for an event, long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Asks again until there is an answer: for files and processes, which tell nobody when they
-/// are there.
+/// Polls until `ask` gives a value: for files and processes, which send no event.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = std::time::Instant::now();
     loop {
@@ -30,7 +29,7 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        #[allow(clippy::disallowed_methods, reason = "a file does not say when it is there")]
+        #[allow(clippy::disallowed_methods, reason = "a file sends no event when it appears")]
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -41,7 +40,7 @@ pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The folder of real scans, or a loud word that the test did not run.
+/// The folder of real scans; if it is not configured, reports that the test did not run.
 #[must_use]
 pub fn real_data(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("CORTICAST_DATA").map(PathBuf::from);
@@ -51,7 +50,7 @@ pub fn real_data(test: &str) -> Option<PathBuf> {
     folder
 }
 
-/// Says loudly that a test did not run. Past the capture of the test's output.
+/// Reports that a test did not run, on standard error past the capture of test output.
 pub fn not_run(test: &str, why: &str) {
     use std::io::Write as _;
     writeln!(std::io::stderr(), "NOT RUN: {test}: {why}").ok();

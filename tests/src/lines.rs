@@ -1,4 +1,4 @@
-//! Results and recordings, in the form in which they can be compared.
+//! Results and recordings in a form that tests can compare.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,7 +6,7 @@ use corticast::recording::{format::Entry, reader::Recording};
 use corticast_wire::message::FromAdapter;
 use serde_json::Value;
 
-/// A value without keys that end in `_ns`, at any depth: what a replay gives again.
+/// A value without keys that end in `_ns`, at any depth: the part that a replay reproduces.
 #[must_use]
 pub fn without_ns(value: Value) -> Value {
     match value {
@@ -41,7 +41,7 @@ pub fn entries(path: &Path) -> (Vec<Entry>, bool) {
     (entries, recording.cut().is_some())
 }
 
-/// What was published on a topic, as it is in a recording, without `*_ns`.
+/// The recorded products of a topic, without `*_ns`.
 #[must_use]
 pub fn published(path: &Path, topic: &str) -> Vec<Value> {
     let of_topic = entries(path).0.into_iter().filter(|entry| entry.topic == topic);
@@ -61,7 +61,7 @@ pub fn recorded_volumes(path: &Path) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Counts of a run's report: received, missing, late, dropped, results.
+/// Counts in the report of a run: received, missing, late, dropped, results.
 #[must_use]
 pub fn counts(report: &Value) -> [u64; 5] {
     ["n_received", "n_missing", "n_late", "n_dropped", "n_results"]

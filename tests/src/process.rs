@@ -1,5 +1,5 @@
-//! The real binaries as processes. Their log goes to a file of the site; a failed test prints
-//! where it ended. A process ends with the value that stands for it.
+//! The real binaries as processes. Each logs to a file of the site, which a failed test prints. A
+//! process is killed when its value is dropped.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{Site, Talk, wait_for};
 
-/// One of our binaries, as it was built beside the running test.
+/// One of our binaries, built beside the running test.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
@@ -23,7 +23,7 @@ pub fn binary(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.is_file(),
-        "{} is not there: run `make test`, or `cargo build --release -p corticast -p \
+        "{} does not exist: run `make test`, or `cargo build --release -p corticast -p \
          corticast-adapter` first",
         path.display()
     );
@@ -33,17 +33,17 @@ pub fn binary(name: &str) -> PathBuf {
 /// How a process ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit code; `None` after a signal.
+    /// Exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// What it wrote to standard error.
+    /// Standard error.
     pub log: String,
-    /// What it wrote to standard output.
+    /// Standard output.
     pub output: String,
 }
 
 impl Finished {
-    /// Itself, if it ended with this code and all these words are in its log.
-    #[must_use = "or say what is expected of it"]
+    /// Checks the exit code, and that the log contains all these words.
+    #[must_use = "drop it if nothing else is checked"]
     pub fn expect(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "log: {}", self.log);
         for word in words {
@@ -76,13 +76,13 @@ impl Process {
         Self { child, log, output }
     }
 
-    /// What it wrote to standard error so far.
+    /// Standard error so far.
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).expect("its log")).into_owned()
     }
 
-    /// What it wrote to standard output so far.
+    /// Standard output so far.
     #[must_use]
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.output).expect("its output")).into_owned()
@@ -93,7 +93,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");
     }
 
-    /// Kills it as a power cut of its own would, and waits until it is gone.
+    /// Kills the process with SIGKILL, and waits until it has ended.
     pub fn kill(mut self) {
         self.child.kill().expect("the process is ours");
         self.child.wait().expect("the process is ours");
@@ -104,7 +104,7 @@ impl Process {
         self.child.try_wait().expect("the process is ours").is_some()
     }
 
-    /// Waits for its end.
+    /// Waits for the process to end.
     #[must_use]
     pub fn finish(mut self) -> Finished {
         let log = self.log.clone();
@@ -128,7 +128,7 @@ impl Drop for Process {
     }
 }
 
-/// `corticast …`, to its end.
+/// Runs `corticast …` to its end.
 #[must_use]
 pub fn corticast<S: AsRef<OsStr>>(site: &Site, arguments: impl IntoIterator<Item = S>) -> Finished {
     let mut command = Command::new(binary("corticast"));
@@ -136,7 +136,7 @@ pub fn corticast<S: AsRef<OsStr>>(site: &Site, arguments: impl IntoIterator<Item
     Process::start(site, command).finish()
 }
 
-/// `corticast-adapter …`, at work, connected to `endpoint`.
+/// Starts `corticast-adapter …`, connected to `endpoint`.
 #[must_use]
 pub fn adapter(site: &Site, endpoint: &str, arguments: &[impl AsRef<OsStr>]) -> Process {
     let mut command = Command::new(binary("corticast-adapter"));
@@ -144,8 +144,8 @@ pub fn adapter(site: &Site, endpoint: &str, arguments: &[impl AsRef<OsStr>]) -> 
     Process::start(site, command)
 }
 
-/// A command of a shell that runs one of our binaries, given as `$0`: for limits that a
-/// process inherits.
+/// A shell command that runs one of our binaries, given as `$0`: for limits that a process
+/// inherits.
 #[must_use]
 pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
     let mut command = Command::new("sh");
@@ -153,7 +153,7 @@ pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
     command
 }
 
-/// The daemon, ready.
+/// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
     /// The process.
@@ -168,7 +168,7 @@ impl Daemon {
         Self::started(site, "exec \"$0\" \"$@\"", arguments)
     }
 
-    /// As [`Daemon::start`], by a script of a shell.
+    /// Like [`Daemon::start`], from a shell script.
     #[must_use]
     pub fn started(site: &Site, script: &str, arguments: &[&str]) -> Self {
         let file = site.path("endpoints.json");
@@ -201,7 +201,7 @@ impl Daemon {
         pairs.flat_map(|(key, at)| ["--set".to_owned(), format!("wire.{key}={at}")]).collect()
     }
 
-    /// Sends the whole scan of the site, and gives how the adapter ended.
+    /// Sends the whole scan of the site. Returns how the adapter ended.
     #[must_use]
     pub fn scan(&self, site: &Site, more: &[&str]) -> Finished {
         let mut flags = site.scan_flags();
@@ -212,25 +212,25 @@ impl Daemon {
         adapter(site, self.endpoint("adapter"), &flags).finish()
     }
 
-    /// A conversation with its adapter socket.
+    /// Connects to the adapter socket.
     #[must_use]
     pub fn talk(&self) -> Talk {
         Talk::connect(self.endpoint("adapter"), &ClientSecurity::None)
     }
 
-    /// Obeyed by the daemon; gives its answer.
+    /// Sends an operator command. Returns the daemon's answer.
     pub fn command(&self, command: &str) -> Value {
         let talk = Talk::connect(self.endpoint("control"), &ClientSecurity::None);
         talk.command(command)
     }
 
-    /// What its query socket answers.
+    /// Queries the daemon. Returns its answer.
     #[must_use]
     pub fn query(&self, question: &str) -> Value {
         Talk::connect(self.endpoint("query"), &ClientSecurity::None).query(question)
     }
 
-    /// Ends it as an operator does, and gives how it ended.
+    /// Stops the daemon with SIGTERM, as an operator does. Returns how it ended.
     #[must_use]
     pub fn stop(self) -> Finished {
         self.process.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! A place to run: a simulated scan as a file, mask, model, and configuration.
+//! A folder for one test: a simulated scan as a file, a mask, a model and a configuration.
 
 use std::{
     fs,
@@ -17,8 +17,9 @@ use tempfile::TempDir;
 /// Classes of the model.
 pub const CLASSES: [&str; 3] = ["bottle", "cat", "chair"];
 
-/// What the model makes of four z-scores, by hand: `softmax(bold · W)` with ln 2 from voxel 0,
-/// 1, 2 to class 0, 1, 2 and ln 8 from voxel 3 to class 0 (`tests/data/models/README.md`).
+/// Output of the model for four z-scores, computed by hand: `softmax(bold · W)` with weights ln 2
+/// from voxel 0, 1, 2 to class 0, 1, 2 and ln 8 from voxel 3 to class 0
+/// (`tests/data/models/README.md`).
 #[must_use]
 pub fn probabilities(bold: [f32; 4]) -> [f64; 3] {
     let [a, b, c, d] = bold.map(f64::from);
@@ -37,20 +38,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// A scan of so many volumes of 8x8x6, TR 1 s, normalised by a growing z-score, with a
-    /// delay of 4.25 s, which is no multiple of the TR.
+    /// A scan of `volumes` volumes of 8x8x6, TR 1 s, normalised by a growing z-score, with a
+    /// delay of 4.25 s, which is not a multiple of the TR.
     #[must_use]
     pub fn new(volumes: u32) -> Self {
         Self::with_shift(volumes, "nearest")
     }
 
-    /// As [`Site::new`], with a way to bring volumes to the stimulus' time.
+    /// Like [`Site::new`], with an interpolation of volumes to the time of the stimulus.
     #[must_use]
     pub fn with_shift(volumes: u32, shift: &'static str) -> Self {
         Self::with_matrix(volumes, shift, [8, 8, 6])
     }
 
-    /// As [`Site::with_shift`], with another matrix.
+    /// Like [`Site::with_shift`], with another matrix.
     #[must_use]
     pub fn with_matrix(volumes: u32, shift: &'static str, matrix: [usize; 3]) -> Self {
         let scan = SyntheticOptions { volumes, matrix, ..SyntheticOptions::default() };
@@ -65,7 +66,7 @@ impl Site {
         site
     }
 
-    /// A site for the scans of somebody else: four voxels (x, y, z) of their space.
+    /// A site for scans from another source: a model on four voxels (x, y, z) of their space.
     #[must_use]
     pub fn for_space(space: &VoxelSpace, voxels: [[usize; 3]; 4], tr_s: f64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -129,8 +130,8 @@ impl Site {
         self.write_manifest(&manifest);
     }
 
-    /// Puts another model of `tests/data/models` in place of the site's, trained on the site's
-    /// mask with the site's timing and normalisation.
+    /// Replaces the site's model by one from `tests/data/models`, with the site's mask, timing and
+    /// normalisation in its manifest.
     pub fn use_model(&self, name: &str) {
         let shipped = crate::repository("tests/data/models").join(name);
         for entry in fs::read_dir(&shipped).expect("a model") {
@@ -162,7 +163,7 @@ impl Site {
         self.write_manifest(&manifest);
     }
 
-    /// Writes the configuration, with these further lines in `[signal]`.
+    /// Writes the configuration, with more lines in `[signal]`.
     pub fn configure(&self, signal: &str) {
         let (shift, hrf_delay_s) = (self.shift, self.hrf_delay_s);
         let text = format!(
@@ -222,13 +223,13 @@ window_volumes = 1
         "sub-demo_task-shapes_run-1"
     }
 
-    /// The scan, in this process.
+    /// The scanner that simulates the scan, in this process.
     #[must_use]
     pub fn scanner(&self) -> SyntheticScanner {
         SyntheticScanner::open(self.scan.clone()).expect("a scanner")
     }
 
-    /// The scan, volume by volume.
+    /// The run header and all volumes of the scan.
     #[must_use]
     pub fn acquire(&self) -> (RunHeader, Vec<AcquiredVolume>) {
         let mut scanner = self.scanner();

@@ -1,4 +1,4 @@
-//! Conversations with the daemon's sockets, for tests that say one thing at a time.
+//! Clients of the daemon's sockets, for tests that send one message at a time.
 
 use std::{
     io::{Read as _, Write as _},
@@ -26,7 +26,7 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A DEALER that speaks and listens in turn.
+/// A DEALER that sends and receives in turn.
 #[derive(Debug)]
 pub struct Talk {
     runtime: Runtime,
@@ -44,22 +44,22 @@ impl Talk {
         Self { runtime, dealer }
     }
 
-    /// Whether the other side answers the greeting within `limit`.
+    /// Waits until the daemon has answered the greeting, at most `limit`.
     ///
     /// # Errors
     ///
-    /// Fails when it does not, or does not want us.
+    /// Fails when the daemon does not answer in time, or refuses the connection.
     pub fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
         self.runtime.block_on(self.dealer.wait_connected(limit))
     }
 
-    /// Says something.
+    /// Sends raw frames.
     pub fn say_frames(&self, frames: &[&[u8]]) {
         let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
         self.runtime.block_on(self.dealer.send(frames)).expect("the daemon listens");
     }
 
-    /// Says something.
+    /// Sends a message.
     pub fn say(&self, message: &FromAdapter) {
         let frames = message.to_frames(Encoding::MessagePack);
         self.runtime.block_on(self.dealer.send(frames)).expect("the daemon listens");
@@ -70,7 +70,7 @@ impl Talk {
         received.expect("an answer in time").expect("an answer")
     }
 
-    /// The next answer that is no sign of life.
+    /// The next answer other than a heartbeat.
     #[must_use]
     pub fn answer(&self) -> ToAdapter {
         loop {
@@ -81,7 +81,7 @@ impl Talk {
         }
     }
 
-    /// Says that a run starts; gives the daemon's answer to it.
+    /// Starts a run. Returns the daemon's answer.
     #[must_use]
     pub fn start_run(&self, header: &RunHeader) -> Ready {
         self.say(&FromAdapter::Run { header: header.clone(), resume: false });
@@ -102,7 +102,7 @@ impl Talk {
         }
     }
 
-    /// Ends a run and waits until that is acknowledged.
+    /// Ends a run and waits for the acknowledgement.
     pub fn end_run(&self, run: &str, n_sent: u32) {
         self.say(&FromAdapter::End(End { run: run.to_owned(), n_sent: Some(n_sent) }));
         match self.answer() {
@@ -111,7 +111,7 @@ impl Talk {
         }
     }
 
-    /// Why what was just said is refused.
+    /// Expects a refusal. Returns its reason.
     #[must_use]
     pub fn refusal(&self) -> String {
         match self.answer() {
@@ -120,7 +120,7 @@ impl Talk {
         }
     }
 
-    /// Sends a command of an operator; gives what the daemon says to it.
+    /// Sends an operator command. Returns the daemon's answer.
     #[must_use]
     pub fn command(&self, command: &str) -> Value {
         self.say_frames(&[serde_json::json!({ "command": command }).to_string().as_bytes()]);
@@ -128,7 +128,7 @@ impl Talk {
         serde_json::from_slice(&frames[0]).expect("JSON")
     }
 
-    /// Asks the query socket.
+    /// Sends a question to the query socket. Returns the answer.
     #[must_use]
     pub fn query(&self, question: &str) -> Value {
         self.say_frames(&[question.as_bytes(), b"json"]);
@@ -137,7 +137,7 @@ impl Talk {
     }
 }
 
-/// Somebody who watches what the daemon publishes.
+/// A subscriber to everything the daemon publishes.
 #[derive(Debug)]
 pub struct Watch {
     runtime: Runtime,
@@ -154,22 +154,22 @@ impl Watch {
         Self { runtime, subscriber: subscriber.expect("an endpoint") }
     }
 
-    /// Whether the other side answers the greeting within `limit`.
+    /// Waits until the daemon has answered the greeting, at most `limit`.
     ///
     /// # Errors
     ///
-    /// Fails when it does not, or does not want us.
+    /// Fails when the daemon does not answer in time, or refuses the connection.
     pub fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
         self.runtime.block_on(self.subscriber.wait_connected(limit))
     }
 
-    /// The next message, as topic and header, if it comes within `limit`.
+    /// The next message, as topic and header, if one arrives within `limit`.
     #[must_use]
     pub fn next(&self, limit: Duration) -> Option<(String, Value)> {
         self.next_with_payload(limit).map(|(topic, header, _)| (topic, header))
     }
 
-    /// As [`Watch::next`], with the payload if there is one.
+    /// Like [`Watch::next`], with the payload if there is one.
     #[must_use]
     pub fn next_with_payload(&self, limit: Duration) -> Option<(String, Value, Option<Bytes>)> {
         let received =
@@ -180,7 +180,7 @@ impl Watch {
         Some((topic, header, frames.get(2).cloned()))
     }
 
-    /// Waits for the first message that fits.
+    /// Waits for the first message for which `fits` returns `true`.
     #[must_use]
     pub fn until(&self, what: &str, fits: impl Fn(&str, &Value) -> bool) -> Value {
         loop {

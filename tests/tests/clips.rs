@@ -1,4 +1,4 @@
-//! Clips: from a session to files and subscribers, the same in every replay.
+//! Clips reach files and subscribers, and are the same in every replay.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Two blurry frames of 16 pixels, made in no time.
+/// Clips of two blurry frames of 16 x 16 pixels, which take almost no time.
 const STILL: [&str; 2] = ["--set", "generator.mode=still"];
 
 fn site() -> Site {
@@ -35,7 +35,7 @@ fn replay(site: &Site, bold: &Path, name: &str, more: &[&str]) -> Finished {
     corticast(site, arguments)
 }
 
-/// What the recorded clips say, and their frames.
+/// Metadata and frames of the recorded clips.
 fn clips(path: &Path) -> Vec<(Value, Vec<u8>)> {
     let of_topic = entries(path).0.into_iter().filter(|entry| entry.topic == "clip");
     let read = |data: &[u8]| {
@@ -79,7 +79,7 @@ fn a_recorded_session_replays_into_the_same_film_each_time() {
     assert_eq!(pictures.len(), lines.len());
     assert_eq!(files(&pictures[0]).len(), 2);
 
-    // What was made while the session ran is what the replay makes of the same volumes.
+    // Clips of the live session equal those the replay makes of the same volumes.
     let (live, again) = (clips(&mcap), clips(&site.path("a.mcap")));
     assert_eq!(again.len(), lines.len());
     assert!(!live.is_empty());
@@ -91,7 +91,7 @@ fn a_recorded_session_replays_into_the_same_film_each_time() {
 }
 
 #[test]
-fn a_clip_says_what_it_is_of_and_is_not_shown_while_blanked() {
+fn a_clip_is_published_with_its_metadata_and_without_pixels_while_blanked() {
     let site = site();
     let daemon = Daemon::start(&site, &STILL);
     let watch = Watch::connect(daemon.endpoint("publish"), &ClientSecurity::None);
@@ -104,7 +104,7 @@ fn a_clip_says_what_it_is_of_and_is_not_shown_while_blanked() {
             assert_eq!(daemon.command("blank")["ok"], true);
         }
         talk.send_volumes(&run, std::slice::from_ref(volume));
-        // The first ones warm up, and answer to nothing that was shown.
+        // The first volumes warm up, and respond to no stimulus.
         if at < 10 {
             continue;
         }
@@ -161,7 +161,7 @@ fn a_clip_with_nan_is_dropped_counted_and_named() {
     });
     let message = warning["message"].as_str().unwrap();
     assert!(message.contains("`image` holds NaN"), "{message}");
-    // Decoding goes on as if nothing had been.
+    // Decoding continues undisturbed.
     let ended =
         watch.until("end of the run", |topic, header| topic == "run" && header["state"] == "ended");
     assert!(ended["n_results"].as_u64().unwrap() > 10, "{ended}");
@@ -172,14 +172,14 @@ fn a_clip_with_nan_is_dropped_counted_and_named() {
 }
 
 #[test]
-fn what_cannot_make_clips_is_refused_before_the_session() {
+fn a_setup_that_cannot_make_clips_is_refused_before_the_session() {
     let site = site();
     let config = site.config();
     let check = |more: &[&str]| {
         let arguments = ["check", "--config", config.to_str().unwrap()];
         corticast(&site, arguments.iter().chain(more))
     };
-    // The shipped networks make clips of six blurry frames, this model gives two.
+    // The shipped networks need six blurry frames; this model gives two.
     let video = repository("models/demo/video");
     let dir = format!("generator.dir={}", video.display());
     let live = ["--set", "generator.mode=live", "--set", &dir];

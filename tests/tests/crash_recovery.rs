@@ -1,5 +1,5 @@
-//! Nothing acknowledged is lost: daemon and adapter may be killed at any moment, files may be cut
-//! anywhere, and the results are those of an undisturbed run.
+//! No acknowledged volume is lost: daemon and adapter may be killed at any moment, files may be
+//! cut anywhere, and the results still equal those of an undisturbed run.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// Volumes of a run that takes 3 s at [`SPEED`].
 const VOLUMES: u32 = 150;
-/// Times real time. The run has to last a while, so that there is something to interrupt.
+/// Speed relative to real time, slow enough that the run can be interrupted.
 const SPEED: [&str; 2] = ["--speed", "50"];
 
 fn daemon(site: &Site, name: &str, more: &[String]) -> Daemon {
@@ -28,7 +28,7 @@ fn of(site: &Site, name: &str) -> Vec<Value> {
     results(&site.path(&format!("{name}.jsonl")))
 }
 
-/// What the site's scan gives when nothing is killed.
+/// The results of the site's scan when no process is killed.
 fn undisturbed(site: &Site) -> Vec<Value> {
     let daemon = daemon(site, "undisturbed", &[]);
     assert_eq!(daemon.scan(site, &[]).code, Some(0));
@@ -48,13 +48,13 @@ fn scan_flags(site: &Site) -> Vec<String> {
 }
 
 #[test]
-fn a_killed_daemon_takes_the_run_up_again() {
+fn a_killed_daemon_resumes_the_run() {
     let site = Site::new(VOLUMES);
     let expected = undisturbed(&site);
     let mut daemon = daemon(&site, "killed", &[]);
     let endpoints = daemon.same_endpoints();
     let scanner = adapter(&site, daemon.endpoint("adapter"), &scan_flags(&site));
-    // Twice: what was taken up once has to be good enough to be taken up again.
+    // Twice, because a resumed session must be resumable again.
     for n in [40, 90] {
         wait_for_results(&site.path("killed.jsonl"), n);
         daemon.process.kill();
@@ -71,9 +71,9 @@ fn a_killed_daemon_takes_the_run_up_again() {
     assert_eq!(counts(&report)[..4], [u64::from(VOLUMES), 0, 0, 0]);
 }
 
-/// What was on its way to the killed daemon is gone, what was queued behind it is not.
+/// A volume in transit to the killed daemon is lost; volumes queued behind it are not.
 #[test]
-fn a_restarted_daemon_does_not_take_what_overtook_a_lost_volume() {
+fn a_restarted_daemon_refuses_volumes_that_overtook_a_lost_one() {
     let site = Site::new(60);
     let expected = undisturbed(&site);
     let daemon = daemon(&site, "overtaken", &[]);
@@ -89,7 +89,7 @@ fn a_restarted_daemon_does_not_take_what_overtook_a_lost_volume() {
         let reason = talk.refusal();
         assert!(reason.contains("send `run` first"), "{reason}");
     }
-    // An adapter that sends one volume at a time need not know that there was a restart.
+    // An adapter that sends one volume at a time does not need to notice the restart.
     talk.send_volumes(&run, &volumes[29..31]);
     talk.say(&FromAdapter::Run { header, resume: true });
     assert!(matches!(talk.answer(), ToAdapter::Ready(ready) if ready.next_index == 31));
@@ -125,7 +125,7 @@ fn every_acknowledged_volume_is_in_the_recording_of_a_killed_daemon() {
 }
 
 #[test]
-fn a_killed_adapter_takes_the_run_up_again() {
+fn a_killed_adapter_resumes_the_run() {
     let site = Site::new(VOLUMES);
     let expected = undisturbed(&site);
     let daemon = daemon(&site, "adapter", &[]);
@@ -186,7 +186,7 @@ fn a_cut_recording_is_recovered_and_replays_as_before() {
 }
 
 #[test]
-fn a_daemon_takes_up_a_recording_that_was_cut() {
+fn a_daemon_resumes_a_cut_recording() {
     let site = Site::new(VOLUMES);
     let expected = undisturbed(&site);
     let whole = fs::read(site.path("undisturbed.mcap")).unwrap();
@@ -215,7 +215,7 @@ fn a_recording_of_something_else_is_not_continued() {
     drop(ended.expect(1, &["foreign.mcap", "--record another name"]));
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "these are my notes");
 
-    // A session that was recorded with another signal path.
+    // A session recorded with another signal path is not continued either.
     let daemon = daemon(&site, "before", &[]);
     assert_eq!(daemon.scan(&site, &[]).code, Some(0));
     assert_eq!(daemon.stop().code, Some(0));
@@ -225,5 +225,5 @@ fn a_recording_of_something_else_is_not_continued() {
     let arguments = ["run", "--config", config.to_str().unwrap(), "--record"];
     let ended = corticast(&site, arguments.into_iter().chain([recording.to_str().unwrap()]));
     drop(ended.expect(1, &["before.mcap", "another [signal]"]));
-    assert!(fs::read(&recording).unwrap() == before, "the recording is left as it was");
+    assert!(fs::read(&recording).unwrap() == before, "the recording is unchanged");
 }

@@ -1,4 +1,4 @@
-//! Who may know whom (ARCHITECTURE.md): an arrow that nobody decided on fails here.
+//! Allowed dependencies between crates (ARCHITECTURE.md): any other dependency fails here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use corticast_tests::repository;
 use serde_json::Value;
 
-/// Direct dependencies of each crate of the workspace, those of its tests apart.
+/// Direct dependencies of each crate of the workspace, without dev-dependencies.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let metadata = Command::new(cargo)
@@ -40,7 +40,7 @@ fn only_the_models_know_the_inference_engine() {
     assert_eq!(who_depends_on("ort"), ["corticast-models"]);
 }
 
-/// Everything else in the models uses networks through a trait, so that it can be tested without
+/// The rest of the models crate uses networks through a trait, so that it can be tested without
 /// the library.
 #[test]
 fn only_the_runtime_folder_of_the_models_names_the_inference_engine() {
@@ -72,7 +72,7 @@ fn only_the_wire_knows_the_zeromq_crate() {
 }
 
 #[test]
-fn arrows_between_crates_are_those_that_were_decided_on() {
+fn crates_depend_only_on_the_crates_they_may_depend_on() {
     let siblings = |name: &str| -> Vec<String> {
         let all = dependencies().remove(name).unwrap();
         let mut siblings: Vec<_> = all.into_iter().filter(|d| d.starts_with("corticast")).collect();
@@ -87,7 +87,7 @@ fn arrows_between_crates_are_those_that_were_decided_on() {
     assert_eq!(siblings("corticast-adapter"), adapter);
     let daemon = ["corticast-bold", "corticast-images", "corticast-models", "corticast-wire"];
     assert_eq!(siblings("corticast"), daemon);
-    // Nothing but tests may know everything.
+    // Only the tests may depend on the daemon.
     assert_eq!(who_depends_on("corticast"), ["corticast-tests"]);
 }
 
@@ -100,8 +100,8 @@ fn the_signal_path_depends_on_mathematics_only() {
     assert!(more.is_empty(), "{more:?}");
 }
 
-/// Every package with its features, as cargo builds it for this selection and these kinds of
-/// dependencies.
+/// Every package with its features, as cargo builds it for this selection and these dependency
+/// kinds.
 fn packages_with_features(selection: &[&str], kinds: &str) -> BTreeSet<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tree = Command::new(cargo)
@@ -116,8 +116,8 @@ fn packages_with_features(selection: &[&str], kinds: &str) -> BTreeSet<String> {
     lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
 }
 
-/// A test dependency that switches a feature on in a dependency of the programs makes cargo build
-/// that dependency, and all above it, again.
+/// A test dependency that enables a feature in a dependency of the programs makes cargo rebuild
+/// that dependency and everything that depends on it.
 #[test]
 fn make_test_builds_no_dependency_of_make_demo_again() {
     let programs = ["-p", "corticast", "-p", "corticast-adapter"];

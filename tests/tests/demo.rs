@@ -1,10 +1,10 @@
-//! `corticast demo`: what the README's first command shows, from the shipped model and session.
+//! `corticast demo`, the README's first command, with the shipped model and session.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use corticast_tests::{Site, corticast, entries, repository, results};
 
 #[test]
-fn the_demo_decodes_the_shipped_session_as_far_as_it_is_asked_to() {
+fn the_demo_decodes_the_requested_seconds_of_the_shipped_session() {
     let site = Site::new(1);
     let (config, out) = (repository("configs/demo.toml"), site.path("out"));
     let arguments = ["demo", "--seconds", "12", "--config", config.to_str().unwrap()];

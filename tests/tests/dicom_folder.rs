@@ -1,4 +1,4 @@
-//! A scanner's export folder, through the adapter, to results; and nothing of who was scanned.
+//! A scanner's export folder becomes results through the adapter, without identifying data.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{fs, io::Read as _, path::Path};
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const SERIES_UID: [u8; 4] = [0x20, 0, 0x0e, 0];
 
-/// What nibabel says of a scan's matrix and affine.
+/// Matrix and affine of a scan according to nibabel.
 fn space_of(name: &str) -> VoxelSpace {
     let text = fs::read(repository("tests/data/dicom/nibabel.json")).unwrap();
     let facts: Value = serde_json::from_slice(&text).unwrap();
@@ -24,7 +24,7 @@ fn space_of(name: &str) -> VoxelSpace {
     VoxelSpace::new(matrix, affine).unwrap()
 }
 
-/// Where the value of an attribute lies (explicit little endian, short value representation).
+/// Byte range of an attribute's value (explicit little endian, short value representation).
 fn value_of(file: &[u8], tag: [u8; 4]) -> std::ops::Range<usize> {
     let at = file.windows(4).position(|bytes| bytes == tag).unwrap();
     let length = u16::from_le_bytes([file[at + 6], file[at + 7]]);
@@ -44,7 +44,7 @@ fn volume(number: u8) -> Vec<u8> {
     let uid = value_of(&file, [0x08, 0, 0x18, 0]);
     let last = uid.clone().rev().find(|&at| file[at].is_ascii_digit()).unwrap();
     file[last] = digit;
-    // No scanner gives the same noise twice.
+    // Make the volumes differ, as noise does in real scans.
     let n = file.len();
     for pixel in file[n - 200_000..].as_chunks_mut::<2>().0 {
         pixel[0] = pixel[0].wrapping_mul(number);
@@ -52,7 +52,7 @@ fn volume(number: u8) -> Vec<u8> {
     file
 }
 
-/// An export of nine volumes, under names that hold an identity.
+/// An export of nine volumes whose file names contain an identity.
 fn export(folder: &Path) {
     fs::create_dir(folder).unwrap();
     for number in 1..10 {
@@ -73,7 +73,7 @@ fn a_folder_of_mosaics_becomes_results() {
     let site = site();
     let folder = site.path("export");
     export(&folder);
-    // A file that was cut off costs itself.
+    // A truncated file is skipped.
     fs::write(folder.join("cut.dcm"), &volume(9)[..100_000]).unwrap();
     let (mcap, jsonl) = (site.path("session.mcap"), site.path("results.jsonl"));
     let arguments = ["--record", mcap.to_str().unwrap(), "--results", jsonl.to_str().unwrap()];
@@ -92,7 +92,7 @@ fn a_folder_of_mosaics_becomes_results() {
 }
 
 #[test]
-fn nobody_can_be_recognised_in_what_comes_out() {
+fn no_output_identifies_the_participant() {
     let site = site();
     let folder = site.path("PLANTED-FOLDER");
     export(&folder);
@@ -129,7 +129,7 @@ fn nobody_can_be_recognised_in_what_comes_out() {
     places.push(("recording", recorded.iter().flat_map(|e| e.data.to_vec()).collect()));
 
     let file = volume(1);
-    assert!(file.windows(7).any(|bytes| bytes == b"PLANTED"), "the fixture holds an identity");
+    assert!(file.windows(7).any(|bytes| bytes == b"PLANTED"), "the fixture contains an identity");
     let uid = String::from_utf8(file[value_of(&file, SERIES_UID)].to_vec()).unwrap();
     let uid = uid.trim_end_matches(['\0', ' ']);
     assert!(uid.len() > 4, "{uid}");
@@ -143,7 +143,7 @@ fn nobody_can_be_recognised_in_what_comes_out() {
     }
 }
 
-/// Eleven real files, of which one is another under a false name.
+/// Eleven real files; one is a copy of another under a wrong name.
 #[test]
 fn a_real_export_with_a_file_that_lies_gives_ten_volumes() {
     let Some(data) = real_data("a_real_export_with_a_file_that_lies_gives_ten_volumes") else {
@@ -161,7 +161,7 @@ fn a_real_export_with_a_file_that_lies_gives_ten_volumes() {
     let report = published(&mcap, "run").pop().unwrap();
     assert_eq!(counts(&report)[..4], [10, 0, 0, 0]);
 
-    // The same as a file, turned to RAS+, holds ten volumes too.
+    // Dumped to one file and reoriented to RAS+, the export also gives ten volumes.
     let dump = site.path("dump.nii.gz");
     let flags = ["dicom", folder.to_str().unwrap(), "--once", "--dump", dump.to_str().unwrap()];
     let flags: Vec<String> = flags.map(str::to_owned).to_vec();

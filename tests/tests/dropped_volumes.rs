@@ -1,5 +1,5 @@
-//! Whatever is wrong with one volume or message costs that volume or message, is said with what
-//! was found and expected, and is counted. The run goes on.
+//! A faulty volume or message is dropped, reported with what was found and expected, and counted.
+//! The run continues.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use corticast_tests::{
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
 
-/// What is known after a session.
+/// The outcome of a session.
 struct Session {
     results: Vec<Value>,
     /// The last report of each run.
@@ -35,7 +35,7 @@ impl Session {
     }
 }
 
-/// A session with whatever `say` does to its daemon.
+/// A session during which `say` talks to the daemon.
 fn session(site: &Site, name: &str, say: impl FnOnce(&Daemon)) -> Session {
     let (mcap, jsonl) = (site.path(&format!("{name}.mcap")), site.path(&format!("{name}.jsonl")));
     let arguments = ["--record", mcap.to_str().unwrap(), "--results", jsonl.to_str().unwrap()];
@@ -48,7 +48,7 @@ fn session(site: &Site, name: &str, say: impl FnOnce(&Daemon)) -> Session {
     Session { results: results(&jsonl), report, warnings: warnings.collect(), ended }
 }
 
-/// What the site's scan gives when nothing is wrong.
+/// The results of the site's scan without faults.
 fn undisturbed(site: &Site) -> Vec<Value> {
     let session = session(site, "undisturbed", |daemon| {
         assert_eq!(daemon.scan(site, &[]).code, Some(0));
@@ -75,7 +75,7 @@ fn disturbed(
 }
 
 #[test]
-fn a_dropped_volume_is_counted_and_filled_as_the_policy_says() {
+fn a_dropped_volume_is_counted_and_filled_by_the_configured_policy() {
     let site = Site::new(60);
     for (policy, made_from) in
         [("restart", None), ("hold", Some("held")), ("interpolate", Some("interpolated"))]
@@ -113,14 +113,14 @@ fn a_late_volume_is_put_in_its_place_or_counted() {
 }
 
 #[test]
-fn a_volume_that_comes_twice_costs_nothing() {
+fn a_volume_sent_twice_changes_nothing() {
     let site = Site::new(60);
     let undisturbed = undisturbed(&site);
     let twice = session(&site, "twice", |daemon| {
         assert_eq!(daemon.scan(&site, &["--duplicate", "5,30,59"]).code, Some(0));
         let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
         assert!(metrics.contains("corticast_volumes_received_total 60\n"), "{metrics}");
-        // The adapter may have sent it a third time.
+        // The adapter may have sent one a third time.
         let line = metrics.lines().find(|l| l.starts_with("corticast_volumes_duplicate_total "));
         let n: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert!(n >= 3, "{n} duplicates");
@@ -130,7 +130,7 @@ fn a_volume_that_comes_twice_costs_nothing() {
 }
 
 #[test]
-fn a_voxel_that_is_no_number_costs_its_volume_only() {
+fn a_voxel_that_is_not_finite_drops_only_its_volume() {
     let site = Site::new(60);
     let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap();
     assert_eq!(mask.n_voxel(), 4);
@@ -159,7 +159,7 @@ fn a_voxel_that_is_no_number_costs_its_volume_only() {
 }
 
 #[test]
-fn what_does_not_fit_its_run_is_refused_and_changes_nothing() {
+fn a_volume_that_does_not_match_its_run_is_refused_and_changes_nothing() {
     let site = Site::new(60);
     let undisturbed = undisturbed(&site);
     let session = disturbed(&site, "misfits", |talk, run, _, volumes| {
@@ -223,9 +223,9 @@ fn garbage_is_refused_and_changes_nothing() {
     assert_eq!(session.ended.code, Some(0));
 }
 
-/// Bytes that are no ZeroMQ at all end their own connection.
+/// Bytes that are not ZeroMQ end only their own connection.
 #[test]
-fn a_connection_that_speaks_something_else_disturbs_nobody() {
+fn a_connection_that_does_not_speak_zeromq_disturbs_no_other() {
     use std::io::{Read as _, Write as _};
     let site = Site::new(60);
     let undisturbed = undisturbed(&site);
@@ -237,7 +237,7 @@ fn a_connection_that_speaks_something_else_disturbs_nobody() {
             stranger.write_all(b"GET / HTTP/1.1\r\nHost: scanner\r\n\r\n").unwrap();
         }
         assert_eq!(daemon.scan(&site, &[]).code, Some(0));
-        // Each of them is closed, those that say nothing too.
+        // Each of them is closed, including those that send nothing.
         for stranger in &mut strangers {
             stranger.set_read_timeout(Some(corticast_tests::PATIENCE)).unwrap();
             let mut rest = Vec::new();
@@ -268,7 +268,7 @@ fn a_copy_under_another_number_is_dropped() {
 }
 
 #[test]
-fn a_run_that_starts_without_the_end_of_the_last_one_is_whole() {
+fn a_run_that_starts_before_the_end_of_the_last_one_is_complete() {
     let site = Site::new(60);
     let mut expected = undisturbed(&site);
     let mut second = "";
@@ -282,7 +282,7 @@ fn a_run_that_starts_without_the_end_of_the_last_one_is_whole() {
         assert_ne!(run, first);
         talk.send_volumes(&run, &volumes);
         talk.end_run(&run, 60);
-        // What still comes for the run before is refused.
+        // A later volume of the previous run is refused.
         talk.say(&FromAdapter::Volume(volumes[40].clone().into_message(&first)));
         assert!(matches!(talk.answer(), ToAdapter::Refused(_) | ToAdapter::Ack(_)));
         second = run.leak();

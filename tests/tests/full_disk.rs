@@ -1,4 +1,4 @@
-//! A disk that is full or cannot be written stops the recording, loudly, and nothing else.
+//! A disk that is full or cannot be written stops only the recording, with an alarm.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{collections::BTreeSet, fs};
@@ -22,8 +22,8 @@ fn of(site: &Site, name: &str) -> Vec<Value> {
     results(&site.path(&format!("{name}.jsonl")))
 }
 
-/// Sends the scan to a daemon that will stop recording; gives the acknowledged volumes and how
-/// the daemon ended, after all was decoded.
+/// Sends the scan to a daemon that will stop recording. Returns the acknowledged volumes and how
+/// the daemon ended, after all volumes were decoded.
 fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished) {
     let (header, volumes) = site.acquire();
     let talk = daemon.talk();
@@ -36,7 +36,7 @@ fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished)
         (last["index"] == VOLUMES - 1).then_some(())
     });
     wait_for("the alarm", || (daemon.query("last/status")["level"] == "alarm").then_some(()));
-    // An answer to what comes last is behind all acknowledgements.
+    // The answer to the last message follows all acknowledgements.
     talk.say(&FromAdapter::Run { header, resume: true });
     let mut acknowledged = BTreeSet::new();
     loop {
@@ -53,7 +53,7 @@ fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished)
 
 #[test]
 fn a_full_disk_stops_the_recording_and_not_the_run() {
-    // Volumes larger than their results, so that the recording is what fills the disk.
+    // Volumes are larger than their results, so that the recording fills the disk.
     let site = Site::with_matrix(VOLUMES, "nearest", [16, 16, 8]);
     let recording = site.path("undisturbed.mcap");
     let daemon = started(&site, "exec \"$0\" \"$@\"", recording.to_str().unwrap(), "undisturbed");
@@ -68,13 +68,13 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     let full = site.path("full.mcap");
     let daemon = started(&site, &limited, full.to_str().unwrap(), "full");
     let (acknowledged, ended) = send_to_a_full_disk(&site, daemon);
-    assert_eq!(of(&site, "full"), expected, "decoding goes on");
+    assert_eq!(of(&site, "full"), expected, "decoding continues");
     let n_acked = acknowledged.len();
     assert!((1..VOLUMES as usize).contains(&n_acked), "{n_acked} acknowledged");
     assert!(recorded_volumes(&full).is_superset(&acknowledged));
     drop(ended.expect(1, &["ERROR recording stopped", "full.mcap", "File too large", "make room"]));
 
-    // Room was made: the session goes on where its recording ended.
+    // After the operator made room, the session resumes where its recording ended.
     let daemon = started(&site, "exec \"$0\" \"$@\"", full.to_str().unwrap(), "full");
     let scan = daemon.scan(&site, &[]);
     assert_eq!(scan.code, Some(0), "{}", scan.log);
@@ -83,15 +83,15 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     assert_eq!(recorded_volumes(&full), (0..VOLUMES).collect::<BTreeSet<_>>());
 }
 
-/// The adapter, which acknowledgements pace, does not stop feeding such a daemon.
+/// An adapter normally waits for acknowledgements, but keeps feeding such a daemon.
 #[test]
-fn an_adapter_whose_volumes_are_not_acknowledged_goes_on_sending() {
+fn an_adapter_whose_volumes_are_not_acknowledged_keeps_sending() {
     let volumes = 240;
     let site = Site::with_matrix(volumes, "nearest", [16, 16, 8]);
     let full = site.path("full.mcap");
     let limited = "trap '' XFSZ; ulimit -f 300; exec \"$0\" \"$@\"";
     let daemon = started(&site, limited, full.to_str().unwrap(), "full");
-    // In order of its TR: a file that is sent as fast as acknowledged waits for that.
+    // Paced by the TR: an adapter that sends as fast as acknowledged would wait.
     let scan = daemon.scan(&site, &["--speed", "100", "--patience-s", "1"]);
     drop(scan.expect(3, &["never acknowledged"]));
     drop(daemon.stop().expect(1, &["ERROR recording stopped", "File too large"]));

@@ -1,5 +1,5 @@
-//! A generator in which ONNX Runtime itself fails, as with a device that is lost, goes on with
-//! blurry frames; decoding does not notice.
+//! When ONNX Runtime itself fails in the generator, for example because a device is lost, the
+//! generator falls back to blurry frames; decoding is not affected.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::fs;
@@ -56,7 +56,7 @@ fn blurry_frames_take_over_and_the_operator_is_told_once() {
             talk.send_volumes(&run, std::slice::from_ref(&volume));
         }
     };
-    // Eight warm up, the ninth has a result.
+    // Eight volumes warm up; the ninth gives a result.
     send(9);
     let of = |level: &str| {
         watch.until(level, |topic, header| topic == "status" && header["level"] == level)
@@ -69,7 +69,7 @@ fn blurry_frames_take_over_and_the_operator_is_told_once() {
     let clip = watch.until("clip", |topic, _| topic == "clip");
     assert_eq!((&clip["mode"], &clip["n_frame"]), (&"still".into(), &6.into()));
     send(1);
-    // Every volume after that has its result and its clip.
+    // Every later volume gives a result and a clip.
     let clip = watch.until("clip", |topic, header| topic == "clip" && header["index"] == 10);
     assert_eq!(clip["steps"], 0);
     talk.end_run(&run, 11);

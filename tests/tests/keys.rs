@@ -1,4 +1,4 @@
-//! Off the machine only with keys, and only for those on the list.
+//! Connections from other machines need keys, and only keys on the list are accepted.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{fs, time::Duration};
@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use corticast_tests::{Daemon, PATIENCE, Site, Talk, Watch, adapter, corticast, results};
 use corticast_wire::{keys::KeyPair, socket::ClientSecurity};
 
-/// A site with keys of the daemon, of a friend on its lists, and of a stranger.
+/// A site with keys of the daemon, of a friend on its list, and of a stranger.
 fn site_with_keys() -> Site {
     let site = Site::new(20);
     for name in ["daemon", "friend", "stranger"] {
@@ -33,7 +33,7 @@ fn security(site: &Site, who: &str) -> ClientSecurity {
 }
 
 #[test]
-fn who_is_on_the_list_sends_watches_and_commands() {
+fn a_key_on_the_list_may_send_watch_and_command() {
     let site = site_with_keys();
     let jsonl = site.path("results.jsonl");
     let mut arguments = flags(&site, &["key", "allow", "control_allow"]);
@@ -62,12 +62,12 @@ fn who_is_on_the_list_sends_watches_and_commands() {
 }
 
 #[test]
-fn who_is_not_on_the_list_gets_no_connection() {
+fn a_key_that_is_not_on_the_list_cannot_connect() {
     let site = site_with_keys();
     let arguments = flags(&site, &["key", "allow", "control_allow"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let daemon = Daemon::start(&site, &arguments);
-    // Long enough for a greeting on this machine, which the friend below shows.
+    // Long enough for a handshake on this machine, as the friend below shows.
     let greeting = Duration::from_secs(2);
     for who in [security(&site, "stranger"), ClientSecurity::None] {
         for socket in ["adapter", "query", "control"] {
@@ -83,7 +83,7 @@ fn who_is_not_on_the_list_gets_no_connection() {
 }
 
 #[test]
-fn who_may_watch_may_not_for_that_reason_command() {
+fn a_key_that_may_watch_may_not_command() {
     let site = site_with_keys();
     KeyPair::generate().write_files(&site.path("operator")).unwrap();
     fs::create_dir(site.path("operators")).unwrap();

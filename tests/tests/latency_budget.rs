@@ -1,6 +1,6 @@
-//! Every product carries its stimulus time, every volume its arrival time, and the stamps of
-//! the stages lie between the two ends in the order of the path: latency is measured, never
-//! estimated. How long it takes is a benchmark, not a test.
+//! Every product carries its stimulus time and every volume its arrival time, and the time stamps
+//! of the stages lie between receipt and publication in the order of the signal path. Latency is
+//! measured, never estimated. How long the path takes is left to the benchmark.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use corticast_tests::{Daemon, Site, entries};
@@ -11,11 +11,11 @@ const STAGES: [&str; 6] =
     ["ingest", "spatial_mask", "gap_fill", "normalise", "hemodynamic_shift", "decoder"];
 
 fn ns(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no stamp"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a time stamp"))
 }
 
 #[test]
-fn every_result_says_when_each_step_was_done() {
+fn every_result_has_a_time_stamp_of_each_stage() {
     let site = Site::new(40);
     let (recording, results) = (site.path("live.mcap"), site.path("live.jsonl"));
     let arguments =

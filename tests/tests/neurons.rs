@@ -1,4 +1,4 @@
-//! A `neurons` model in the daemon: concepts, captions and conditions, the same each time.
+//! A `neurons` model in the daemon gives the same concepts, captions and conditions each time.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -20,7 +20,7 @@ fn site(model: &str) -> Site {
     site
 }
 
-/// Replays into files called `name`, to its end.
+/// Replays to the end, into files called `name`.
 fn replay(site: &Site, bold: &Path, name: &str, more: &[&str]) -> Finished {
     let (config, jsonl) = (site.config(), site.path(&format!("{name}.jsonl")));
     let conditions = site.path(name);
@@ -32,7 +32,7 @@ fn replay(site: &Site, bold: &Path, name: &str, more: &[&str]) -> Finished {
     corticast(site, arguments)
 }
 
-/// Every file of a folder of conditions, by its path below it.
+/// Every file of a folder of conditions, by its relative path.
 fn conditions(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let runs = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = runs.flat_map(|run| fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path()));
@@ -82,7 +82,7 @@ fn a_replay_gives_concepts_captions_and_conditions() {
         assert_eq!(shapes["text_embed"], [5]);
         assert_eq!(shapes["mask"], [2, 2, 2]);
         assert_eq!(shapes["latents"], [2, 4, 2, 2]);
-        // Four tokens say `cat and dog` or `dog and dog`, whichever is larger in the text.
+        // Four tokens: `cat and dog` or `dog and dog`, by the larger value of the text embedding.
         assert_eq!(shapes["caption_ids"], [4]);
         let text = f32s(file, "text_embed");
         let first = if text[0] > text[1] { "cat" } else { "dog" };
@@ -96,7 +96,7 @@ fn a_replay_gives_concepts_captions_and_conditions() {
         assert!((0..4).all(|c| (brain[4 + c] - 2.0 * brain[c]).abs() < 1e-5), "{brain:?}");
         assert!(line.get("failed_heads").is_none());
     }
-    // What is there stays.
+    // A second replay does not overwrite the conditions.
     let again = replay(&site, &site.bold(), "first", &[]);
     drop(again.expect(1, &["not empty"]));
 }
@@ -124,7 +124,7 @@ fn two_replays_are_the_same_to_the_bit_and_another_seed_is_not() {
 }
 
 #[test]
-fn a_head_that_fails_costs_its_readout_and_not_the_volume() {
+fn a_head_that_fails_loses_its_readout_but_not_the_volume() {
     let site = site("neurons-nan");
     let words = ["the head `objects` gave nothing", "`mask_logits` holds NaN"];
     drop(replay(&site, &site.bold(), "nan", &[]).expect(0, &words));
@@ -138,7 +138,7 @@ fn a_head_that_fails_costs_its_readout_and_not_the_volume() {
         let shapes = shapes(file);
         assert!(!shapes.contains_key("mask") && shapes.contains_key("latents"));
     }
-    // Whoever does not want it switches it off, and is not warned.
+    // Switching the head off silences the warning.
     let heads = "decoder.heads=[\"concepts\", \"caption\"]";
     let log = replay(&site, &site.bold(), "without", &["--set", heads]).expect(0, &[]).log;
     assert!(!log.contains("gave nothing"), "{log}");
@@ -157,7 +157,7 @@ fn a_model_without_a_role_that_it_needs_does_not_start() {
 }
 
 #[test]
-fn check_shows_roles_and_what_a_window_takes() {
+fn check_shows_the_roles_and_the_time_of_a_window() {
     let site = site("neurons-tiny");
     let config = site.config();
     let arguments = ["check", "--json", "--config", config.to_str().unwrap()];
@@ -207,7 +207,8 @@ fn live_conditions_are_published_recorded_and_replayed_but_not_shown_while_blank
         }
         n_result
     };
-    // A few at a time: on a busy machine more would be dropped, as they are for a slow display.
+    // Send a few at a time: on a busy machine a longer queue would drop products, as it does for
+    // a slow display.
     let mut sent = 0;
     for end in [10, 15, 20, 25, 30] {
         if sent == 15 {
@@ -245,7 +246,7 @@ fn live_conditions_are_published_recorded_and_replayed_but_not_shown_while_blank
             ["bottle", "cat", "chair"].iter().all(|class| header["concepts"][class] == 0.5);
         assert_eq!(neutral, is_blanked, "{header}");
     }
-    // The recording keeps what was decoded, and a replay gives all of it again.
+    // The recording keeps the decoded products, and a replay reproduces all of them.
     let said = published(&mcap, "concepts");
     assert!(said.iter().all(|result| result["caption"] != ""));
     let more = ["--record", again.to_str().unwrap()];
@@ -270,7 +271,7 @@ fn live_conditions_are_published_recorded_and_replayed_but_not_shown_while_blank
 }
 
 #[test]
-fn a_session_is_not_taken_up_with_another_seed() {
+fn a_session_is_not_resumed_with_another_seed() {
     let site = site("neurons-tiny");
     let mcap = site.path("live.mcap");
     let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
@@ -284,7 +285,7 @@ fn a_session_is_not_taken_up_with_another_seed() {
 }
 
 #[test]
-fn conditions_are_not_asked_of_a_linear_model() {
+fn a_linear_model_gives_no_conditions() {
     let site = Site::new(20);
     drop(replay(&site, &site.bold(), "linear", &[]).expect(1, &["--conditions", "`neurons`"]));
 }

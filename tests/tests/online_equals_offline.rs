@@ -1,4 +1,4 @@
-//! What a model gets online is what it was trained on, and nothing depends on what comes later.
+//! A live model gets the same windows as in training, and no result depends on later volumes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use corticast_tests::{Daemon, Site, concepts, corticast, probabilities, results};
@@ -16,7 +16,7 @@ fn replayed(site: &Site) -> Vec<Value> {
 }
 
 #[test]
-fn a_live_run_gives_what_a_replay_of_its_file_gives() {
+fn a_live_run_gives_the_same_results_as_a_replay_of_its_file() {
     for shift in ["nearest", "linear"] {
         let site = Site::with_shift(60, shift);
         let live = site.path("live.jsonl");
@@ -46,9 +46,9 @@ fn half_a_run_gives_the_first_half_of_its_results() {
     }
 }
 
-/// Windows out of `prepare`, put through the model by hand, give what the daemon's model gave.
+/// Windows from `prepare`, put through the model by hand, give the daemon's probabilities.
 #[test]
-fn a_model_is_trained_on_what_it_gets_online() {
+fn prepare_gives_the_windows_that_the_model_gets_online() {
     for shift in ["nearest", "linear"] {
         let site = Site::with_shift(60, shift);
         let (config, bold, out) = (site.config(), site.bold(), site.path("prepared"));

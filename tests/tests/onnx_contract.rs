@@ -1,5 +1,5 @@
-//! A session whose model, mask, scan and configuration do not agree does not start, and says on
-//! what, with what was found and what was expected.
+//! A session whose model, mask, scan and configuration do not match does not start. The error
+//! names the mismatch, with what was found and what was expected.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use toml::Value;
 fn checked(site: &Site) -> Finished {
     let config = site.config();
     let check = corticast(site, ["check", "--config", config.to_str().unwrap()]);
-    // The daemon says the same.
+    // The daemon reports the same error.
     let run = corticast(site, ["run", "--config", config.to_str().unwrap()]);
     assert_eq!(run.code, check.code, "{}", run.log);
     let error = |log: &str| log.find("error: ").map(|at| log[at..].to_owned());
@@ -34,7 +34,7 @@ fn network(manifest: &mut toml::Table) -> &mut toml::Table {
     manifest["network"].as_array_mut().unwrap()[0].as_table_mut().unwrap()
 }
 
-/// Another network of `tests/data/models`, with its right hash, under the site's manifest.
+/// Puts another network of `tests/data/models` into the site's model, with the correct hash.
 fn put_network(site: &Site, other: &str) {
     let folder = repository("tests/data/models").join(other);
     fs::copy(folder.join("decoder.onnx"), site.path("model/decoder.onnx")).unwrap();
@@ -44,7 +44,6 @@ fn put_network(site: &Site, other: &str) {
     site.edit_manifest(|manifest| drop(network(manifest).insert("sha256".into(), sha256)));
 }
 
-/// What the manifest says against what is there.
 #[test]
 fn a_model_that_was_trained_on_something_else_does_not_start() {
     let site = Site::new(20);
@@ -118,7 +117,7 @@ fn a_scan_that_does_not_fit_the_model_is_refused() {
         let flags: Vec<&str> = flags.split(' ').collect();
         drop(adapter(&site, daemon.endpoint("adapter"), &flags).finish().expect(1, &words));
     }
-    // The daemon waits for one that does.
+    // The daemon then accepts a scan that matches.
     assert_eq!(daemon.scan(&site, &[]).code, Some(0));
     assert_eq!(daemon.stop().code, Some(0));
 }

@@ -1,4 +1,4 @@
-//! What Prometheus and an orchestrator see of the daemon, over HTTP.
+//! The daemon's HTTP interface for Prometheus and orchestrators.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -17,7 +17,7 @@ fn has_promtool(test: &str) -> bool {
     found
 }
 
-/// The metrics of a daemon that has seen a run with faults.
+/// The metrics of a daemon after a run with faults.
 fn metrics() -> String {
     let site = Site::new(40);
     let recording = site.path("session.mcap");
@@ -39,7 +39,7 @@ fn health_and_readiness_are_told_apart() {
 }
 
 #[test]
-fn a_run_is_counted_under_the_names_that_dashboards_know() {
+fn a_run_is_counted_under_the_names_that_dashboards_use() {
     let metrics = metrics();
     for line in [
         "corticast_volumes_received_total 39",
@@ -77,7 +77,7 @@ fn promtool_accepts_the_metrics() {
     assert!(checked.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// Alerts only on metrics that exist: a misspelt name never fires.
+/// Alerts must use existing metrics, because an alert on a misspelt name never fires.
 #[test]
 fn promtool_accepts_the_alerts_and_their_metrics_exist() {
     let rules = repository("configs/prometheus/alerts.yml");
@@ -85,7 +85,7 @@ fn promtool_accepts_the_alerts_and_their_metrics_exist() {
     let text = std::fs::read_to_string(&rules).unwrap();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for name in text.split(|c| !is_word(c)).filter(|word| word.starts_with("corticast_")) {
-        assert!(metrics.contains(name), "{name} is no metric of the daemon");
+        assert!(metrics.contains(name), "{name} is not a metric of the daemon");
     }
     if has_promtool("promtool_accepts_the_alerts_and_their_metrics_exist") {
         let tests = repository("configs/prometheus/alerts_test.yml");

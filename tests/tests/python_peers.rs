@@ -1,4 +1,5 @@
-//! The examples in Python (`docs/examples`) talk to the real daemon: pyzmq knows nothing of us.
+//! The Python examples (`docs/examples`) talk to the real daemon through an independent ZeroMQ
+//! implementation, pyzmq.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -11,7 +12,7 @@ use corticast_tests::{
     Daemon, Process, Site, counts, not_run, published, recorded_volumes, repository,
 };
 
-/// The interpreter. When it is named and cannot be used, that is a failure.
+/// The Python interpreter. The test fails if `CORTICAST_PYTHON` is set but lacks the packages.
 fn python(test: &str) -> Option<PathBuf> {
     let named = std::env::var_os("CORTICAST_PYTHON").map(PathBuf::from);
     let python = named.clone().unwrap_or_else(|| "python3".into());
@@ -48,7 +49,7 @@ fn the_examples_feed_and_watch_the_daemon() {
     let mcap = site.path("session.mcap");
     let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
     let client = example(&site, &python, "client.py", &[daemon.endpoint("publish")]);
-    // Nobody says when a subscription has arrived: further runs until something was seen.
+    // A subscription is not confirmed: send runs until the client has seen one.
     let mut n_run = 0;
     while client.output().is_empty() {
         n_run += 1;

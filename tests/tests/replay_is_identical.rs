@@ -1,4 +1,4 @@
-//! A recording, replayed, gives the results of the session in every field but `*_ns`.
+//! The replay of a recording gives the results of the session in every field except `*_ns`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use corticast_tests::{Daemon, Site, corticast, entries, published, results};
@@ -33,7 +33,8 @@ fn a_recording_gives_the_results_of_its_session_again() {
     assert!(live.len() > 100, "{} results of two runs", live.len());
     assert_eq!(replay(&site, "live.mcap", 3, &[]), live);
     assert!(!entries(&site.path("live.mcap")).1, "the recording has an end");
-    // All that was published is in it too, and a recording of the replay is as good.
+    // The recording also holds everything that was published, and a recording of the replay is
+    // equivalent.
     assert_eq!(published(&site.path("live.mcap"), "concepts"), live);
     let again = site.path("again.mcap");
     replay(&site, "live.mcap", 3, &["--record", again.to_str().unwrap()]);
@@ -45,7 +46,7 @@ fn a_recording_gives_the_results_of_its_session_again() {
 }
 
 #[test]
-fn what_the_operator_did_is_replayed_at_the_same_volume() {
+fn operator_commands_are_replayed_at_the_same_volume() {
     let site = Site::new(60);
     let daemon = recording(&site);
     let (header, volumes) = site.acquire();

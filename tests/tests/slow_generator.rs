@@ -11,7 +11,7 @@ fn counter(metrics: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn a_generator_that_takes_an_hour_for_a_clip_costs_no_result() {
+fn a_generator_that_takes_an_hour_for_a_clip_delays_no_result() {
     let site = Site::new(300);
     site.use_model("neurons-tiny");
     let decode = |name: &str, more: &[&str], look: &dyn Fn(&Daemon)| {
@@ -21,7 +21,7 @@ fn a_generator_that_takes_an_hour_for_a_clip_costs_no_result() {
         let daemon = Daemon::start(&site, &arguments);
         assert_eq!(daemon.scan(&site, &[]).code, Some(0));
         look(&daemon);
-        // It ends although the generator has only begun to wait.
+        // The daemon ends although the generator has only begun to wait.
         assert_eq!(daemon.stop().code, Some(0));
         results(&jsonl)
     };
@@ -30,7 +30,8 @@ fn a_generator_that_takes_an_hour_for_a_clip_costs_no_result() {
     assert!(n_result > 280, "{n_result}");
     let slow = ["--set", "generator.mode=still", "--set", "generator.min_interval_s=3600"];
     let with = decode("with.jsonl", &slow, &|daemon| {
-        // The first is made, then the hour begins; one waits, the rest was replaced and counted.
+        // The first clip is made and the hour begins; one set of conditions waits, and the others
+        // are replaced and counted.
         wait_for("a count of all conditions", || {
             let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
             let superseded = counter(&metrics, "corticast_conditions_superseded_total");

@@ -1,4 +1,4 @@
-//! Whoever watches and does not read costs the run nothing.
+//! A subscriber that does not read delays no result.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -8,7 +8,8 @@ use std::{
 
 use corticast_tests::{Daemon, Site, results};
 
-/// A subscriber to everything that has greeted (ZMTP 3.0, RFC 23) and reads nothing.
+/// A subscriber to all topics that completes the handshake (ZMTP 3.0, RFC 23) and then reads
+/// nothing.
 fn subscriber_that_never_reads(endpoint: &str) -> TcpStream {
     let mut stream = TcpStream::connect(endpoint.trim_start_matches("tcp://")).unwrap();
     let mut greeting = [0_u8; 64];
@@ -29,7 +30,7 @@ fn subscriber_that_never_reads(endpoint: &str) -> TcpStream {
 
 #[test]
 fn a_subscriber_that_never_reads_delays_no_result() {
-    // About 4 MB of reports, and what sockets hold is a fraction of that.
+    // About 4 MB of reports, several times the size of the socket buffers.
     let volumes = 4000;
     let site = Site::new(volumes);
     let jsonl = site.path("results.jsonl");

@@ -1,4 +1,5 @@
-//! Clips made by workers: shared, lost with the one that dies, refused from one that differs.
+//! Clips made by workers: shared among them, lost when a worker dies, refused from a worker with
+//! other files or settings.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::process::Command;
@@ -10,7 +11,7 @@ use corticast_wire::socket::ClientSecurity;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The daemon makes none itself.
+/// The daemon makes no clips itself.
 const WORKERS: [&str; 4] =
     ["--set", "generator.mode=still", "--set", "generator.workers=tcp://127.0.0.1:0"];
 
@@ -40,7 +41,7 @@ fn wait_for_workers(daemon: &Daemon, what: &str, n: u32) {
     wait_for("workers", || (n_workers(daemon, what) == n).then_some(()));
 }
 
-/// A session that goes volume by volume.
+/// A session that advances volume by volume.
 struct Session<'a> {
     daemon: &'a Daemon,
     talk: Talk,
@@ -57,12 +58,12 @@ impl<'a> Session<'a> {
         let (header, volumes) = site.acquire();
         let talk = daemon.talk();
         let run = talk.start_run(&header).run;
-        // The first ones warm up, and answer to nothing that was shown.
+        // The first volumes warm up, and respond to no stimulus.
         talk.send_volumes(&run, &volumes[..10]);
         Self { daemon, talk, watch, run, volumes, next: 10 }
     }
 
-    /// Sends one volume; gives its index.
+    /// Sends one volume. Returns its index.
     fn send(&mut self) -> usize {
         self.talk.send_volumes(&self.run, &self.volumes[self.next..=self.next]);
         self.next += 1;
@@ -82,7 +83,7 @@ impl<'a> Session<'a> {
 }
 
 #[test]
-fn one_worker_that_dies_costs_its_clip_and_the_other_goes_on() {
+fn a_dead_worker_loses_only_its_clip_and_the_other_continues() {
     let site = site();
     let daemon = Daemon::start(&site, &WORKERS);
     let (first, second) = (worker(&site, &daemon, "first"), worker(&site, &daemon, "second"));
@@ -91,7 +92,7 @@ fn one_worker_that_dies_costs_its_clip_and_the_other_goes_on() {
     let made_by = |session: &mut Session<'_>| session.clip()["worker"].as_str().unwrap().to_owned();
     assert!(["first", "second"].contains(&made_by(&mut session).as_str()));
 
-    // Both stop in the middle of a clip; one goes on, the other is killed.
+    // Both stop in the middle of a clip; one continues, the other is killed.
     wait_for_workers(&daemon, "busy", 0);
     first.signal(Signal::STOP);
     second.signal(Signal::STOP);
@@ -106,14 +107,14 @@ fn one_worker_that_dies_costs_its_clip_and_the_other_goes_on() {
     assert_eq!(clip["worker"], "second");
     first.kill();
     let lost = session.status("worker `first` is gone");
-    assert!(lost["message"].as_str().unwrap().contains("and with it the clip of"), "{lost}");
+    assert!(lost["message"].as_str().unwrap().contains("; the clip of"), "{lost}");
     assert_eq!(n_workers(&daemon, "connected"), 1);
     assert_eq!(made_by(&mut session), "second");
 
-    // A new one is taken up while the session runs.
+    // A new worker joins while the session runs.
     let third = worker(&site, &daemon, "third");
     wait_for_workers(&daemon, "connected", 2);
-    // Who has not made a clip yet comes first.
+    // A worker without a clip so far gets the next job.
     assert_eq!(made_by(&mut session), "third");
     second.signal(Signal::TERM);
     assert_eq!(second.finish().code, Some(0));
@@ -124,7 +125,7 @@ fn one_worker_that_dies_costs_its_clip_and_the_other_goes_on() {
 }
 
 #[test]
-fn without_workers_the_operator_is_told_and_decoding_goes_on() {
+fn without_workers_the_operator_is_alarmed_and_decoding_continues() {
     let site = site();
     let daemon = Daemon::start(&site, &WORKERS);
     let mut session = Session::start(&site, &daemon);
@@ -135,7 +136,7 @@ fn without_workers_the_operator_is_told_and_decoding_goes_on() {
     assert!(result["caption"].is_string());
     let alarm = session.status("no worker makes clips");
     assert!(alarm["message"].as_str().unwrap().contains(daemon.endpoint("workers")), "{alarm}");
-    // The newest conditions have waited for it.
+    // The newest conditions have waited for a worker.
     let worker = worker(&site, &daemon, "late");
     let clip = session.watch.until("clip", |topic, _| topic == "clip");
     assert_eq!((&clip["index"], &clip["worker"]), (&index.into(), &"late".into()));

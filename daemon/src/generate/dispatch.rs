@@ -1,8 +1,8 @@
-//! Dispatch: the newest conditions to a free worker, clips back.
+//! Dispatch: sends the newest conditions to a free worker and receives clips.
 //!
-//! Of the workers that are free, the quickest so far gets the next job. A worker that is silent for
-//! some seconds counts as dead: its clip is lost, the operator is told which, and the worker may
-//! join again. Workers with other files or settings are refused.
+//! The free worker with the shortest average time per clip gets the next job. A worker that is
+//! silent for 8 s counts as dead: its clip is lost, the operator gets a warning, and the
+//! worker may join again. Workers with other files or settings are refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{
     queue::latest::Newest,
 };
 
-/// How long clips that are on their way may take once the session is over.
+/// How long unfinished clips may take once the session is over.
 const LAST_CLIPS: Duration = Duration::from_secs(5);
 
 /// Hands out work. See the module docs.
@@ -43,15 +43,15 @@ pub struct Dispatcher<F> {
     out: F,
     roster: Roster,
     next_id: u64,
-    /// What the last job was made of.
+    /// Conditions of the last job.
     last: Option<Conditions>,
     failures: Failures,
-    /// The operator was told that nobody works.
+    /// The operator got the alarm that no worker is connected.
     is_alarmed: bool,
 }
 
 impl<F: Fn(Product) + Send> Dispatcher<F> {
-    /// A dispatcher that knows no worker yet.
+    /// A dispatcher without workers.
     pub fn new(
         router: Router,
         plan: ClipPlan,
@@ -75,7 +75,8 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         }
     }
 
-    /// Hands out work until the mailbox is closed and what is on its way is done, or takes long.
+    /// Hands out work until the mailbox is closed and all clips are back, at most 5 s
+    /// after the end of the session.
     pub async fn run(mut self) {
         let mut every = interval(HEARTBEAT);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,7 +96,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
                 message = self.router.recv() => match message {
                     Ok((peer, frames)) => self.take(peer, FromWorker::parse(&frames)).await,
                     Err(error) => {
-                        tracing::warn!(%error, "the socket of workers is closed");
+                        tracing::warn!(%error, "the worker socket is closed; no more clips");
                         return;
                     }
                 },
@@ -115,7 +116,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         }
     }
 
-    /// Gives a job to the quickest of those that are free.
+    /// Gives a job to the quickest free worker.
     async fn hand_out(&mut self, conditions: ConditionsReport, superseded: u32) {
         let known = match from_safetensors(&conditions.tensors, &self.plan.model.sizes) {
             Ok(known) => known,
@@ -129,7 +130,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         self.last = Some(known);
         loop {
             let Some(peer) = self.roster.quickest_free() else {
-                return self.failed(format!("{}: no worker took it", conditions.index));
+                return self.failed(format!("{}: no worker accepted the job", conditions.index));
             };
             let id = self.next_id;
             self.next_id += 1;
@@ -170,7 +171,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             }
             Ok(FromWorker::Ping) => {}
             Err(error) => {
-                tracing::warn!(?peer, %error, "a worker said something that cannot be read");
+                tracing::warn!(?peer, %error, "a worker sent an unreadable message");
                 self.metrics.messages_refused.increment(1);
             }
         }
@@ -179,7 +180,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
     async fn welcome(&mut self, peer: PeerId, hello: Hello) {
         let name = vet::printable(&hello.name);
         let is_one_too_many = self.roster.len() >= MAX_WORKERS && !self.roster.knows(&peer);
-        let one_too_many = || format!("is one more than the {MAX_WORKERS} that are taken");
+        let one_too_many = || format!("would exceed the limit of {MAX_WORKERS} workers");
         let refused =
             vet::refusal(&hello, &self.plan).or_else(|| is_one_too_many.then(one_too_many));
         if let Some(reason) = refused {
@@ -187,19 +188,19 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             self.say(&peer, &ToWorker::Refused(WorkRefused { reason })).await;
             return;
         }
-        // One that says `hello` again has forgotten its job.
+        // A worker that sends `hello` again was restarted and has lost its job.
         if self.roster.knows(&peer) {
-            self.lose(&peer, "it started anew");
+            self.lose(&peer, "it restarted");
         }
         self.say(&peer, &ToWorker::Welcome).await;
-        tracing::info!(worker = name, "a worker makes clips");
+        tracing::info!(worker = name, "a worker joined");
         self.roster.add(peer, name);
         self.is_alarmed = false;
         self.metrics.workers.set(self.roster.len() as f64);
     }
 
     fn made(&mut self, peer: &PeerId, header: MadeHeader, pictures: MadePictures) {
-        // Of a job that was given up meanwhile.
+        // The dispatcher has given up this job.
         let Some((busy, name)) = self.roster.free(peer, header.id) else { return };
         let made = match vet::made_clip(header, pictures, &self.plan, &name) {
             Ok(made) => made,
@@ -214,8 +215,8 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         (self.out)(Product::Clip(report));
     }
 
-    /// Tells workers that the daemon lives, gives up those that do not, and drops clips that
-    /// newer conditions make useless.
+    /// Sends heartbeats to the workers, removes silent ones, and drops clips that newer
+    /// conditions make useless.
     async fn look_after(&mut self) {
         for peer in self.roster.silent() {
             self.lose(&peer, &format!("silent for {} s", SILENCE.as_secs()));
@@ -223,7 +224,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         let aborts = self.pace.when_superseded == WhenSuperseded::Abort && self.newest.is_waiting();
         let mut messages: Vec<(PeerId, ToWorker)> =
             self.roster.peers().map(|peer| (peer.clone(), ToWorker::Ping)).collect();
-        // The oldest job only: some clips are always shown.
+        // Drop the oldest job only, so that some clips are always shown.
         if aborts
             && !self.roster.has_free()
             && let Some((peer, id)) = self.roster.drop_oldest_job()
@@ -238,13 +239,13 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             let endpoint = self.router.endpoint();
             let message = format!(
                 "no worker makes clips: start `corticast generate --connect {endpoint}`; decoding \
-                 goes on"
+                 continues"
             );
             self.status("alarm", message);
         }
     }
 
-    /// Gives a worker up, and its clip with it.
+    /// Removes a worker; its clip is lost.
     fn lose(&mut self, peer: &PeerId, why: &str) {
         let Some(worker) = self.roster.remove(peer) else { return };
         self.metrics.workers.set(self.roster.len() as f64);
@@ -255,7 +256,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
                 let index = busy.conditions.index;
                 self.status(
                     "warning",
-                    format!("worker `{name}` is gone ({why}), and with it the clip of {index}"),
+                    format!("worker `{name}` is gone ({why}); the clip of {index} is lost"),
                 );
             }
             None => self.status("warning", format!("worker `{name}` is gone ({why})")),
@@ -269,7 +270,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
 
     async fn say(&self, peer: &PeerId, message: &ToWorker) {
         if let Err(error) = self.router.send(peer, message.to_frames()).await {
-            tracing::debug!(%error, "a worker was not reached");
+            tracing::debug!(%error, "cannot reach a worker");
         }
     }
 
@@ -278,7 +279,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
     }
 }
 
-/// The conditions of a job, as the worker that has it sees them.
+/// The conditions of a job, as its worker sees them.
 pub(crate) fn conditions_of(job: &Job, tensors: bytes::Bytes) -> ConditionsReport {
     ConditionsReport {
         run: Arc::from(job.run.as_str()),

@@ -1,7 +1,7 @@
-//! The clip maker: conditions in, pictures out, with the networks in this process.
+//! The clip maker: makes pictures from conditions, with the networks in this process.
 //!
-//! A clip that fails costs itself; the next may succeed. Conditions that hardly differ from those of
-//! the last clip give none.
+//! A clip that fails does not affect the next one. Conditions that hardly differ from those of the
+//! last clip give no clip.
 
 use std::{
     sync::Arc,
@@ -29,42 +29,42 @@ use crate::{
     },
 };
 
-/// Why there is no clip of some conditions.
+/// Why conditions give no clip.
 #[derive(Debug, thiserror::Error)]
 pub enum ClipError {
-    /// The conditions are not those of the model.
-    #[error("no clip of these conditions: {0}")]
+    /// The conditions do not match the model.
+    #[error("no clip: invalid conditions: {0}")]
     Conditions(#[from] NotConditions),
     /// A network failed.
     #[error("no clip: {0}")]
     Model(#[from] ModelError),
 }
 
-/// A clip as it was made, before it is published.
+/// A finished clip, before it is published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MadeClip {
-    /// In which mode.
+    /// Mode of the generator.
     pub mode: Mode,
-    /// Steps that were taken.
+    /// Denoising steps.
     pub steps: usize,
-    /// What the noise was made of.
+    /// Seed of the noise.
     pub seed: u64,
-    /// The words, where there were any.
+    /// The caption the clip was made from, if any.
     pub caption: Option<String>,
-    /// There were more words than the text encoder takes.
+    /// The caption was longer than the text encoder accepts.
     pub caption_cut: bool,
-    /// Frames.
+    /// Number of frames.
     pub n_frame: usize,
-    /// Pixels along an edge.
+    /// Pixels along an edge of a frame.
     pub edge: usize,
-    /// How long it took.
+    /// How long generation took.
     pub took_ns: u64,
     /// Pixels.
     pub pictures: ClipPictures,
 }
 
 impl MadeClip {
-    /// The clip of these conditions, as it is given out.
+    /// The report of this clip, made from these conditions.
     #[must_use]
     pub fn into_report(
         self,
@@ -98,12 +98,12 @@ impl MadeClip {
     }
 }
 
-/// Makes clips of conditions. See the module docs.
+/// Makes clips from conditions. See the module docs.
 #[derive(Debug)]
 pub struct ClipMaker {
     plan: ClipPlan,
     maker: Maker,
-    /// What the last clip was made of.
+    /// Conditions of the last clip.
     last: Option<Conditions>,
 }
 
@@ -112,26 +112,26 @@ impl ClipMaker {
     ///
     /// # Errors
     ///
-    /// As [`Maker::open`].
+    /// Fails when [`Maker::open`] does.
     pub fn open(plan: ClipPlan) -> Result<Self, ModelError> {
         let maker =
             Maker::open(plan.options.clone(), &plan.model, plan.set.as_ref(), &plan.runtime)?;
         Ok(Self { plan, maker, last: None })
     }
 
-    /// What clips are made with.
+    /// The plan: options and files that clips are made with.
     #[must_use]
     pub fn plan(&self) -> &ClipPlan {
         &self.plan
     }
 
-    /// The maker itself.
+    /// The maker, with its networks.
     #[must_use]
     pub fn maker(&self) -> &Maker {
         &self.maker
     }
 
-    /// How long a clip takes here, from a trial on conditions of nothing.
+    /// How long a clip takes on this machine, measured with blank conditions.
     ///
     /// # Errors
     ///
@@ -155,18 +155,18 @@ impl ClipMaker {
         self.maker.provider()
     }
 
-    /// Why they run on the CPU although `auto` prefers CUDA.
+    /// Why the networks run on the CPU although `auto` prefers CUDA.
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
         self.maker.fallback_reason()
     }
 
-    /// The clip of conditions; `None` where they hardly differ from those of the last clip.
-    /// `go_on` is asked between steps and ends the clip with `false`.
+    /// Makes a clip; `None` if the conditions hardly differ from those of the last clip. `go_on`
+    /// is called between steps and cancels the clip by returning `false`.
     ///
     /// # Errors
     ///
-    /// Fails when the conditions are not those of the model, or a network fails. The next may
+    /// Fails when the conditions do not match the model, or a network fails. The next clip may
     /// succeed.
     pub fn make(
         &mut self,
@@ -203,12 +203,12 @@ impl ClipMaker {
         Ok(Some(made))
     }
 
-    /// After ONNX Runtime itself failed: goes on with blurry frames. Whether there is something
-    /// to go on with: not when blurry frames are what failed.
+    /// Falls back to blurry frames after a failure of ONNX Runtime. Returns `false` if the mode
+    /// was [`Mode::Still`] already.
     ///
     /// # Errors
     ///
-    /// Fails when the decoder of blurry frames does not open either.
+    /// Fails when the decoder of blurry frames cannot be opened either.
     pub fn fall_back_to_still(&mut self) -> Result<bool, ModelError> {
         if self.maker.options().mode == Mode::Still {
             return Ok(false);

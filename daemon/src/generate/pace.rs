@@ -1,20 +1,20 @@
-//! When clips are made.
+//! Pacing of the generator.
 
 use std::time::Duration;
 
 use crate::config::{GeneratorConfig, generator::WhenSuperseded};
 
-/// When clips are made.
+/// How often clips are made, and whether newer conditions cancel one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// What becomes of a clip when newer conditions come while it is made.
+    /// What happens to a clip when newer conditions arrive while it is made.
     pub when_superseded: WhenSuperseded,
     /// Shortest time from the start of one clip to that of the next.
     pub min_interval: Duration,
 }
 
 impl Pace {
-    /// As configured.
+    /// The configured pace.
     #[must_use]
     pub fn of(config: &GeneratorConfig) -> Self {
         Self {

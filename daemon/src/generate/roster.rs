@@ -1,4 +1,4 @@
-//! The roster: the workers that are known, and what each is doing.
+//! The roster: the known workers and their jobs.
 //!
 //! A worker has one job at a time. It counts as dead after some seconds without a message.
 
@@ -9,19 +9,19 @@ use tokio::time::Instant;
 
 use crate::product::results::ConditionsReport;
 
-/// How often daemon and workers send each other a sign of life.
+/// How often daemon and workers send each other a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// A worker that is silent for so long counts as dead.
+/// A worker that is silent for this long counts as dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(8);
 
-/// Workers that are known at the same time; more are refused.
+/// Most workers at a time; more are refused.
 pub(super) const MAX_WORKERS: usize = 256;
 
-/// Weight of the last clip in the average time that a worker takes for one.
+/// Weight of the last clip in a worker's average time per clip.
 const QUICKNESS: f64 = 0.3;
 
-/// A job that a worker has.
+/// The current job of a worker.
 pub(super) struct Busy {
     pub(super) id: u64,
     pub(super) conditions: ConditionsReport,
@@ -35,7 +35,7 @@ pub(super) struct Busy {
 pub(super) struct Worker {
     pub(super) name: String,
     heard: Instant,
-    /// Average time that a clip takes it, in seconds; 0 before its first.
+    /// Average time per clip in seconds; 0 before the first clip.
     clip_s: f64,
     pub(super) busy: Option<Busy>,
 }
@@ -76,14 +76,14 @@ impl Roster {
         self.0.remove(peer)
     }
 
-    /// Notes a sign of life.
+    /// Notes that a worker sent a message.
     pub(super) fn heard(&mut self, peer: &PeerId) {
         if let Some(worker) = self.0.get_mut(peer) {
             worker.heard = Instant::now();
         }
     }
 
-    /// Workers without a sign of life.
+    /// Workers that have been silent for more than [`SILENCE`].
     pub(super) fn silent(&self) -> Vec<PeerId> {
         let silent = |worker: &Worker| worker.heard.elapsed() > SILENCE;
         self.0.iter().filter(|(_, w)| silent(w)).map(|(peer, _)| peer.clone()).collect()
@@ -99,7 +99,7 @@ impl Roster {
         self.0.values().any(|worker| worker.busy.is_none())
     }
 
-    /// Of the workers without a job, the one that has been the quickest.
+    /// The worker without a job that has the shortest average time per clip.
     pub(super) fn quickest_free(&self) -> Option<PeerId> {
         let free = self.0.iter().filter(|(_, worker)| worker.busy.is_none());
         let quickest = free.min_by(|(_, a), (_, b)| a.clip_s.total_cmp(&b.clip_s));
@@ -113,7 +113,7 @@ impl Roster {
         }
     }
 
-    /// Takes a job from a worker, if it is the one that it has. Also returns the worker's name.
+    /// Takes job `id` from a worker, if it is its current one. Also returns the worker's name.
     pub(super) fn free(&mut self, peer: &PeerId, id: u64) -> Option<(Busy, String)> {
         let worker = self.0.get_mut(peer)?;
         let busy = worker.busy.take_if(|busy| busy.id == id)?;
@@ -128,7 +128,7 @@ impl Roster {
         }
     }
 
-    /// Marks the oldest job that is not yet dropped. Returns the worker that has it, and its id.
+    /// Marks the oldest job that is not yet dropped. Returns its worker and its id.
     pub(super) fn drop_oldest_job(&mut self) -> Option<(PeerId, u64)> {
         let busy = self.0.iter_mut().filter_map(|(peer, worker)| {
             worker.busy.as_mut().filter(|busy| !busy.is_dropped).map(|busy| (peer, busy))

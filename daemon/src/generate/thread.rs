@@ -1,4 +1,4 @@
-//! The generator thread: takes what is newest, makes a clip of it, gives it out.
+//! The generator thread: takes the newest conditions, makes a clip and publishes it.
 
 use std::{
     thread::JoinHandle,
@@ -20,17 +20,17 @@ use crate::{
     queue::latest::Newest,
 };
 
-/// How long a clip that is on its way may take once the session is over.
+/// How long an unfinished clip may take once the session is over.
 const LAST_CLIP: Duration = Duration::from_secs(5);
 /// Under contention the generator gets about a tenth of the signal thread's CPU share.
 const NICENESS: i32 = 10;
 
-/// Starts the thread. It ends when the mailbox is closed; a clip that is on its way then is
-/// finished unless it takes long. Needs a tokio runtime, to wait for the mailbox.
+/// Starts the thread. It ends when the mailbox is closed; an unfinished clip then gets
+/// 5 s more. Needs a tokio runtime to wait for the mailbox.
 ///
 /// # Errors
 ///
-/// Fails when the system gives no thread.
+/// Fails when the operating system cannot start a thread.
 pub fn start(
     mut maker: ClipMaker,
     pace: Pace,
@@ -41,7 +41,7 @@ pub fn start(
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
         if let Err(error) = rustix::process::nice(NICENESS) {
-            tracing::debug!(%error, "the generator keeps the priority of the signal path");
+            tracing::debug!(%error, "cannot lower the priority of the generator thread");
         }
         let mut failures = Failures::default();
         let (mut was_aborted, mut n_before) = (false, 0);
@@ -82,25 +82,25 @@ pub fn start(
                     }
                 }
             }
-            // Ends early when the session does.
+            // The wait ends early when the session does.
             let left = pace.min_interval.saturating_sub(started.elapsed());
             runtime.block_on(newest.closed_or(left));
         }
     })
 }
 
-/// Whether there are still pictures to be made.
+/// Falls back to blurry frames. Returns `false` if the thread has to end.
 fn go_on_still(maker: &mut ClipMaker, out: &impl Fn(Product)) -> bool {
     match maker.fall_back_to_still() {
         Ok(true) => {
-            let message = "the generator goes on with blurry frames (mode `still`) until the \
-                           daemon is started again; decoding is not affected";
+            let message = "the generator continues with blurry frames (mode `still`) until the \
+                           daemon is restarted; decoding is not affected";
             status("alarm", message.to_owned(), out);
             true
         }
         Ok(false) => true,
         Err(error) => {
-            let message = format!("no clips until the daemon is started again: {error}");
+            let message = format!("no clips until the daemon is restarted: {error}");
             status("alarm", message, out);
             false
         }
@@ -122,7 +122,7 @@ mod tests {
         queue::latest::latest,
     };
 
-    /// A clip takes three steps.
+    /// A maker whose clips take three steps.
     fn maker() -> ClipMaker {
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo");
         let config =
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// The clips that come of conditions 1, 2 and 3, each there while the one before is made.
+    /// The clips made from conditions 1, 2 and 3. Each arrives while the clip before is made.
     fn clips(when_superseded: WhenSuperseded, n_expected: usize) -> Vec<ClipReport> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.unwrap();
@@ -164,7 +164,7 @@ mod tests {
         mailbox.put_when_taken(second);
         mailbox.put_when_taken(third);
         mailbox.put(first);
-        // A clip that is being made when the mailbox is closed has a few seconds, and no more.
+        // A clip that is being made when the mailbox is closed gets only a few more seconds.
         let patience = Duration::from_secs(600);
         let mut clips: Vec<_> =
             (0..n_expected).map(|_| made.recv_timeout(patience).unwrap()).collect();
@@ -175,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clip_that_newer_conditions_make_old_is_finished() {
+    fn newer_conditions_let_the_current_clip_finish() {
         let clips = clips(WhenSuperseded::Finish, 3);
         let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
         assert_eq!(said, [(1, 0), (2, 0), (3, 0)]);
     }
 
     #[test]
-    fn or_dropped_between_steps_but_never_two_in_a_row() {
+    fn newer_conditions_abort_a_clip_between_steps_but_never_two_in_a_row() {
         let clips = clips(WhenSuperseded::Abort, 2);
         let said: Vec<_> = clips.iter().map(|clip| (clip.index.0, clip.superseded)).collect();
         assert_eq!(said, [(2, 1), (3, 0)]);

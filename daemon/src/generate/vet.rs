@@ -1,4 +1,4 @@
-//! Checks of what workers send, before any of it is believed.
+//! Checks messages of workers, which are not trusted.
 
 use corticast_models::generator::Mode;
 use corticast_wire::work::{Hello, MadeHeader, MadePictures, WORK_PROTOCOL};
@@ -6,7 +6,7 @@ use corticast_wire::work::{Hello, MadeHeader, MadePictures, WORK_PROTOCOL};
 use super::maker::MadeClip;
 use crate::{plan::clips::ClipPlan, product::clips::ClipPictures};
 
-/// Why a worker may not work; `None` if it may. Its clips would look like clips of this session, so
+/// Why a worker is refused; `None` if it is accepted. Its clips become clips of this session, so
 /// its files and settings must be the same.
 pub(super) fn refusal(hello: &Hello, plan: &ClipPlan) -> Option<String> {
     let settings = plan.settings();
@@ -29,11 +29,11 @@ pub(super) fn refusal(hello: &Hello, plan: &ClipPlan) -> Option<String> {
     }
 }
 
-/// The clip that the worker `name` made.
+/// The clip made by the worker `name`.
 ///
 /// # Errors
 ///
-/// Gives the reason when it cannot be a clip of this plan.
+/// Returns the reason when the clip is not valid for this plan.
 pub(super) fn made_clip(
     header: MadeHeader,
     pictures: MadePictures,
@@ -43,7 +43,9 @@ pub(super) fn made_clip(
     let mode = [Mode::Still, Mode::Live, Mode::Reference];
     let Some(mode) = mode.into_iter().find(|mode| mode.name() == header.mode) else {
         let mode = printable(&header.mode);
-        return Err(format!("worker `{name}` made a clip of mode {mode:?}"));
+        return Err(format!(
+            "worker `{name}` made a clip of mode {mode:?}, expected still, live or reference"
+        ));
     };
     let n_byte = pictures.frames.len() + pictures.blurry.len() + pictures.mask.len();
     let most = plan.bytes();
@@ -53,7 +55,7 @@ pub(super) fn made_clip(
         ));
     }
     if header.mask_edge as usize > 0 && pictures.mask.iter().any(|&value| value > 1) {
-        return Err(format!("worker `{name}` sent masks of other values than 0 and 1"));
+        return Err(format!("worker `{name}` sent mask values other than 0 and 1"));
     }
     Ok(MadeClip {
         mode,
@@ -74,7 +76,7 @@ pub(super) fn made_clip(
     })
 }
 
-/// Foreign text, short and without control characters.
+/// Untrusted text, cut to 200 characters and without control characters.
 pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -1,9 +1,9 @@
-//! Prepare: training data from the very same signal path.
+//! Prepare: makes training data with the signal path of a live session.
 //!
 //! Each run becomes a folder with `data.safetensors` (`windows` `[n, S, V]` f32, `stimulus_time_s`
-//! `[n]` f64, `index` `[n]` i64), its `events.tsv`, and `prepared.toml` with what a model that is
-//! trained on it has to agree with. With `normalise = "frozen"` the statistics are learnt from
-//! all runs first, and stand in `normalise.safetensors` beside the run folders.
+//! `[n]` f64, `index` `[n]` i64), its `events.tsv`, and `prepared.toml` with the settings that a
+//! model trained on it must match. With `normalise = "frozen"` the statistics are first learnt
+//! from all runs, and written to `normalise.safetensors` beside the run folders.
 
 pub mod error;
 mod play;
@@ -33,20 +33,20 @@ use crate::{
     signal::session::WindowTap,
 };
 
-/// What was written for one run.
+/// A run that was prepared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreparedRun {
-    /// Its name, and that of its folder.
+    /// Name of the run and of its folder.
     pub run: String,
     /// Windows written.
     pub n_window: usize,
 }
 
-/// Makes training data of these runs in `out`. `progress` sees each volume.
+/// Makes training data from these runs in `out`. `progress` is called for each volume.
 ///
 /// # Errors
 ///
-/// Fails when a run cannot be read, does not fit the mask, or gives nothing, or when the
+/// Fails when a run cannot be read, does not match the mask or gives no window, or when the
 /// output cannot be written.
 pub fn prepare(
     mut config: Config,
@@ -54,7 +54,7 @@ pub fn prepare(
     out: &Path,
     progress: &mut dyn FnMut(Option<u32>),
 ) -> Result<Vec<PreparedRun>, PrepareError> {
-    // Training data comes before the model.
+    // There is no model yet: this is its training data.
     config.model.dir = None;
     let frozen = config.normalise.mode == Some(Mode::Frozen);
     let statistics = frozen.then(|| learn(config.clone(), sources, progress)).transpose()?;
@@ -88,7 +88,7 @@ pub fn prepare(
     Ok(prepared)
 }
 
-/// Statistics of what [`Mode::Frozen`] divides by, over all runs.
+/// Mean and standard deviation for [`Mode::Frozen`], over all runs.
 fn learn(
     config: Config,
     sources: &[Source],

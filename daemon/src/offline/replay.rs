@@ -1,9 +1,8 @@
 //! Replay: a recorded session, a NIfTI file or a BIDS run through the same code as live.
 //!
-//! A recording is a log of what was accepted; its messages and commands go through
-//! [`Ingest`] and [`Session`] in the order in which they were recorded, so every field of every
-//! result but `*_ns` is equal to the bit. An image goes through the adapter that would send it
-//! and the very messages it would send.
+//! A recording is a log of accepted messages and commands. They go through [`Ingest`] and
+//! [`Session`] in their recorded order, so every field of every result except `*_ns` is equal to
+//! the bit. An image goes through its adapter, which makes the messages it would send to a daemon.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,7 +30,7 @@ use crate::{
     },
 };
 
-/// Why something cannot be replayed.
+/// Why a source cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The recording cannot be read.
@@ -40,17 +39,17 @@ pub enum ReplayError {
     /// The image or its events cannot be read.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    /// The run may not start.
+    /// A run or message is refused.
     #[error("{path}: {reason}")]
     Refused {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What was found and expected.
+        /// Why it is refused.
         reason: String,
     },
 }
 
-/// What is put into the session: a message from an adapter or a command.
+/// Input of a session: a message from an adapter or a command.
 pub enum Input {
     /// A message, as frames.
     Message(Vec<Bytes>),
@@ -70,7 +69,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player for a session that has seen nothing yet.
+    /// A player for a fresh session.
     #[must_use]
     pub fn new(
         session: Session,
@@ -83,14 +82,14 @@ impl Player {
         Self { ingest, session, speed, started: None, repetition_time_s: 1.0 }
     }
 
-    /// The session, after the last source.
+    /// The ingest and session, after the last source.
     #[must_use]
     pub fn into_parts(self) -> (Ingest, Session) {
         (self.ingest, self.session)
     }
 
-    /// Replays one source. `log` sees what is fed before the session does, `out` what comes of
-    /// it, `progress` each volume and the number expected.
+    /// Replays one source. `log` gets each input before the session does, `out` each product.
+    /// `progress` is called for each volume with the expected number of volumes, if known.
     ///
     /// # Errors
     ///
@@ -108,11 +107,11 @@ impl Player {
         }
     }
 
-    /// Replays one entry of a recording.
+    /// Replays one entry of a recording. Returns whether it was an accepted volume.
     ///
     /// # Errors
     ///
-    /// Gives the reason when a run is refused.
+    /// Returns the reason when a message is invalid or a run is refused.
     pub fn entry(
         &mut self,
         entry: &Entry,
@@ -153,11 +152,11 @@ impl Player {
         if let Some(reason) = recording.cut() {
             tracing::warn!(
                 path = %path.display(), reason,
-                "the recording was cut; what came before was replayed (`corticast recover` \
-                 repairs the file)"
+                "the recording was cut; everything before the cut was replayed \
+                 (`corticast recover` repairs the file)"
             );
         }
-        // A session that was cut has no end of its last run.
+        // A session that was interrupted has no end of its last run.
         for happening in self.ingest.command(Command::Stop) {
             self.session.handle(happening, monotonic_ns(), out);
         }
@@ -201,7 +200,7 @@ impl Player {
         Ok(())
     }
 
-    /// Feeds one message; whether it was a volume that was accepted.
+    /// Feeds one message. Returns whether it was an accepted volume.
     fn message(
         &mut self,
         frames: Vec<Bytes>,
@@ -247,13 +246,13 @@ impl Player {
         let time_s = volume.header.acquisition_time_s.unwrap_or(grid_s);
         let (start, first_s) = *self.started.get_or_insert((Instant::now(), time_s));
         let due = start + Duration::from_secs_f64(((time_s - first_s) / self.speed).max(0.0));
-        // Pacing is what was asked for; nothing on the signal path waits here.
+        // The caller asked for pacing; no live signal path waits here.
         #[allow(clippy::disallowed_methods, reason = "a replay in real time has to wait")]
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 
-/// A message as the recorder takes it.
+/// An input in the form the recorder stores.
 #[must_use]
 pub fn packed(input: &Input) -> Bytes {
     match input {

@@ -1,4 +1,4 @@
-//! What can be replayed: a recording, an image, or a run of a BIDS dataset.
+//! Sources of a replay: a recording, an image, or a run of a BIDS dataset.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,30 @@ use corticast_images::{
     source::ScannerAdapter,
 };
 
-/// What is replayed.
+/// A source of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// What kind of file it is.
+    /// Kind of the source.
     pub kind: Kind,
-    /// The file, or the folder.
+    /// The file or folder.
     pub path: PathBuf,
-    /// `events.tsv`, where it was named.
+    /// `events.tsv`, if given.
     pub events: Option<PathBuf>,
 }
 
-/// What kind of file is replayed.
+/// Kind of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A session that was recorded (`.mcap`).
+    /// A recorded session (`.mcap`).
     Recording,
     /// A NIfTI image, or a folder of volumes.
     Image,
-    /// A run of a BIDS dataset: TR and events stand beside it.
+    /// A run of a BIDS dataset, with TR and events in files beside it.
     Bids,
 }
 
 impl Source {
-    /// From `BOLD[,EVENTS]`.
+    /// Parses `BOLD[,EVENTS]`.
     #[must_use]
     pub fn parse(argument: &str) -> Self {
         let (bold, events) = match argument.split_once(',') {
@@ -50,7 +50,7 @@ impl Source {
         Self { kind, path, events }
     }
 
-    /// The adapter that would send it; `None` for a recording.
+    /// The adapter that reads the source; `None` for a recording.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Source {
     }
 }
 
-/// A dataset, or an image with its sidecar beside it.
+/// Whether the path is a BIDS dataset, or an image with its sidecar.
 fn is_bids(path: &Path) -> bool {
     if path.is_dir() {
         return path.join("dataset_description.json").is_file();

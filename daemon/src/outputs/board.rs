@@ -1,4 +1,4 @@
-//! The board: what `query` tells clients that join late.
+//! The board: the state that `query` returns to clients that join late.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The last header of every topic, and what is known of the session.
+/// The last header of every topic, and a description of the session.
 #[derive(Clone)]
 pub struct Board {
     description: Arc<Value>,
@@ -20,7 +20,7 @@ impl Board {
         Self { description: Arc::new(description), last: Arc::default() }
     }
 
-    /// Versions, clocks, configuration and model.
+    /// The description: versions, clocks, configuration and model.
     pub fn description(&self) -> &Value {
         &self.description
     }

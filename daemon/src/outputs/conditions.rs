@@ -14,16 +14,17 @@ impl ConditionsFolder {
     ///
     /// # Errors
     ///
-    /// Fails when it is there with something in it, or when the disk does.
+    /// Fails when the folder exists and is not empty, or on an I/O error.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         Ok(Self(NewFolder::create("conditions", path)?))
     }
 
-    /// Writes a product, if it is conditions. Nothing half written stands under a final name.
+    /// Writes the tensors if the product is conditions. A file has its final name only once it
+    /// is complete.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the next may succeed.
+    /// Fails on an I/O error; the next call may succeed.
     pub fn deliver(&self, product: &Product) -> Result<(), FolderError> {
         let Product::Conditions(ConditionsReport { run, index, tensors, .. }) = product else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The fanout: each product to every output that takes it.
+//! The fanout hands each product to every output that takes it.
 //!
 //! Each output has a bounded queue of its own, so no output delays another or the signal thread.
 
@@ -17,9 +17,9 @@ use crate::{
 /// The outputs of a session. Cheap to clone; never waits.
 #[derive(Clone)]
 pub struct Fanout {
-    /// The PUB socket.
+    /// The PUB socket, for small products.
     pub publish: Arc<Feeder<Product>>,
-    /// As `publish`, for conditions and clips.
+    /// The PUB socket, for conditions and clips.
     pub publish_large: Arc<Feeder<Product>>,
     /// The results file.
     pub results: Option<Arc<Feeder<Product>>>,
@@ -29,16 +29,16 @@ pub struct Fanout {
     pub recorder: Option<Recorder>,
     /// Which products are recorded.
     pub records: RecordedProducts,
-    /// Clips as files.
+    /// Outputs that write clips to files.
     pub pictures: Arc<[Feeder<Product>]>,
-    /// Conditions for clips. The clips come back through a fanout without this.
+    /// Conditions for the generator. Its clips come back through a fanout without this mailbox.
     pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
 }
 
 impl Fanout {
     /// Hands a product to every output that takes it.
     pub fn deliver(&self, product: Product) {
-        // Subscribers come first: the other outputs may take a core from them.
+        // Subscribers come first: the threads of other outputs may compete for a core.
         let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
         let publish = if is_large { &self.publish_large } else { &self.publish };
         publish.push(product.clone());
@@ -70,7 +70,7 @@ impl Fanout {
         }
     }
 
-    /// Tells the operator something, at level `alarm`, `warning` or `info`.
+    /// Sends the operator a message of level `alarm`, `warning` or `info`.
     pub fn status(&self, level: &'static str, message: String) {
         let published_ns = monotonic_ns();
         self.deliver(Product::Status(StatusReport { level, message, published_ns }));

@@ -1,12 +1,13 @@
-//! A session as a film: what was decoded and the clips made of it, with captions, as one MP4 file.
+//! A session as a film: decoded frames and the clips made from them, with captions, in one MP4
+//! file.
 //!
-//! The film's time is the session's: a clip is shown when its stimulus was, counted from the
-//! first clip of the run. Where clips are missing because the generator was slower than the TR,
-//! the last one is held, darker. A run starts with its name. The caption and the concepts are
-//! those of the result of the same volume, which comes before its clip.
+//! The film follows the time of the session: a clip is shown at the time of its stimulus, counted
+//! from the first clip of the run. While a clip is missing because the generator was slower than
+//! the TR, the film holds the last clip and darkens it. A run starts with its name. Caption and
+//! concepts come from the result of the same volume, which arrives before its clip.
 //!
-//! Two replays of a recording give the same bytes. What the film holds of a clip is written
-//! before the next one comes, so what a daemon that was killed leaves behind can be played.
+//! Two replays of a recording give the same bytes. Each clip is written to the file before the
+//! next one arrives, so the film of a killed daemon can still be played.
 
 mod canvas;
 mod clock;
@@ -36,15 +37,15 @@ use self::{
 use super::frames::Pixels;
 use crate::product::{Product, clips::ClipReport, results::DecodedResult};
 
-/// Results that wait for their clip. A clip that is later than so many TRs has no concepts.
+/// Results kept until their clip arrives. A clip that is later than this many TRs has no concepts.
 const REMEMBERED_RESULTS: usize = 256;
-/// Runs of which it is known what was shown last.
+/// Runs whose newest clip is remembered.
 const REMEMBERED_RUNS: usize = 64;
 
 /// A film that grows with the session.
 pub struct Film {
     path: PathBuf,
-    /// Until the first clip says how large and how fast the film is.
+    /// The empty file, until the first clip sets the size and frame rate of the film.
     file: Option<File>,
     reel: Option<Reel>,
     results: VecDeque<(Arc<str>, TrIndex, Words)>,
@@ -59,7 +60,7 @@ impl Film {
     ///
     /// # Errors
     ///
-    /// Fails when the file exists, or when the disk does.
+    /// Fails when the file exists, or on an I/O error.
     pub fn create(path: &Path) -> Result<Self, FilmError> {
         let io = |source| FilmError::Io { path: path.to_owned(), source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -79,12 +80,13 @@ impl Film {
         })
     }
 
-    /// Shows a product, if it is a clip, and remembers it, if it is a result.
+    /// Adds a clip to the film; keeps a result for its clip. Ignores other products.
     ///
     /// # Errors
     ///
-    /// Fails when the disk or the encoder does: the film then ends here, and later products are
-    /// ignored. Fails too when a clip is not what it says; the next may succeed.
+    /// Fails when writing or encoding fails: the film then ends here, and later products are
+    /// ignored. Also fails when the pixels of a clip do not match its sizes; the next clip may
+    /// succeed.
     pub fn deliver(&mut self, product: &Product) -> Result<(), FilmError> {
         match product {
             _ if self.has_ended => Ok(()),
@@ -106,11 +108,11 @@ impl Film {
         }
     }
 
-    /// Writes the film's length, and says what became of the clips.
+    /// Writes the length of the film, and returns how many clips it shows.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; what was written can be played all the same.
+    /// Fails on an I/O error; the part that was written can still be played.
     pub fn finish(self) -> Result<FilmSummary, FilmError> {
         let finished = match self.reel {
             Some(reel) => reel.finish(),
@@ -145,7 +147,7 @@ impl Film {
         Ok(())
     }
 
-    /// The words that belong to a clip.
+    /// The caption and concepts that belong to a clip.
     fn words(&self, clip: &ClipReport) -> Words {
         if clip.blanked {
             return Words::default();
@@ -158,7 +160,7 @@ impl Film {
     }
 }
 
-/// What a film shows of a result.
+/// The caption and concepts that the film shows of a result.
 fn words(result: &DecodedResult) -> Words {
     if result.blanked {
         return Words::default();
@@ -170,7 +172,7 @@ fn words(result: &DecodedResult) -> Words {
     Words { caption: result.caption.clone().unwrap_or_default(), concepts }
 }
 
-/// Adds an item; of more than `most` the oldest goes.
+/// Adds an item; drops the oldest if there are `most` items already.
 fn remember<T>(items: &mut VecDeque<T>, most: usize, item: T) {
     if items.len() == most {
         items.pop_front();

@@ -1,33 +1,33 @@
-//! A folder that an output fills: new when the output starts, whole whenever somebody looks.
+//! A folder that an output fills: empty at the start, and without partial entries at any time.
 //!
-//! What is there already would be taken for a part of the session, so a folder with something
-//! in it is refused. What is being written lies aside under a name that ends in `.part`, and
-//! gets its own name once it is whole.
+//! Files from before would be mistaken for a part of the session, so a folder that is not empty
+//! is refused. A file or folder is written under a name that ends in `.part`, and gets its final
+//! name once it is complete.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// Why something cannot be written into a folder.
+/// Why an output cannot write into its folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// What is there already would be taken for a part of this.
-    #[error("{path} is there and not empty; {what} go into a new folder")]
+    /// Existing files would be mistaken for a part of the session.
+    #[error("{path} already exists and is not empty; choose a new folder for {what}")]
     NotEmpty {
-        /// What was to be written.
+        /// Kind of content, a plural.
         what: &'static str,
         /// The folder.
         path: PathBuf,
     },
-    /// The disk does not take it.
+    /// Writing failed.
     #[error("cannot write {what} to {path}: {source}")]
     Io {
-        /// What was to be written.
+        /// Kind of content, a plural.
         what: &'static str,
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -45,7 +45,7 @@ impl NewFolder {
     ///
     /// # Errors
     ///
-    /// Fails when it is there with something in it, or when the disk does.
+    /// Fails when the folder exists and is not empty, or on an I/O error.
     pub(super) fn create(what: &'static str, path: &Path) -> Result<Self, FolderError> {
         let io = |source| FolderError::Io { what, path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(io)?;
@@ -59,16 +59,16 @@ impl NewFolder {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the next may succeed.
+    /// Fails on an I/O error; the next call may succeed.
     pub(super) fn write(&self, run: &str, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
         self.aside(run, name, |aside| fs::write(aside, bytes))
     }
 
-    /// Writes a folder `<run>/<name>` of files, each a name and its bytes, over an older one.
+    /// Writes a folder `<run>/<name>` of files, each a name and its bytes. Replaces an older one.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the next may succeed.
+    /// Fails on an I/O error; the next call may succeed.
     pub(super) fn write_all(
         &self,
         run: &str,
@@ -76,7 +76,7 @@ impl NewFolder {
         files: &[(String, Vec<u8>)],
     ) -> Result<(), FolderError> {
         self.aside(run, name, |aside| {
-            // Left by a disk that was full.
+            // A full disk may have left a partial folder.
             remove(aside)?;
             fs::create_dir(aside)?;
             files.iter().try_for_each(|(name, bytes)| fs::write(aside.join(name), bytes))?;
@@ -117,16 +117,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         NewFolder::create("clips", &folder.path().join("a/b")).unwrap();
         let message = NewFolder::create("clips", folder.path()).unwrap_err().to_string();
-        assert!(message.contains("not empty; clips go into a new folder"), "{message}");
+        assert!(message.contains("not empty; choose a new folder for clips"), "{message}");
     }
 
     #[test]
-    fn what_was_written_has_its_own_name_and_nothing_lies_aside() {
+    fn written_entries_have_their_final_names_and_no_part_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let new = NewFolder::create("clips", folder.path()).unwrap();
         let file = |name: &str| (name.to_owned(), vec![1]);
         new.write_all("run-1", "000007", &[file("00.png"), file("01.png")]).unwrap();
-        // The same volume again: what it was made of now is there, and only that.
+        // The same volume again: only the new files are there.
         new.write_all("run-1", "000007", &[file("00.png")]).unwrap();
         new.write("run-1", "000007.webp", &[2]).unwrap();
         new.write("run-1", "000007.webp", &[3]).unwrap();
@@ -145,7 +145,7 @@ mod tests {
     fn a_disk_that_fails_is_named_with_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let new = NewFolder::create("clips", folder.path()).unwrap();
-        // Where the run's folder should be lies a file.
+        // A file takes the place of the run's folder.
         fs::write(folder.path().join("run-1"), []).unwrap();
         let message = new.write("run-1", "000007.webp", &[1]).unwrap_err().to_string();
         assert!(message.contains("cannot write clips to"), "{message}");

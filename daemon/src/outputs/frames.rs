@@ -1,7 +1,7 @@
-//! Frames of a clip one by one, and how fast they follow each other, whatever the clip says.
+//! The frames of a clip one by one, and its frame rate. Neither is trusted.
 //!
-//! A clip may come from a worker on another machine: its sizes are compared with its pixels
-//! before anything is cut by them, and a frame rate that no screen has is brought to one.
+//! A clip may come from a worker on another machine: its sizes are checked against its pixels
+//! before the pixels are split into frames, and its frame rate is limited to a sensible range.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use corticast_bold::time::TrIndex;
 
 use crate::product::clips::ClipReport;
 
-/// Pixels that are not what the clip's own sizes say.
+/// The pixels of a clip do not match its sizes.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "{index} of run {run}: {got} bytes are no {what} of {edge} x {edge}; this clip is left out. \
-     Look at what made it: {maker}"
+    "{index} of run {run}: found {got} bytes, expected {what} of {edge} x {edge}; the clip is \
+     skipped; check {maker}"
 )]
 pub struct WrongPixels {
     run: Arc<str>,
@@ -51,28 +51,28 @@ impl<'a> Pictures<'a> {
         is_whole.then_some(Self { bytes, edge, len })
     }
 
-    /// How many there are.
+    /// How many pictures there are.
     pub(super) fn n(&self) -> usize {
         self.bytes.len() / self.len.max(1)
     }
 
-    /// Each in turn.
+    /// The pictures in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
         self.bytes.chunks_exact(self.len.max(1))
     }
 
-    /// The one that is shown while frame `at` of `n` is; `None` where there are no pictures.
+    /// The picture shown together with frame `at` of `n`; `None` if there are no pictures.
     pub(super) fn beside(&self, at: usize, n: usize) -> Option<&'a [u8]> {
         let own = (at * self.n() / n.max(1)).min(self.n().saturating_sub(1));
         self.iter().nth(own)
     }
 }
 
-/// The frames of a clip, red, green and blue. None while feedback is blanked.
+/// The frames of a clip in RGB. Empty while feedback is blanked.
 ///
 /// # Errors
 ///
-/// Fails when the clip's sizes and its pixels disagree.
+/// Fails when the pixels do not match the sizes of the clip.
 pub(super) fn frames(clip: &ClipReport) -> Result<Pictures<'_>, WrongPixels> {
     let (bytes, n, edge) = (&clip.pictures.frames, clip.n_frame, clip.edge);
     let wrong = || WrongPixels::new(clip, format!("{n} frames"), edge, bytes.len());
@@ -83,11 +83,11 @@ pub(super) fn frames(clip: &ClipReport) -> Result<Pictures<'_>, WrongPixels> {
 /// All pictures of a clip.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pixels<'a> {
-    /// The clip itself, red, green and blue.
+    /// The clip itself, in RGB.
     pub(super) frames: Pictures<'a>,
-    /// What was decoded, red, green and blue.
+    /// The decoded blurry frames, in RGB.
     pub(super) blurry: Pictures<'a>,
-    /// 1 where the most probable class is, else 0.
+    /// 1 in pixels of the most probable class, else 0.
     pub(super) masks: Pictures<'a>,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Pixels<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when the clip's sizes and its pixels disagree.
+    /// Fails when the pixels do not match the sizes of the clip.
     pub(super) fn of(clip: &'a ClipReport) -> Result<Self, WrongPixels> {
         let pictures = &clip.pictures;
         let some = |what: &str, bytes: &'a [u8], edge, channels| {
@@ -119,16 +119,16 @@ pub(super) struct FrameRate {
 }
 
 impl FrameRate {
-    /// One frame a minute, for the longest TR there is.
+    /// One frame a minute: a clip of one frame at the longest TR.
     const SLOWEST: f64 = 1.0 / 60.0;
-    /// What screens have.
+    /// Refresh rate of common screens.
     const FASTEST: f64 = 60.0;
-    /// For a clip that does not say.
+    /// For a clip without a valid rate.
     const UNKNOWN: f64 = 8.0;
     /// 16 frames in a TR of 1.49 s are 1600 / 149: a TR is a whole number of milliseconds.
     const MAX_DENOMINATOR: u32 = 1000;
 
-    /// The fraction with the smallest denominator that is as good as the rate itself.
+    /// The fraction with the smallest denominator within 1e-6 of the rate.
     pub(super) fn of(frames_per_s: f64) -> Self {
         let is_rate = frames_per_s.is_finite() && frames_per_s > 0.0;
         let hz = if is_rate { frames_per_s } else { Self::UNKNOWN };
@@ -141,13 +141,12 @@ impl FrameRate {
             .unwrap_or_else(|| over(Self::MAX_DENOMINATOR))
     }
 
-    /// In frames per second.
+    /// The rate in frames per second.
     pub(super) fn hz(self) -> f64 {
         f64::from(self.n) / f64::from(self.d)
     }
 
-    /// How long a frame is shown in milliseconds, rounded so that all of them are as long as they
-    /// should be together.
+    /// How long a frame is shown in milliseconds, rounded so that the errors do not add up.
     pub(super) fn frame_ms(self, at: usize) -> u32 {
         let start_ms =
             |at: u64| (at * 1000 * u64::from(self.d) + u64::from(self.n) / 2) / u64::from(self.n);
@@ -164,7 +163,7 @@ pub(super) mod tests {
     use super::*;
     use crate::product::clips::ClipPictures;
 
-    /// A clip of `n_frame` frames that last for 2 s, each of one colour: `paint` of its position.
+    /// A clip of `n_frame` frames that last for 2 s; `paint` gives the colour of each.
     pub(in crate::outputs) fn clip(
         index: u32,
         n_frame: usize,
@@ -201,20 +200,20 @@ pub(super) mod tests {
         let frames = frames(&clip).unwrap();
         assert_eq!(frames.n(), 3);
         assert_eq!(frames.iter().nth(2).unwrap(), [2, 0, 9].repeat(4));
-        // Three pictures beside six frames: each twice.
+        // Three pictures beside six frames: each is shown twice.
         let reds: Vec<u8> = (0..6).map(|at| frames.beside(at, 6).unwrap()[0]).collect();
         assert_eq!(reds, [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]
-    fn sizes_that_do_not_fit_name_the_clip_and_its_maker() {
+    fn an_error_about_sizes_names_the_clip_and_its_maker() {
         let mut clip = clip(7, 3, 2, |_| [0; 3]);
         clip.n_frame = 4;
         clip.worker = Some("gpu-2".to_owned());
         let message = frames(&clip).unwrap_err().to_string();
-        assert!(message.contains("volume 7 of run sub-01_run-1: 36 bytes are no 4 "), "{message}");
-        assert!(message.contains("frames of 2 x 2") && message.contains("gpu-2"), "{message}");
-        // Sizes that overflow are no sizes.
+        assert!(message.contains("volume 7 of run sub-01_run-1: found 36 bytes, "), "{message}");
+        assert!(message.contains("4 frames of 2 x 2") && message.contains("gpu-2"), "{message}");
+        // Sizes that overflow are refused.
         clip.edge = usize::MAX;
         assert!(frames(&clip).is_err());
         clip.pictures.frames = Bytes::new();
@@ -224,7 +223,7 @@ pub(super) mod tests {
         clip.pictures.mask = vec![1; 5].into();
         clip.pictures.mask_edge = 2;
         let message = Pixels::of(&clip).unwrap_err().to_string();
-        assert!(message.contains("5 bytes are no masks of 2 x 2"), "{message}");
+        assert!(message.contains("5 bytes, expected masks of 2 x 2"), "{message}");
     }
 
     #[test]
@@ -243,8 +242,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        /// Rounded to milliseconds, the frames together last as long as they should, and each is
-        /// shown.
+        /// Rounded to milliseconds, the frames keep their total time, and each is shown.
         #[test]
         fn frames_last_as_long_as_they_should(hz in 0.01_f64..100.0, n_frame in 1_usize..100) {
             let rate = FrameRate::of(hz);

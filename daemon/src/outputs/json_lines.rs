@@ -1,6 +1,6 @@
 //! Results as JSON lines, one for each result.
 //!
-//! Whoever follows the file sees whole lines: the daemon flushes after each.
+//! Programs that follow the file see whole lines: the daemon flushes after each.
 
 use std::{
     fs::File,
@@ -31,7 +31,7 @@ impl JsonLines {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub fn create(path: &Path) -> Result<Self, JsonLinesError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let created = folder.map_or(Ok(()), std::fs::create_dir_all);
@@ -44,7 +44,7 @@ impl JsonLines {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the next line may succeed.
+    /// Fails on an I/O error; the next line may succeed.
     pub fn deliver(&mut self, product: &Product) -> Result<(), JsonLinesError> {
         match product {
             Product::Result(_) => self.line(product.to_json().as_bytes()),
@@ -56,17 +56,17 @@ impl JsonLines {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the next line may succeed.
+    /// Fails on an I/O error; the next line may succeed.
     pub fn line(&mut self, json: &[u8]) -> Result<(), JsonLinesError> {
         let written = self.file.write_all(json).and_then(|()| self.file.write_all(b"\n"));
         written.map_err(|source| JsonLinesError { path: self.path.clone(), source })
     }
 
-    /// Hands what was written to the operating system.
+    /// Hands buffered lines to the operating system.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub fn flush(&mut self) -> Result<(), JsonLinesError> {
         self.file.flush().map_err(|source| JsonLinesError { path: self.path.clone(), source })
     }

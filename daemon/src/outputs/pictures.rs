@@ -1,4 +1,4 @@
-//! Clips as files that people look at: a film, animated pictures, single pictures.
+//! Clips as files for people to look at: a film, animations, single pictures.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,26 +14,26 @@ use crate::{
     queue::drop_oldest::{Drain, Feeder, drop_oldest},
 };
 
-/// Clips and results that wait for a file. A film takes a fraction of a TR for a clip.
+/// Clips and results that wait for a sink. A film needs a fraction of a TR per clip.
 const QUEUE: usize = 16;
 
-/// Where clips go.
+/// A film or folder that clips are written to.
 pub trait Sink: Send {
     /// Name in metrics.
     fn name(&self) -> &'static str;
 
-    /// Takes a product, if it is for this one.
+    /// Writes a product, if this sink takes its kind.
     ///
     /// # Errors
     ///
-    /// Fails when this product did not arrive; the next may.
+    /// Fails when this product cannot be written; the next may succeed.
     fn deliver(&mut self, product: &Product) -> anyhow::Result<()>;
 
-    /// No more will come.
+    /// Completes the output after the last product.
     ///
     /// # Errors
     ///
-    /// Fails when what came cannot be used.
+    /// Fails when the output cannot be completed.
     fn finish(self: Box<Self>) -> anyhow::Result<()>;
 }
 
@@ -83,11 +83,11 @@ impl Sink for PngFolder {
     }
 }
 
-/// Creates the files and folders that are configured, which must not be there.
+/// Creates the configured film and folders. A film must not exist; a folder must be new or empty.
 ///
 /// # Errors
 ///
-/// Fails when one is there, or cannot be had.
+/// Fails when one exists already, or cannot be created.
 pub fn create(config: &OutputsConfig) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(path) = &config.film {
@@ -102,15 +102,15 @@ pub fn create(config: &OutputsConfig) -> anyhow::Result<Vec<Box<dyn Sink>>> {
     Ok(sinks)
 }
 
-/// The same outputs under names that are free: a session that is taken up after a restart must
-/// not wait for somebody to make room, and leaves what was written before it.
+/// The same outputs under unused names. A session resumed after a restart must not wait for the
+/// operator to move old files, and must not overwrite them.
 #[must_use]
 pub fn with_free_names(config: &OutputsConfig) -> OutputsConfig {
     let free = |path: &Option<PathBuf>| path.as_deref().map(free_name);
     OutputsConfig { film: free(&config.film), webp: free(&config.webp), png: free(&config.png) }
 }
 
-/// The name, or the first of `name-2`, `name-3` and so on that nothing has.
+/// The name, or the first of `name-2`, `name-3` and so on that does not exist.
 fn free_name(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy()));
@@ -120,7 +120,10 @@ fn free_name(path: &Path) -> PathBuf {
     let free = names.into_iter().find(|name| !name.exists());
     let free = free.unwrap_or_else(|| path.to_owned());
     if free != path {
-        tracing::warn!(path = %path.display(), now = %free.display(), "exists; clips go beside it");
+        tracing::warn!(
+            path = %path.display(), now = %free.display(),
+            "exists; clips go to a new name"
+        );
     }
     free
 }
@@ -129,11 +132,12 @@ fn free_name(path: &Path) -> PathBuf {
 pub struct PictureThreads(Vec<JoinHandle<()>>);
 
 impl PictureThreads {
-    /// Starts them. A sink that is too slow drops its own oldest. Needs a tokio runtime.
+    /// Starts the threads. A sink that is too slow drops its oldest products. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// Fails when the system gives no thread.
+    /// Fails when the operating system cannot start a thread.
     pub fn start(
         sinks: Vec<Box<dyn Sink>>,
         metrics: &Metrics,
@@ -151,7 +155,7 @@ impl PictureThreads {
         Ok((feeders.into(), Self(threads)))
     }
 
-    /// Waits until everything is written; the feeders have to be gone.
+    /// Waits until everything is written; drop the feeders first.
     pub fn join(self) {
         for thread in self.0 {
             if thread.join().is_err() {
@@ -166,9 +170,9 @@ async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
     while let Some(product) = products.next().await {
         match sink.deliver(&product) {
             Ok(()) => has_failed = false,
-            // Once, not for each clip.
+            // Report the first of several failures in a row.
             Err(error) if !has_failed => {
-                tracing::error!("{}: {error:#}; decoding and recording go on", sink.name());
+                tracing::error!("{}: {error:#}; decoding and recording continue", sink.name());
                 has_failed = true;
             }
             Err(_) => {}

@@ -1,7 +1,7 @@
-//! Clips as folders of PNG pictures, one for each frame: every pixel as it was made.
+//! Clips as folders of PNG pictures, one for each frame, without loss.
 //!
-//! Compression is the fast one. The thorough one makes pictures of diffusion no smaller, takes
-//! forty times as long, and a slow output loses clips.
+//! The encoder uses fast compression. Thorough compression makes diffusion pictures no smaller
+//! but takes forty times as long, and a slow output loses clips.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ use crate::product::Product;
 /// Why a clip cannot be written as pictures.
 #[derive(Debug, thiserror::Error)]
 pub enum PngError {
-    /// The folder does not take it.
+    /// Writing into the folder failed.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The clip is not what it says.
+    /// The pixels of the clip do not match its sizes.
     #[error(transparent)]
     Pixels(#[from] WrongPixels),
-    /// The encoder does not take it.
-    #[error("cannot encode a frame of {edge} x {edge}, its clip is left out: {source}")]
+    /// Encoding failed.
+    #[error("cannot encode a frame of {edge} x {edge}; its clip is skipped: {source}")]
     Encoder {
         /// Pixels along an edge.
         edge: usize,
-        /// What the encoder said.
+        /// Error of the encoder.
         #[source]
         source: png::EncodingError,
     },
@@ -40,17 +40,18 @@ impl PngFolder {
     ///
     /// # Errors
     ///
-    /// Fails when it is there with something in it, or when the disk does.
+    /// Fails when the folder exists and is not empty, or on an I/O error.
     pub fn create(path: &Path) -> Result<Self, PngError> {
         Ok(Self(NewFolder::create("pictures", path)?))
     }
 
-    /// Writes a product, if it is a clip with pixels. A clip's folder has its name once all of
-    /// its frames are in it.
+    /// Writes a product, if it is a clip with pixels. A clip's folder gets its name once all
+    /// frames are in it.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does, or when the clip is not what it says; the next may succeed.
+    /// Fails on an I/O error, when encoding fails, or when the pixels do not match the sizes of
+    /// the clip; the next clip may succeed.
     pub fn deliver(&self, product: &Product) -> Result<(), PngError> {
         let Product::Clip(clip) = product else { return Ok(()) };
         let frames = frames(clip)?;

@@ -1,7 +1,7 @@
 //! Publishing: products to the PUB socket and the board.
 //!
 //! While feedback is blanked, subscribers get neutral results without pictures; the recording and
-//! the results file keep what was decoded.
+//! the results file keep the decoded ones.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,12 +26,12 @@ struct Published<'a> {
     product: &'a Product,
     /// Counts up per topic, so that a subscriber notices a gap.
     sequence: u64,
-    /// The pair that ties `*_ns` to the world; with `run` only.
+    /// A pair of clock readings that relates `*_ns` to wall time; only in `run` messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     clocks: Option<&'a Value>,
 }
 
-/// Publishes until the feeder is gone.
+/// Publishes products until the feeder is dropped.
 pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board: Board) {
     let mut sequences: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(product) = products.next().await {
@@ -49,7 +49,7 @@ pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board:
             _ => {}
         }
         if let Err(error) = publisher.send(frames).await {
-            tracing::warn!(%error, topic, "not published");
+            tracing::warn!(%error, topic, "cannot publish a product");
         }
         let value = serde_json::to_value(&published).unwrap_or_default();
         board.put(topic, value);
@@ -57,8 +57,7 @@ pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board:
     }
 }
 
-/// While feedback is blanked, what leaves the daemon is neutral; the recording and the results
-/// file keep what was decoded.
+/// The product as subscribers get it: neutral and without pictures while feedback is blanked.
 fn as_shown(product: Product) -> Product {
     match product {
         Product::Result(mut result) if result.blanked => {

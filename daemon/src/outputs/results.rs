@@ -1,4 +1,4 @@
-//! The results file: each result as a line of JSON, written from a thread of its own.
+//! The thread that writes the results file, one line of JSON for each result.
 
 use std::thread::JoinHandle;
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::json_lines::JsonLines;
 use crate::{product::Product, queue::drop_oldest::Drain};
 
-/// Writes the `earlier` lines, then results as they come, from a thread of its own: a slow disk
-/// delays neither the session nor other outputs.
+/// Writes the `earlier` lines, then starts a thread that writes results as they arrive. A slow
+/// disk delays neither the session nor other outputs. Needs a tokio runtime.
 ///
 /// # Errors
 ///
-/// Fails when the earlier lines cannot be written, or the system gives no thread.
+/// Fails when the earlier lines cannot be written, or the thread cannot be started.
 pub fn write(
     mut file: JsonLines,
     earlier: Vec<Bytes>,
@@ -29,9 +29,9 @@ pub fn write(
             let written = file.deliver(&product).and_then(|()| file.flush());
             match written {
                 Ok(()) => has_failed = false,
-                // Once, not for each line.
+                // Report the first of several failures in a row.
                 Err(error) if !has_failed => {
-                    tracing::error!("{error}; decoding and recording go on");
+                    tracing::error!("{error}; decoding and recording continue");
                     has_failed = true;
                 }
                 Err(_) => {}

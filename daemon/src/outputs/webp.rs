@@ -1,11 +1,10 @@
-//! Clips as animated WebP files, which browsers and viewers show in an endless loop.
+//! Clips as animated WebP files, which browsers and viewers play in an endless loop.
 //!
-//! Lossless: what somebody judges by eye are the pixels that the generator made, and the encoder
-//! takes some 5 ms for a frame of 512 x 512, where a thorough lossy one takes ten times as long.
-//! The price is size, 0.4 MB for such a frame; the film is the small output.
+//! Lossless: viewers see exactly the pixels that the generator made, and the encoder takes about
+//! 5 ms for a frame of 512 x 512, a tenth of the time of a thorough lossy encoder. The price is
+//! size, 0.4 MB for such a frame; the film is the small output.
 //!
-//! The encoder writes still pictures. An animation is these pictures in a container, in which
-//! they lie as they are:
+//! The encoder writes still pictures. An animation is a container that holds them unchanged:
 //!
 //! ```text
 //! RIFF WEBP | VP8X  canvas | ANIM  loops | ANMF  place, time, picture | ANMF …
@@ -27,21 +26,21 @@ const FILE_HEADER: usize = 12;
 /// Why a clip cannot be written as an animation.
 #[derive(Debug, thiserror::Error)]
 pub enum WebpError {
-    /// The folder does not take it.
+    /// Writing into the folder failed.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The clip is not what it says.
+    /// The pixels of the clip do not match its sizes.
     #[error(transparent)]
     Pixels(#[from] WrongPixels),
-    /// The encoder does not take it.
+    /// Encoding failed.
     #[error(
-        "cannot encode a clip of {edge} x {edge}; it is left out, WebP pictures have at most 16384 \
-         x 16384: {source}"
+        "cannot encode a clip of {edge} x {edge}, expected at most 16384 x 16384 for WebP; the \
+         clip is skipped: {source}"
     )]
     Encoder {
         /// Pixels along an edge.
         edge: usize,
-        /// What the encoder said.
+        /// Error of the encoder.
         #[source]
         source: EncodingError,
     },
@@ -56,17 +55,18 @@ impl WebpFolder {
     ///
     /// # Errors
     ///
-    /// Fails when it is there with something in it, or when the disk does.
+    /// Fails when the folder exists and is not empty, or on an I/O error.
     pub fn create(path: &Path) -> Result<Self, WebpError> {
         Ok(Self(NewFolder::create("animations", path)?))
     }
 
-    /// Writes a product, if it is a clip with pixels. Nothing half written stands under a final
-    /// name.
+    /// Writes a product, if it is a clip with pixels. A file has its final name only once it is
+    /// complete.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does, or when the clip is not what it says; the next may succeed.
+    /// Fails on an I/O error, when encoding fails, or when the pixels do not match the sizes of
+    /// the clip; the next clip may succeed.
     pub fn deliver(&self, product: &Product) -> Result<(), WebpError> {
         let Product::Clip(clip) = product else { return Ok(()) };
         let frames = frames(clip)?;
@@ -79,7 +79,7 @@ impl WebpFolder {
     }
 }
 
-/// Frames as one file that loops without end.
+/// Encodes frames as one animation that loops endlessly.
 fn animation(frames: Pictures, rate: FrameRate) -> Result<Vec<u8>, EncodingError> {
     let edge = u32::try_from(frames.edge).unwrap_or(u32::MAX);
     let less_one = u24(edge.saturating_sub(1));
@@ -91,7 +91,7 @@ fn animation(frames: Pictures, rate: FrameRate) -> Result<Vec<u8>, EncodingError
     for (at, frame) in frames.iter().enumerate() {
         let mut still = Vec::new();
         WebPEncoder::new(&mut still).encode(frame, edge, edge, ColorType::Rgb8)?;
-        // At the upper left, over all of the canvas, in place of the frame before.
+        // At the upper left, over the whole canvas, replacing the previous frame.
         let place = [u24(0), u24(0), less_one, less_one, u24(rate.frame_ms(at))].concat();
         chunk(&mut body, b"ANMF", &[&place, &[0b10], &still[FILE_HEADER..]]);
     }

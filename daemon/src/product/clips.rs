@@ -1,4 +1,4 @@
-//! Clips: what a generator made of the conditions of one result.
+//! Clips: the pictures a generator made from the conditions of one result.
 
 use std::sync::Arc;
 
@@ -7,73 +7,74 @@ use corticast_bold::time::TrIndex;
 use corticast_models::generator::Mode;
 use serde::Serialize;
 
-/// A clip, with what it rests on and how it was made.
+/// A clip, with the volume it is based on and how it was made.
 ///
-/// A replay makes a clip of every result; a session in which the generator was slower than the
-/// TR has fewer, and says so in `superseded`. The pictures of a volume are the same in both.
+/// A replay makes a clip for every result. A live session has fewer when the generator is slower
+/// than the TR; `superseded` counts the skipped conditions. The pictures of a volume are the same
+/// in both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClipReport {
     /// Name of the run.
     pub run: Arc<str>,
-    /// Newest volume it rests on.
+    /// Newest volume the clip is based on.
     pub index: TrIndex,
     /// When the stimulus was shown, seconds since the start of volume index 0.
     pub stimulus_time_s: f64,
     /// When that volume was received.
     pub received_ns: u64,
-    /// When this was handed to the outputs.
+    /// When the clip was handed to the outputs.
     pub published_ns: u64,
-    /// From there to here: how old the clip is when it can be shown.
+    /// `published_ns - received_ns`: the age of the clip when it can be shown.
     pub age_ns: u64,
-    /// How long the networks and what lies between them took.
+    /// How long generation took: the networks and the steps between them.
     pub took_ns: u64,
-    /// How it was made.
+    /// Mode of the generator.
     pub mode: Mode,
-    /// Steps of denoising; 0 for blurry frames as they are.
+    /// Denoising steps; 0 means unchanged blurry frames.
     pub steps: usize,
-    /// What its noise is made of, with the index.
+    /// Seed of the noise, combined with the index.
     pub seed: u64,
-    /// Conditions that newer ones replaced since the clip before.
+    /// Conditions that newer ones replaced since the previous clip.
     pub superseded: u32,
-    /// The words it was made of, where there were any.
+    /// The caption the clip was made from, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// The words were more than the text encoder takes; the last ones are not in the clip.
+    /// The caption was longer than the text encoder accepts; its last words were cut.
     pub caption_cut: bool,
-    /// Which worker made it, unless the daemon did.
+    /// Name of the worker that made the clip; `None` if the daemon did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// Frames.
+    /// Number of frames.
     pub n_frame: usize,
     /// Pixels along an edge of a frame.
     pub edge: usize,
-    /// How fast the frames follow each other, so that they last for one TR.
+    /// Frame rate at which the frames last for one TR.
     pub frames_per_s: f64,
     /// The participant saw neutral feedback instead.
     pub blanked: bool,
-    /// Pixels. Empty while feedback is blanked, in what leaves the daemon.
+    /// Pixels. Empty in outgoing messages while feedback is blanked.
     #[serde(skip)]
     pub pictures: ClipPictures,
 }
 
-/// The pixels of a clip and of what it was made of.
+/// The pixels of a clip and of the decoded pictures it was made from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClipPictures {
-    /// The clip, red, green and blue. Shape `[n_frame, edge, edge, 3]`.
+    /// The clip in RGB. Shape `[n_frame, edge, edge, 3]`.
     pub frames: Bytes,
-    /// The blurry frames that were decoded. Shape `[n_blurry, blurry_edge, blurry_edge, 3]`.
+    /// The decoded blurry frames in RGB. Shape `[n_blurry, blurry_edge, blurry_edge, 3]`.
     pub blurry: Bytes,
     /// Pixels along an edge of a blurry frame.
     pub blurry_edge: usize,
-    /// Where the most probable class is: 1 there, else 0. Shape `[n_blurry, mask_edge,
-    /// mask_edge]`; empty where that is not decoded.
+    /// 1 in pixels of the most probable class, else 0. Shape `[n_blurry, mask_edge, mask_edge]`;
+    /// empty if the model decodes no mask.
     pub mask: Bytes,
     /// Values along an edge of a mask.
     pub mask_edge: usize,
 }
 
 impl ClipPictures {
-    /// Blurry frames.
+    /// Number of blurry frames.
     #[must_use]
     pub fn n_blurry(&self) -> usize {
         self.blurry.len() / (3 * self.blurry_edge * self.blurry_edge).max(1)

@@ -1,11 +1,11 @@
-//! Reports: what the daemon says about volumes, runs and itself.
+//! Reports of the daemon on volumes, runs and itself.
 
 use std::sync::Arc;
 
 use corticast_bold::{run::RunHeader, time::TrIndex};
 use serde::{Deserialize, Serialize};
 
-/// What is known about one volume.
+/// Report on one volume.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VolumeReport {
     /// Name of the run.
@@ -14,69 +14,70 @@ pub struct VolumeReport {
     pub index: TrIndex,
     /// Start of acquisition, seconds since the start of volume index 0.
     pub acquisition_time_s: f64,
-    /// Stimulus that the volume answers by the delay alone, seconds; negative before the run.
+    /// Time of the stimulus that the volume responds to, from the delay alone, seconds; negative
+    /// before the run.
     pub stimulus_time_s: f64,
-    /// When it was received.
+    /// When the volume was received.
     pub received_ns: u64,
-    /// When this was handed to the outputs.
+    /// When the report was handed to the outputs.
     pub published_ns: u64,
-    /// Change of signal against the volume before.
+    /// DVARS: change of signal since the previous volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dvars: Option<f64>,
-    /// Volumes that were found missing just before this one.
+    /// Missing volumes directly before this one.
     pub n_missing_before: u32,
-    /// Why the volume was not used, if it was not.
+    /// Why the volume was dropped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<String>,
 }
 
-/// Where a run is in its life.
+/// State of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// No run is open.
     Waiting,
-    /// Volumes come, and no result yet.
+    /// Volumes arrive, but there is no result yet.
     WarmingUp,
-    /// Results come.
+    /// Results are published.
     Feedback,
-    /// The operator paused: volumes are recorded, nothing is decoded.
+    /// The operator paused the run: volumes are recorded but not decoded.
     Paused,
     /// The run is over.
     Ended,
 }
 
-/// What is known about one run.
+/// Report on one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunReport {
     /// Name of the run.
     pub run: Arc<str>,
-    /// Where it is in its life.
+    /// State of the run.
     pub state: RunState,
     /// Time between volumes, seconds.
     pub repetition_time_s: f64,
     /// Voxels along x, y, z.
     pub matrix: [usize; 3],
-    /// Which adapter, and from what.
+    /// The adapter and its source of volumes.
     pub source: String,
-    /// Volumes that came.
+    /// Volumes received.
     pub n_received: u32,
-    /// Volumes that never came, as far as is known.
+    /// Volumes known to be missing.
     pub n_missing: u32,
-    /// Volumes that came too late to be used.
+    /// Volumes that arrived too late to be used.
     pub n_late: u32,
-    /// Volumes that came and could not be used.
+    /// Volumes that arrived but were dropped.
     pub n_dropped: u32,
-    /// Results that were given out.
+    /// Results published.
     pub n_results: u32,
-    /// Largest DVARS.
+    /// Largest DVARS of the run.
     pub max_dvars: f64,
-    /// When this was handed to the outputs.
+    /// When the report was handed to the outputs.
     pub published_ns: u64,
 }
 
 impl RunReport {
-    /// Of a run that starts.
+    /// The first report of a run.
     #[must_use]
     pub fn start(run: Arc<str>, header: &RunHeader) -> Self {
         Self {
@@ -95,7 +96,7 @@ impl RunReport {
         }
     }
 
-    /// Volumes that gave the model nothing although they were acquired.
+    /// Acquired volumes that did not reach the model.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
         self.n_missing + self.n_late + self.n_dropped
@@ -107,8 +108,8 @@ impl RunReport {
 pub struct StatusReport {
     /// `alarm`, `warning` or `info`.
     pub level: &'static str,
-    /// What is the matter, and what to do.
+    /// What happened, and what to do.
     pub message: String,
-    /// When this was handed to the outputs.
+    /// When the report was handed to the outputs.
     pub published_ns: u64,
 }

@@ -1,5 +1,5 @@
-//! Results: what the model read out of the BOLD that answers one stimulus, and the conditions
-//! that a generator of pictures gets from it.
+//! Results: what the model decoded from the BOLD response to one stimulus, and the conditions a
+//! picture generator gets from it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,16 +16,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 pub struct Probabilities {
     /// Names, shared by all results of a model.
     pub names: Arc<[String]>,
-    /// One for each name, 0 to 1.
+    /// One probability per name, 0 to 1.
     pub values: Vec<f32>,
-    /// Whether exactly one class is there, so that they sum to 1. Otherwise each may be there or
-    /// not, whatever the others are.
+    /// Whether exactly one class is present, so that the values sum to 1. Otherwise the classes
+    /// are independent.
     pub is_exclusive: bool,
 }
 
 impl Probabilities {
-    /// What says nothing of any class: what a participant sees while the feedback is blanked.
-    /// The same for every class where one of them is there, else one half for each.
+    /// Neutral probabilities, shown to the participant while feedback is blanked: equal values
+    /// that sum to 1 for exclusive classes, otherwise 0.5 for each class.
     #[must_use]
     pub fn neutral(&self) -> Self {
         let n_class = self.names.len();
@@ -34,7 +34,7 @@ impl Probabilities {
         Self { names, values: vec![each; n_class], is_exclusive }
     }
 
-    /// No class at all: the head that finds them is switched off, or gave nothing.
+    /// No classes: their head is switched off or failed.
     #[must_use]
     pub fn none() -> Self {
         Self { names: Arc::new([]), values: Vec::new(), is_exclusive: false }
@@ -65,12 +65,12 @@ impl Serialize for Probabilities {
     }
 }
 
-/// One result: what was read out of the BOLD that answers one stimulus.
+/// One result: what the model decoded from the BOLD response to one stimulus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecodedResult {
     /// Name of the run.
     pub run: Arc<str>,
-    /// Newest volume it rests on.
+    /// Newest volume the result is based on.
     pub index: TrIndex,
     /// When the stimulus was shown, seconds since the start of volume index 0.
     pub stimulus_time_s: f64,
@@ -78,46 +78,46 @@ pub struct DecodedResult {
     pub acquisition_time_s: f64,
     /// When that volume was received.
     pub received_ns: u64,
-    /// When each stage was done with it.
+    /// When each stage finished with that volume.
     pub stages_ns: BTreeMap<&'static str, u64>,
     /// When the result was handed to the outputs.
     pub published_ns: u64,
-    /// Probability of each class; empty where they are not decoded.
+    /// Probability of each class; empty if the model decodes no classes.
     pub concepts: Probabilities,
-    /// What is seen, in words, where that is decoded.
+    /// Caption of what the participant sees, if the model decodes one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// Heads of the model that gave nothing this time.
+    /// Heads of the model that failed for this result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_heads: Vec<&'static str>,
-    /// The worst of the volumes it rests on.
+    /// The worst origin among the volumes it is based on.
     pub made_from: MadeFrom,
-    /// How the volumes were brought to the stimulus' time.
+    /// How the volumes were interpolated to the time of the stimulus.
     pub shift: ShiftInterpolation,
-    /// Change of signal against the volume before; see [`corticast_bold::quality`].
+    /// DVARS: change of signal since the previous volume; see [`corticast_bold::quality`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dvars: Option<f64>,
     /// The participant saw neutral feedback instead.
     pub blanked: bool,
 }
 
-/// What a generator of pictures is given of one result.
+/// Input of a picture generator for one result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConditionsReport {
     /// Name of the run.
     pub run: Arc<str>,
-    /// Newest volume it rests on.
+    /// Newest volume the result is based on.
     pub index: TrIndex,
     /// When the stimulus was shown, seconds since the start of volume index 0.
     pub stimulus_time_s: f64,
     /// When that volume was received.
     pub received_ns: u64,
-    /// When this was handed to the outputs.
+    /// When the conditions were handed to the outputs.
     pub published_ns: u64,
     /// The participant saw neutral feedback instead.
     pub blanked: bool,
-    /// A safetensors file; see [`super::tensors`]. Empty while feedback is blanked, in
-    /// what leaves the daemon.
+    /// A safetensors file; see [`super::tensors`]. Empty in outgoing messages while feedback is
+    /// blanked.
     #[serde(skip)]
     pub tensors: Bytes,
 }
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neutral_says_nothing_of_any_class() {
+    fn neutral_probabilities_favour_no_class() {
         let names: Arc<[String]> = ["a", "b", "c", "d"].map(str::to_owned).into();
         let decoded = |is_exclusive| Probabilities {
             names: Arc::clone(&names),

@@ -1,9 +1,9 @@
-//! Conditions, and clips in a recording, as bytes: a safetensors file.
+//! Conditions, and clips in a recording, as safetensors files.
 //!
-//! Header and order are written here rather than by the `safetensors` crate, whose metadata
-//! comes in another order each time: a recording that is replayed has to give the same bytes.
-//! The header is padded to a multiple of 8 bytes, and tensors of wider types come first, so that
-//! a reader that maps the file finds each aligned.
+//! This file writes the header itself because the `safetensors` crate orders metadata
+//! differently each time, and a replayed recording must give the same bytes. The header is
+//! padded to a multiple of 8 bytes and tensors of wider types come first, so that every tensor
+//! is aligned for readers that map the file.
 
 use bytes::Bytes;
 use corticast_models::conditions::{Conditions, Sizes};
@@ -15,8 +15,8 @@ use super::clips::ClipReport;
 /// One tensor of a file: name, type, shape and bytes.
 type Tensor = (&'static str, &'static str, Vec<usize>, Vec<u8>);
 
-/// Conditions with what they are about, as a safetensors file. Metadata values are text, as the
-/// format has it.
+/// Conditions as a safetensors file; run, index, stimulus time and caption are metadata. The
+/// format allows only text as metadata values.
 #[must_use]
 pub fn to_safetensors(
     conditions: &Conditions,
@@ -52,7 +52,7 @@ pub fn to_safetensors(
     write(about, tensors.into_iter().flatten())
 }
 
-/// A clip with all that is known of it, as a safetensors file.
+/// A clip as a safetensors file, with all fields of its report as metadata.
 #[must_use]
 pub fn clip_to_safetensors(clip: &ClipReport) -> Bytes {
     let (pictures, n_blurry) = (&clip.pictures, clip.pictures.n_blurry());
@@ -94,30 +94,30 @@ fn write(about: Map<String, Value>, tensors: impl Iterator<Item = Tensor>) -> By
     file.into()
 }
 
-/// Why bytes are not the conditions of a model.
+/// Why a file does not hold conditions of the expected sizes.
 #[derive(Debug, thiserror::Error)]
 pub enum NotConditions {
-    /// They are no safetensors file.
-    #[error("no safetensors file: {0}")]
+    /// The bytes are not a safetensors file.
+    #[error("not a safetensors file: {0}")]
     File(#[from] SafeTensorError),
-    /// A tensor is not what the model's conditions have.
+    /// A tensor is missing, or its type, shape or values are wrong.
     #[error("`{name}` is {found}, expected {expected}")]
     Tensor {
-        /// Which.
+        /// Name of the tensor.
         name: &'static str,
-        /// Its type and shape.
+        /// Found type and shape, or value.
         found: String,
-        /// What it should be.
+        /// Expected type and shape, or values.
         expected: String,
     },
 }
 
-/// Conditions of these sizes from a safetensors file, which may come from elsewhere.
+/// Reads conditions of the given sizes from a safetensors file that is not trusted.
 ///
 /// # Errors
 ///
-/// Fails when the bytes are no such file, or hold tensors of other types or sizes, or values that
-/// are not finite.
+/// Fails when the bytes are not a safetensors file, a tensor is missing or has another type or
+/// shape, or a value is not finite.
 pub fn from_safetensors(bytes: &[u8], sizes: &Sizes) -> Result<Conditions, NotConditions> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let caption = metadata.metadata().as_ref().and_then(|about| about.get("caption").cloned());

@@ -25,7 +25,7 @@ struct Shared<T> {
     dropped: Counter,
 }
 
-/// A queue of `capacity` items; `dropped` counts those that found no taker in time.
+/// A queue of `capacity` items; `dropped` counts the items that a newer one pushed out.
 #[must_use]
 pub fn drop_oldest<T>(capacity: usize, dropped: Counter) -> (Feeder<T>, Drain<T>) {
     let shared = Arc::new(Shared {
@@ -38,7 +38,7 @@ pub fn drop_oldest<T>(capacity: usize, dropped: Counter) -> (Feeder<T>, Drain<T>
 }
 
 impl<T> Feeder<T> {
-    /// Adds an item; when the queue is full its oldest goes.
+    /// Adds an item; drops the oldest if the queue is full.
     pub fn push(&self, item: T) {
         if self.0.items.force_push(item).is_some() {
             self.0.dropped.increment(1);
@@ -58,7 +58,7 @@ impl<T> Drain<T> {
     /// The next item; `None` once the feeder is gone and the queue is empty.
     pub async fn next(&self) -> Option<T> {
         loop {
-            // Closed is read before the queue, so that nothing pushed before it is missed.
+            // Read the flag before the queue, so that no item pushed before closing is missed.
             let is_closed = self.0.is_closed.load(Ordering::Acquire);
             if let Some(item) = self.0.items.pop() {
                 return Some(item);

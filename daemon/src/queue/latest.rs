@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 /// The end that never waits. The mailbox is closed when all of them are gone.
 pub struct Mailbox<T>(Arc<Shared<T>>);
 
-/// The end that waits for what is newest.
+/// The end that waits for the newest item.
 pub struct Newest<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
@@ -28,12 +28,12 @@ struct Shared<T> {
     wake: Notify,
     is_closed: AtomicBool,
     superseded: Counter,
-    /// What comes at the moment that the item before it is taken.
+    /// Items that each arrive when the item before is taken.
     #[cfg(test)]
     next: std::sync::Mutex<std::collections::VecDeque<T>>,
 }
 
-/// A mailbox; `superseded` counts what newer items replaced.
+/// A mailbox; `superseded` counts the items that newer ones replaced.
 #[must_use]
 pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
     let shared = Arc::new(Shared {
@@ -49,7 +49,7 @@ pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
 }
 
 impl<T> Mailbox<T> {
-    /// Puts an item in place of the one that waits, if one does.
+    /// Puts an item into the mailbox; replaces the waiting item, if any.
     pub fn put(&self, item: T) {
         if self.0.place.force_push(item).is_some() {
             self.0.n_superseded.fetch_add(1, Ordering::Relaxed);
@@ -61,8 +61,8 @@ impl<T> Mailbox<T> {
 
 #[cfg(test)]
 impl<T> Mailbox<T> {
-    /// Puts an item as soon as the one before it is taken, so that it waits for certain while
-    /// that one is dealt with, however busy the machine is.
+    /// Puts an item as soon as the one before it is taken, so that it is waiting while that one
+    /// is processed, however busy the machine is.
     pub(crate) fn put_when_taken(&self, item: T) {
         self.0.next.lock().unwrap().push_back(item);
     }
@@ -79,7 +79,7 @@ impl<T> Newest<T> {
     /// The newest item, and how many it replaced; `None` once the mailbox is closed and empty.
     pub async fn take(&self) -> Option<(T, u32)> {
         loop {
-            // Closed is read before the place, so that nothing put before it is missed.
+            // Read the flag before the place, so that no item put before closing is missed.
             let is_closed = self.is_closed();
             if let Some(item) = self.0.place.pop() {
                 #[cfg(test)]
@@ -95,24 +95,24 @@ impl<T> Newest<T> {
         }
     }
 
-    /// Waits so long, or until nothing more will come.
+    /// Waits until the mailbox is closed, but no longer than `limit`.
     pub async fn closed_or(&self, limit: Duration) {
         let closed = async {
             while !self.is_closed() {
                 self.0.wake.notified().await;
             }
         };
-        // The time is up: that is what was waited for.
+        // A timeout is a normal end of the wait.
         tokio::time::timeout(limit, closed).await.ok();
     }
 
-    /// Whether something newer waits.
+    /// Whether a newer item is waiting.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.0.place.is_empty()
     }
 
-    /// Whether nothing more will come.
+    /// Whether all writers are gone; a waiting item can still be taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.load(Ordering::Acquire)
@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[tokio::test]
-    async fn the_newest_is_taken_and_says_how_many_it_replaced() {
+    async fn the_newest_item_is_taken_with_the_number_it_replaced() {
         let (mailbox, newest) = latest(Counter::noop());
         (1..=3).for_each(|item| mailbox.put(item));
         assert!(newest.is_waiting());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is put is taken or counted.
+        /// Every item put is taken or counted as superseded.
         #[test]
         fn nothing_is_lost_uncounted(takes in proptest::collection::vec(0_u32..5, 0..20)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -4,7 +4,7 @@
 //! polling.
 //!
 //! **When full** the writer waits until the thread has taken an item. Nothing is dropped, and the
-//! thread never waits for the writer except for want of work.
+//! thread waits only while the ring is empty.
 
 use std::{
     sync::{
@@ -35,11 +35,11 @@ pub struct Reader<T> {
     is_closed: Arc<AtomicBool>,
 }
 
-/// Starts a thread that does `work` with the reading end of a new ring.
+/// Starts a thread that runs `work` with the reading end of a new ring.
 ///
 /// # Errors
 ///
-/// Fails when the system gives no thread.
+/// Fails when the operating system cannot start a thread.
 pub fn start<T: Send + 'static, R: Send + 'static>(
     thread: &str,
     capacity: usize,
@@ -82,7 +82,7 @@ impl<T> Iterator for Reader<T> {
     /// The oldest item; `None` once the writer is gone and the ring is empty.
     fn next(&mut self) -> Option<T> {
         loop {
-            // Closed is read before the ring, so that nothing pushed before it is missed.
+            // Read the flag before the ring, so that no item pushed before closing is missed.
             let is_closed = self.is_closed.load(Ordering::Acquire);
             match self.ring.try_pop() {
                 Some(item) => {

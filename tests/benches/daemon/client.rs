@@ -1,4 +1,4 @@
-//! The other ends of the sockets: a scanner that feeds a daemon, and a subscriber.
+//! The clients of the daemon: a scanner that feeds it, and a subscriber.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use crate::process::Daemon;
 
-/// How long anything may be waited for.
+/// Longest wait for an answer or result.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A scanner with an open run.
 pub struct Scanner {
     dealer: Dealer,
-    /// Name of the run, as the daemon gave it.
+    /// Name that the daemon gave the run.
     pub run: String,
 }
 
@@ -76,25 +76,25 @@ impl Scanner {
     }
 }
 
-/// A result, and when it was here.
+/// A result and its time of arrival.
 pub struct Seen {
-    /// Its volume.
+    /// Index of its volume.
     pub index: u32,
-    /// When it arrived, on the clock that daemon and bench share.
+    /// When the result arrived, on the monotonic clock that daemon and bench share.
     pub arrived_ns: u64,
     /// Its header.
     pub header: Value,
 }
 
 impl Seen {
-    /// A stamp of its header.
+    /// A time stamp in its header.
     pub fn stamp(&self, path: &str) -> anyhow::Result<u64> {
         let stamp = self.header.pointer(path).and_then(Value::as_u64);
         stamp.with_context(|| format!("a result without {path}"))
     }
 }
 
-/// Who sees results.
+/// A subscriber to results.
 pub struct Viewer(Subscriber);
 
 impl Viewer {
@@ -104,7 +104,7 @@ impl Viewer {
         let limits = Limits::default();
         let subscriber = Subscriber::connect(endpoint, &["concepts"], security, &limits).await?;
         subscriber.wait_connected(PATIENCE).await?;
-        // The subscription follows the connection; nothing says when it holds.
+        // The subscription follows the connection and is not confirmed.
         tokio::time::sleep(Duration::from_millis(200)).await;
         Ok(Self(subscriber))
     }

@@ -1,5 +1,5 @@
-//! Clips: what a slow or busy generator costs the signal path, what the stage costs beyond its
-//! networks, and how long each part takes.
+//! Clips: how much a slow or busy generator delays the signal path, the overhead of the stage
+//! beyond its networks, and how long each part takes.
 
 use std::{
     path::Path,
@@ -39,19 +39,19 @@ use crate::{
 const PAIRS: usize = 5;
 /// Volumes of a run.
 const VOLUMES: u32 = 100;
-/// Volumes of each run that are not counted: warm-up, and caches are cold.
+/// Volumes at the start of each run that are not counted: warm-up and cold caches.
 const COLD: u32 = 15;
-/// Time between volumes: forty times as fast as the model's TR, so that there are enough.
+/// Time between volumes: a fortieth of the model's TR, to get enough samples.
 const PERIOD: Duration = Duration::from_millis(50);
 /// Clips that are timed.
 const CLIPS: u32 = 5;
-/// Volumes during which a generator that is always behind must not grow.
+/// Volumes over which memory must not grow beside a generator that is always behind.
 const LONG: u32 = 4000;
 /// Steps of the prior: few, so that decoding fits the period on one core.
 const PRIOR_STEPS: &str = "decoder.prior_steps=5";
 
-/// Clips of the true sizes: TFLOP, counted, and these over the rate of the matrix units of an H200
-/// (790 TFLOP/s) and an A100 (250).
+/// Clips at the true sizes: counted TFLOP, and the time bound at the peak rate of the matrix units
+/// of an H200 (790 TFLOP/s) and an A100 (250 TFLOP/s).
 const CUDA: [(&str, &str, &str, &str); 6] = [
     ("reference: 25 steps, guidance, SparseCtrl, VAE", "285.6", "0.36 s", "1.14 s"),
     ("the same, six frames decoded", "279.3", "0.35 s", "1.12 s"),
@@ -130,7 +130,7 @@ pub async fn measure_beside(folder: &Path) -> anyhow::Result<Chapter> {
     Ok(chapter)
 }
 
-/// The demo's daemon, with these keys set and films left out.
+/// The demo's daemon with these keys set and no film.
 async fn daemon(folder: &Path, set: &[&str]) -> anyhow::Result<Daemon> {
     let mut set: Vec<String> = set.iter().map(|&key| key.to_owned()).collect();
     set.push(PRIOR_STEPS.to_owned());
@@ -138,7 +138,7 @@ async fn daemon(folder: &Path, set: &[&str]) -> anyhow::Result<Daemon> {
     Daemon::start(folder, &DaemonOptions { config, set, ..DaemonOptions::default() }).await
 }
 
-/// Run and volumes that the demo's model takes.
+/// Header of a run that matches the demo's model.
 fn run_of_the_demo(name: &str, n_volumes: u32) -> anyhow::Result<RunHeader> {
     let manifest = Manifest::read(&root().join("models/demo"))?;
     Ok(RunHeader {
@@ -185,7 +185,7 @@ async fn latencies(folder: &Path, set: &[&str], seed: u64) -> anyhow::Result<Sam
     Ok(Samples::new(received))
 }
 
-/// What a clip takes beyond what its networks take.
+/// Time of a clip beyond the time of its networks.
 fn beyond_the_networks(chapter: &mut Chapter) -> anyhow::Result<()> {
     let model = ModelNetworks::of(&Manifest::read(&root().join("models/demo"))?)?;
     let set = VideoManifest::read(&root().join("models/demo/video"))?;

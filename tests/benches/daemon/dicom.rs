@@ -1,4 +1,4 @@
-//! A DICOM mosaic renamed into a watched folder, until its result is at a subscriber.
+//! Time from renaming a DICOM mosaic into a watched folder to its result at a subscriber.
 
 use std::{fs, io::Read, path::Path, process::Command, time::Duration};
 
@@ -23,7 +23,7 @@ const PACES: [(&str, Duration, u32); 2] = [
     ("at 10 Hz", Duration::from_millis(100), 300),
     ("at TR 1.5 s", Duration::from_millis(1500), 20),
 ];
-/// Files that are not counted: with the first the run is opened.
+/// Files at the start that are not counted: the first one opens the run.
 const COLD: u32 = 5;
 
 pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
@@ -36,7 +36,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     command.arg("dicom").arg(&scanned).args(["--sub", "bench"]);
     command.args(["--connect", daemon.endpoint("adapter")?]);
     let adapter = Process::start(&mut command, &folder.join("adapter.log"))?;
-    // It says on stderr that it watches; what is there before is taken all the same.
+    // Give the adapter time to start. Files written earlier are read as well.
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let mut mosaics = Mosaics::new()?;
@@ -93,13 +93,13 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     Ok(chapter)
 }
 
-/// What both processes said, for an error.
+/// The logs of both processes, for an error message.
 fn said(folder: &Path) -> String {
     let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
     format!("adapter:\n{}daemon:\n{}", read("adapter.log"), read("daemon.log"))
 }
 
-/// Mosaics with the header of a real one.
+/// Mosaics with a real header.
 struct Mosaics {
     original: Vec<u8>,
     scan: Scan,
@@ -113,7 +113,7 @@ impl Mosaics {
         Ok(Self { original, scan: Scan::new([MOSAIC, MOSAIC, 1], 11) })
     }
 
-    /// The file of this volume, counted from 1.
+    /// The file of volume `number`, counted from 1.
     fn next(&mut self, number: u32) -> anyhow::Result<Vec<u8>> {
         let text = number.to_string();
         let mut file = self.original.clone();

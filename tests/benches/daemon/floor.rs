@@ -1,4 +1,4 @@
-//! What bytes alone take on this machine: the figure that no software beats.
+//! The time to move the bytes alone on this machine, a lower bound for any software.
 
 use std::{
     hint::black_box,
@@ -11,7 +11,7 @@ use corticast::clock::monotonic_ns;
 
 use crate::{numbers::Samples, scan::VOLUME_BYTES};
 
-/// Bytes of a result, about.
+/// Approximate size of a result, bytes.
 const RESULT_BYTES: usize = 500;
 
 /// Copying one volume, as int16.
@@ -28,8 +28,8 @@ pub fn copy() -> Samples {
     Samples::new(times)
 }
 
-/// The bytes of one volume over a bare TCP connection on the loopback, and those of a result
-/// back, at the pace of a fast scanner: two threads that sleep in between, no protocol.
+/// Sends the bytes of one volume over a bare TCP connection on the loopback, and the bytes of a
+/// result back, at the pace of a fast scanner: two threads that sleep in between, no protocol.
 pub async fn loopback(n: usize, every: Duration) -> anyhow::Result<Samples> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut near = TcpStream::connect(listener.local_addr()?)?;

@@ -1,4 +1,4 @@
-//! What the decoder reaches on real data: `scripts/haxby.py`, where the data is there.
+//! Accuracy of the decoder on real data with `scripts/haxby.py`, if the data is available.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use crate::{Chapter, Figure, root};
 
-/// Longer than eight folds may take.
+/// Time limit of the eight folds.
 const LIMIT: Duration = Duration::from_secs(180);
-/// Tolerance against what scikit-learn's ridge reaches.
+/// Tolerance below the accuracy of scikit-learn's ridge.
 const WITHIN: f64 = 0.01;
-/// Mode, what is asked per TR and per block, whether as a least value.
+/// Mode, target per TR and per block, and whether the target is a minimum without tolerance.
 const MODES: [(&str, f64, f64, bool); 2] =
     [("growing", 0.542, 0.688, false), ("frozen", 0.58, 0.70, true)];
 
@@ -38,7 +38,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         };
         if let Some(data) = &data {
             let (tr, block, took) = score(data, mode, &folder.join(mode)).await?;
-            // Better than asked is not a miss.
+            // A score above the target also meets it.
             let slack = if is_least { 0.0 } else { WITHIN };
             figure.measured = format!("{tr:.3} per TR, {block:.3} per block");
             figure.is_met = Some(tr >= per_tr - slack && block >= per_block - slack);
@@ -68,11 +68,11 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     Ok(Chapter { figures, text })
 }
 
-/// The folder of the data, if it is anywhere.
+/// The folder of the data, if configured and present.
 fn data() -> Option<PathBuf> {
     let named = std::env::var_os("HAXBY_DIR").map(PathBuf::from);
     let common = std::env::var_os("CORTICAST_DATA").map(|f| Path::new(&f).join("haxby2001"));
-    // As relative to where people typed `make`.
+    // Relative paths start at the repository, where `make` runs.
     [named, common].into_iter().flatten().map(|f| root().join(f)).find(|f| f.is_dir())
 }
 

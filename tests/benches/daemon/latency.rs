@@ -1,4 +1,5 @@
-//! Volume in, result at a subscriber: at 10 Hz, with and without recording, behind CURVE.
+//! Time from a volume to its result at a subscriber: at 10 Hz, with and without recording, and
+//! with CURVE.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -16,15 +17,15 @@ use crate::{
     scan::{MATRIX, Scan, frames, run_header},
 };
 
-/// Runs of each kind; each with a daemon of its own.
+/// Runs of each kind, each with its own daemon.
 const RUNS: u64 = 3;
 /// Volumes of a run.
 const VOLUMES: u32 = 120;
-/// Volumes of each run that are not counted: connections and caches are cold.
+/// Volumes at the start of each run that are not counted: cold connections and caches.
 const COLD: u32 = 5;
 /// Time between volumes.
 const TR: Duration = Duration::from_millis(100);
-/// Stages in the order of the path, with what else happens before their stamp.
+/// Stages in the order of the signal path, with the work done before their time stamp.
 const STAGES: [(&str, &str); 6] = [
     ("ingest", "parse, checksum, hand to the signal thread, int16 → float32"),
     ("spatial_mask", "gather and check 131,072 voxels"),
@@ -109,7 +110,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     Ok(chapter)
 }
 
-/// Keys of a daemon and of a client that it lets in.
+/// Keys of a daemon and of an allowed client.
 fn keys(folder: &Path) -> anyhow::Result<(ClientSecurity, DaemonOptions)> {
     let allow = folder.join("allow");
     fs::create_dir_all(&allow)?;
@@ -160,7 +161,7 @@ async fn run(
         ticks.tick().await;
         let sent_ns = monotonic_ns();
         scanner.send(frames).await?;
-        // Both are waited for at once: with a recording either can be first.
+        // Wait for both at once: with a recording, either can be first.
         let acknowledged = async {
             scanner.acknowledged().await?;
             anyhow::Ok(monotonic_ns())
@@ -179,7 +180,7 @@ async fn run(
     scanner.end(VOLUMES).await
 }
 
-/// Time since the daemon received the volume; the stages go into `all`.
+/// Time since the daemon received the volume. Adds the times of the stages to `all`.
 fn stamps(seen: &Seen, all: &mut Measured) -> anyhow::Result<u64> {
     let received_ns = seen.stamp("/received_ns")?;
     let mut last_ns = received_ns;

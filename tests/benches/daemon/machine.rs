@@ -1,4 +1,4 @@
-//! On what it was measured: figures without it mean nothing.
+//! The machine and versions of a measurement, without which its figures mean nothing.
 
 use std::{fs, process::Command};
 

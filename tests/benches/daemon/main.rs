@@ -1,11 +1,11 @@
 //! `make bench`: the figures of docs/benchmarks.md, from the release binaries over real sockets.
 //!
-//! Everything that is measured runs as a process of its own; this one is the scanner and the
-//! subscriber. A figure that misses what was asked is written down as missed, and does not make
-//! the command fail: only what cannot be measured does. The whole file is written anew each
-//! time, this commentary included. It takes about ten minutes and, for a while, 6 GB of disk.
+//! Everything measured runs as a separate process; this process is the scanner and the
+//! subscriber. A figure that misses its target is written down as missed and does not make the
+//! command fail; only a failed measurement does. Each run rewrites the whole file, including its
+//! text. It takes about ten minutes and temporarily 6 GB of disk.
 //!
-//! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only those named
+//! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only the named figures
 //! (`latency`, `replay`, `memory`, `dicom`, `generator`, `clips`, `haxby`) and prints instead of
 //! writing.
 
@@ -26,21 +26,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// One line of the first table: a figure that was asked for.
+/// One line of the first table: a figure with a target.
 pub struct Figure {
     /// What is measured.
     pub what: String,
-    /// What was asked.
+    /// The target.
     pub asked: String,
-    /// What was measured.
+    /// The measurement.
     pub measured: String,
-    /// What the bytes or operations alone would take.
+    /// Time or size of the bytes or operations alone.
     pub floor: String,
-    /// Whether it is what was asked; `None` where nothing was measured.
+    /// Whether the target is met; `None` if there is no target or no measurement.
     pub is_met: Option<bool>,
 }
 
-/// What one chapter gives: lines for the first table, and its text.
+/// One chapter: lines for the first table, and its text.
 #[derive(Default)]
 pub struct Chapter {
     /// Lines for the first table.
@@ -58,7 +58,7 @@ pub fn root() -> PathBuf {
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --all-targets` runs this too, without the flag, and wants no figures.
+    // `cargo test --all-targets` also runs this, without the flag, and needs no figures.
     if !arguments.iter().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -71,8 +71,8 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .context("cannot make a folder for the bench")?;
-    // One thread: the cores are the daemon's.
+        .context("cannot create a folder for the bench")?;
+    // One thread, to leave the cores to the daemon.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut chapters = Vec::new();
     for chapter in asked {

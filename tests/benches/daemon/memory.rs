@@ -18,19 +18,19 @@ use crate::{
 
 /// Volumes of the run.
 const VOLUMES: u32 = 20_000;
-/// When memory is looked at, in volumes acknowledged.
+/// Numbers of acknowledged volumes at which memory is read.
 const LOOKS: [u32; 7] = [100, 1_000, 2_500, 5_000, 10_000, 15_000, 20_000];
-/// The look that the others are compared with: every buffer was used once.
+/// The reading that later ones are compared with: by then every buffer has been used.
 const REFERENCE: u32 = 1_000;
-/// Volumes on their way at a time, until they are acknowledged and their result came. What is
-/// queued then differs by less than what is asked for, and what grows is seen.
+/// Volumes in transit at a time: sent, but not yet acknowledged and decoded. The memory of this
+/// few queued volumes varies by less than the tolerance, so that growth is visible.
 const IN_FLIGHT: u32 = 8;
-/// Volumes that differ; ingest compares with the newest 16.
+/// Number of different volumes; ingest compares each with the newest 16.
 const DIFFERENT: u64 = 64;
 
-/// What one run came to.
+/// The measurements of one run.
 struct Fed {
-    /// Volumes acknowledged, resident bytes then.
+    /// Volumes acknowledged, and resident bytes at that time.
     looks: Vec<(u32, u64)>,
     volumes_per_s: f64,
     peak: u64,
@@ -38,7 +38,7 @@ struct Fed {
 }
 
 impl Fed {
-    /// Change against the reference, in MB.
+    /// Change since the reference, in MB.
     fn change_mb(&self, rss: u64) -> f64 {
         let reference = self.looks.iter().find(|(at, _)| *at == REFERENCE);
         (rss as f64 - reference.map_or(0.0, |(_, rss)| *rss as f64)) / 1e6

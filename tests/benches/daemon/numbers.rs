@@ -1,4 +1,4 @@
-//! Samples and how they are written.
+//! Samples of durations, and their format in tables.
 
 /// Durations in nanoseconds, sorted.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Samples {
 /// Heads of the columns of [`Samples::row`].
 pub const COLUMNS: &str = "n | min ms | p50 ms | p99 ms | max ms";
 
-/// The middle of a few values; of an even number, the lower.
+/// The median of a few values; the lower middle value of an even number.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The binaries as processes: started, waited for within a limit, and never left behind.
+//! The binaries as processes, which are always stopped at the end.
 
 use std::{
     fs,
@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::root;
 
-/// How long a start or an orderly end may take.
+/// How long a process may take to start or to end in order.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a process is asked whether it has ended.
+/// How often a process is polled for its end.
 const TICK: Duration = Duration::from_millis(2);
 
 /// A release binary.
@@ -24,14 +24,14 @@ pub fn binary(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
-/// A process that ends with its owner.
+/// A process that is killed when this value is dropped.
 pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts a command; what it says on stderr goes to `log`.
+    /// Starts a command; its standard error goes to `log`.
     pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let file = fs::File::create(log)?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
@@ -39,22 +39,22 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// Waits for its end, which has to be a good one.
+    /// Waits for the process to end with success.
     pub async fn wait(mut self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "it ended with {status} and said:\n{}", self.said());
+                ensure!(status.success(), "process ended with {status}; log:\n{}", self.said());
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("it did not end within {limit:?} and said:\n{}", self.said());
+                bail!("process did not end within {limit:?}; log:\n{}", self.said());
             }
             tokio::time::sleep(TICK).await;
         }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the process to end.
     pub async fn stop(self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process has a number")?, Signal::TERM)?;
@@ -76,7 +76,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended long ago.
+        // Both fail if the process has already ended.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -85,22 +85,22 @@ impl Drop for Process {
 /// A daemon with its endpoints.
 pub struct Daemon {
     pub process: Process,
-    /// As `--endpoints` wrote them.
+    /// The file written by `--endpoints`.
     endpoints: serde_json::Value,
 }
 
-/// What of a daemon differs between the figures.
+/// Options of a daemon that differ between the figures.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonOptions {
-    /// Folder of the model below `tests/data/models`; its mask lies beside it.
+    /// Folder of the model in `tests/data/models`, which also holds its mask.
     pub model: &'static str,
     /// Where to record.
     pub record: Option<PathBuf>,
     /// A configuration instead of one for `model`.
     pub config: Option<PathBuf>,
-    /// `--set` of these.
+    /// Values of `--set`.
     pub set: Vec<String>,
-    /// Key of the daemon and the folder of keys that may connect.
+    /// Key of the daemon and folder of allowed keys.
     pub curve: Option<(PathBuf, PathBuf)>,
 }
 
@@ -146,7 +146,7 @@ impl Daemon {
         let process = Process::start(&mut command, &folder.join("daemon.log"))?;
         let deadline = Instant::now() + PATIENCE;
         while !file.exists() {
-            ensure!(Instant::now() < deadline, "no daemon; it said:\n{}", process.said());
+            ensure!(Instant::now() < deadline, "no daemon; its log:\n{}", process.said());
             tokio::time::sleep(TICK).await;
         }
         let endpoints = serde_json::from_slice(&fs::read(&file)?)?;

@@ -1,4 +1,4 @@
-//! Volumes per second of `corticast replay --speed 0`.
+//! Throughput of `corticast replay --speed 0`, volumes per second.
 
 use std::{
     fs,
@@ -22,9 +22,9 @@ use crate::{
 
 /// Volumes of the file, all different.
 const VOLUMES: u32 = 2_000;
-/// Times each figure is measured.
+/// Measurements per figure.
 const RUNS: usize = 3;
-/// Longer than a replay may take.
+/// Time limit of a replay.
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
@@ -34,7 +34,7 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     let config = config(folder, &options)?;
     let mut rates = [Vec::new(), Vec::new()];
     let mut recorded = 0;
-    // In turn, so that a disturbance meets both.
+    // Alternate, so that a disturbance affects both.
     for _ in 0..RUNS {
         for (records, rates) in [false, true].into_iter().zip(&mut rates) {
             let recording = folder.join("replay.mcap");

@@ -1,5 +1,5 @@
-//! Volumes as a scanner could give them: a bright head in a dark field, and noise that is never
-//! the same twice, which is what makes them hard to compress.
+//! Volumes like a scanner's: a bright head in a dark field, with noise that never repeats, which
+//! makes them hard to compress.
 
 use bytes::Bytes;
 use corticast_bold::{
@@ -11,12 +11,12 @@ use corticast_bold::{
 use corticast_images::acquired::AcquiredVolume;
 use corticast_wire::message::{Encoding, FromAdapter};
 
-/// Voxels along x, y, z of every figure but DICOM's.
+/// Voxels along x, y, z in every figure except DICOM's.
 pub const MATRIX: [usize; 3] = [64, 64, 32];
 /// Bytes of one such volume, int16.
 pub const VOLUME_BYTES: usize = 64 * 64 * 32 * 2;
 
-/// Makes volumes; the same seed, the same volumes.
+/// Makes volumes; the same seed gives the same volumes.
 pub struct Scan {
     head: Vec<i16>,
     state: u64,
@@ -25,7 +25,7 @@ pub struct Scan {
 impl Scan {
     pub fn new(matrix: [usize; 3], seed: u64) -> Self {
         let centre = matrix.map(|n| (n as f64 - 1.0) / 2.0);
-        // One slice is as thick as it is.
+        // A single slice is one voxel thick; a reach of 0 would divide by zero.
         let reach = centre.map(|half| (0.9 * half).max(0.5));
         let mut head = Vec::with_capacity(matrix.iter().product());
         for z in 0..matrix[2] {
@@ -56,7 +56,7 @@ impl Scan {
     }
 }
 
-/// The run of such volumes.
+/// Header of a run of such volumes.
 pub fn run_header(name: &str, n_volumes: u32) -> anyhow::Result<RunHeader> {
     let affine = [[3., 0., 0., -96.], [0., 3., 0., -96.], [0., 0., 3., -48.], [0., 0., 0., 1.]];
     Ok(RunHeader {

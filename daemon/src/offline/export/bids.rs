@@ -8,8 +8,8 @@
 //! derivatives/corticast/sub-01/ses-02/func/sub-01_…_desc-decoded_results.{tsv,json}
 //! ```
 //!
-//! Further sessions go into the same dataset: what describes it as a whole is left as it is, and
-//! participants are added. Names are checked and files written run by run.
+//! Further sessions can go into the same dataset: its description and README stay unchanged, and
+//! participants are added. All file names are checked before the first file is written.
 
 mod names;
 mod results;
@@ -38,7 +38,7 @@ use crate::recording::format::Entry;
 
 const BIDS_VERSION: &str = "1.10.0";
 
-/// One run on its way into the dataset.
+/// Name and files of one run in the dataset.
 struct Files {
     name: Name,
     bold: PathBuf,
@@ -65,12 +65,12 @@ impl Files {
     }
 }
 
-/// Exports all runs, or the one that is asked for. Gives the images' paths.
+/// Exports all runs, or only the run `asked`. Returns the paths of the images.
 ///
 /// # Errors
 ///
-/// Fails when the recording cannot be used, a file is in the way, or the disk is full. Images
-/// stand under their names only once they are whole.
+/// Fails when the recording cannot be read, a file exists and `force` is not set, or a file cannot
+/// be written. Images get their names only once they are complete.
 pub fn export(
     contents: &Contents,
     asked: Option<&str>,
@@ -108,7 +108,7 @@ pub fn export(
         put(&files.sidecar, &pretty(&sidecar(run, &files.name)))?;
         match events(run) {
             Some(events) => put(&files.events, &events)?,
-            // With --force there may be one of an export before.
+            // With --force, an earlier export may have left one.
             None => drop(fs::remove_file(&files.events)),
         }
         image.finish()?;
@@ -117,7 +117,7 @@ pub fn export(
     Ok(files.into_iter().map(|files| files.bold).collect())
 }
 
-/// What describes the dataset as a whole.
+/// Writes the files that describe the dataset as a whole.
 fn describe(contents: &Contents, dataset: &Path, files: &[Files]) -> Result<(), ExportError> {
     let name = contents.path.file_stem().unwrap_or_default().to_string_lossy();
     let made_by = json!([{ "Name": "corticast", "Version": env!("CARGO_PKG_VERSION") }]);
@@ -130,9 +130,9 @@ fn describe(contents: &Contents, dataset: &Path, files: &[Files]) -> Result<(), 
     });
     let readme = format!(
         "{name}\n\nExported by corticast {} from the recording of a real-time session. Volumes \
-         are as the scanner sent\nthem; a volume that never came is zeros and is listed in \
-         MissingVolumes of its run's sidecar. What was\ndecoded while the participant was in \
-         the scanner is in derivatives/corticast.\n",
+         are as the scanner sent\nthem; a missing volume is zeros and is listed in \
+         MissingVolumes of its run's sidecar. Results decoded\nwhile the participant was in \
+         the scanner are in derivatives/corticast.\n",
         env!("CARGO_PKG_VERSION")
     );
     let described = [
@@ -194,7 +194,7 @@ fn events(run: &RunContents) -> Option<String> {
     for mark in &run.marks {
         let duration = mark.value.filter(|value| *value >= 0.0);
         let duration = duration.map_or_else(|| "n/a".to_owned(), |value| value.to_string());
-        // A name may hold what would end a cell.
+        // A tab or newline in a name would end the cell.
         let name: String =
             mark.name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let name = if name.trim().is_empty() { "n/a" } else { name.trim() };

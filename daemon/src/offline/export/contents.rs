@@ -1,4 +1,4 @@
-//! What a recording holds: its runs, and the volumes and marks of each.
+//! Contents of a recording: its runs, and the volumes and marks of each.
 
 use std::{
     collections::BTreeSet,
@@ -13,21 +13,22 @@ use crate::{
     signal::happening::{Event, Run, RunNumber},
 };
 
-/// A larger jump of the index is a damaged number, not a gap: it would be zeros on disk.
+/// A larger jump of the index counts as a damaged number, because exporting it as a gap would
+/// fill the disk with zeros.
 const MAX_GAP: u32 = 10_000;
 
-/// What a recording holds of one run.
+/// Contents of one run.
 #[derive(Clone, Debug)]
 pub struct RunContents {
     /// The run.
     pub run: Run,
-    /// Indices of the volumes that came, without those that are far behind all others.
+    /// Indices of the recorded volumes, without indices that are implausibly large.
     pub indices: BTreeSet<u32>,
-    /// Its marks, by time; one that was sent twice stands once.
+    /// Its marks by time, without duplicates.
     pub marks: Vec<Mark>,
-    /// Header of the first volume that was recorded.
+    /// Header of the first recorded volume.
     pub first: Option<VolumeHeader>,
-    /// Whether all volumes are stored and scaled as the first is.
+    /// Whether all volumes have the data type and scaling of the first.
     pub is_uniform: bool,
 }
 
@@ -45,7 +46,7 @@ impl RunContents {
             && bits(first.intercept) == bits(header.intercept);
     }
 
-    /// Brings everything in order, after the last entry.
+    /// Sorts the marks and removes damaged indices, after the last entry.
     fn finish(&mut self) {
         self.marks.sort_by(|a, b| a.time_s.total_cmp(&b.time_s).then(a.name.cmp(&b.name)));
         self.marks.dedup();
@@ -59,12 +60,12 @@ impl RunContents {
             let left_out = self.indices.split_off(&far);
             tracing::warn!(
                 run = %self.run.name, index = far, n_volume = left_out.len(),
-                "volumes with an index that is far behind all others are left out"
+                "skipping volumes whose index is implausibly large"
             );
         }
     }
 
-    /// Indices between 0 and the last volume that never came.
+    /// Indices of missing volumes, from 0 to the last recorded volume.
     #[must_use]
     pub fn missing(&self) -> Vec<u32> {
         let end = self.indices.last().map_or(0, |last| last + 1);
@@ -72,22 +73,22 @@ impl RunContents {
     }
 }
 
-/// What a recording holds.
+/// Contents of a recording.
 #[derive(Clone, Debug)]
 pub struct Contents {
     pub(super) path: PathBuf,
     /// Its runs, in order of their start.
     pub runs: Vec<RunContents>,
-    /// Why the file ends before its end, if it does.
+    /// Why reading stopped early, if the recording was cut.
     pub cut: Option<String>,
 }
 
 impl Contents {
-    /// Goes through a recording. `progress` is called for each volume.
+    /// Reads a recording. `progress` is called for each volume.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be opened or is no recording.
+    /// Fails when the file cannot be opened or is not a recording.
     pub fn of(path: &Path, progress: &mut dyn FnMut()) -> Result<Self, ExportError> {
         let mut runs: Vec<RunContents> = Vec::new();
         let mut log = Log::open(path)?;
@@ -108,11 +109,11 @@ impl Contents {
         Ok(Self { path: path.to_owned(), runs, cut: log.cut().map(str::to_owned) })
     }
 
-    /// The runs that have volumes, or the one that is asked for.
+    /// All runs that have volumes, or only the run `asked`.
     ///
     /// # Errors
     ///
-    /// Fails when there is none.
+    /// Fails when there is no such run.
     pub fn with_volumes(&self, asked: Option<&str>) -> Result<Vec<&RunContents>, ExportError> {
         let there: Vec<_> = self.runs.iter().filter(|run| !run.indices.is_empty()).collect();
         let names = || there.iter().map(|run| run.run.name.to_string()).collect();
@@ -129,11 +130,11 @@ impl Contents {
         }
     }
 
-    /// The only run that has volumes, or the one that is asked for.
+    /// The only run that has volumes, or the run `asked`.
     ///
     /// # Errors
     ///
-    /// Fails when there is none, or several and none is asked for.
+    /// Fails when there is no such run, or several and `asked` is `None`.
     pub fn one_run(&self, asked: Option<&str>) -> Result<&RunContents, ExportError> {
         match self.with_volumes(asked)?.as_slice() {
             [run] => Ok(run),
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_or_mark_that_was_recorded_twice_happened_once() {
+    fn volumes_and_marks_recorded_twice_count_once() {
         let contents = contents(&fixture::session());
         assert_eq!(contents.cut, None);
         let [first, again] = contents.runs.as_slice() else { panic!("{contents:?}") };

@@ -10,35 +10,35 @@ use crate::{outputs::json_lines::JsonLinesError, recording::reader::RecordingErr
 /// Why a recording cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// It cannot be read.
+    /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// There is nothing to export.
     #[error("{path} holds no {what}")]
     Nothing {
-        /// Which recording.
+        /// The recording.
         path: PathBuf,
-        /// What was looked for.
+        /// What the export needs.
         what: &'static str,
     },
     /// A NIfTI file holds one run.
-    #[error("the recording holds {} runs, choose one with --run: {}", names.len(), names.join(", "))]
+    #[error("the recording holds {} runs; name one with --run: {}", names.len(), names.join(", "))]
     SeveralRuns {
-        /// Their names.
+        /// Names of the runs.
         names: Vec<String>,
     },
     /// There is no such run.
-    #[error("no run `{asked}` in the recording, it holds {}", list(names))]
+    #[error("no run `{asked}` in the recording; it holds {}", list(names))]
     NoSuchRun {
-        /// What was asked for.
+        /// The requested run.
         asked: String,
-        /// What there is.
+        /// Names of the runs in the recording.
         names: Vec<String>,
     },
-    /// The name is no NIfTI file's.
-    #[error("{0}: a NIfTI file's name ends in .nii or .nii.gz")]
+    /// The name has no NIfTI extension.
+    #[error("{0}: the name of a NIfTI file must end in .nii or .nii.gz")]
     NotNifti(PathBuf),
-    /// Something is there already.
+    /// The file exists already.
     #[error("{0} exists; choose another name, or overwrite it with --force")]
     Exists(PathBuf),
     /// A volume has the wrong size.
@@ -53,9 +53,9 @@ pub enum ExportError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -65,7 +65,7 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Adds the path to an error of the system.
+/// Adds the path to an I/O error.
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError {
     let path = path.to_owned();
     |source| ExportError::Io { path, source }

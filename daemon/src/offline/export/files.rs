@@ -15,12 +15,12 @@ pub(super) fn check_free(path: &Path, force: bool) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// JSON that people can read.
+/// Formats JSON for people.
 pub(super) fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Writes a small file whole or not at all.
+/// Writes a small file atomically.
 pub(super) fn put(path: &Path, text: &str) -> Result<(), ExportError> {
     let aside = beside(path, ".part");
     fs::write(&aside, text).and_then(|()| fs::rename(&aside, path)).map_err(io(path))

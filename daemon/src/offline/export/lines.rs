@@ -1,7 +1,7 @@
-//! Recorded results, and everything else that is recorded as JSON, as JSON lines.
+//! Exports recorded results and other JSON entries as JSON lines.
 //!
-//! Lines have the bytes they had when they were recorded: those of `concepts` are the results
-//! file of the live session.
+//! Lines keep their recorded bytes, so the lines of `concepts` equal the results file of the live
+//! session.
 
 use std::path::Path;
 
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-/// What is exported.
+/// Topic to export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topic {
     /// Results
     #[default]
     Concepts,
-    /// What is known about each volume
+    /// Reports on volumes
     Volume,
-    /// States of runs
+    /// Reports on runs
     Run,
     /// Warnings and alarms
     Status,
-    /// What the operator asked
+    /// Commands of the operator
     Command,
     /// Configuration, model, versions, clocks
     Session,
@@ -54,12 +54,12 @@ impl Topic {
     }
 }
 
-/// Exports lines; of one run, if it is named. Gives their number.
+/// Exports the lines of a topic, or only those of the run `asked`. Returns their number.
 ///
 /// # Errors
 ///
-/// Fails when the recording or the file cannot be used, or the run is not there; then nothing
-/// stands under the file's name.
+/// Fails when the recording cannot be read, the file cannot be written, or there is no such run.
+/// No file `out` is left then.
 pub fn export(
     contents: &Contents,
     topic: Topic,
@@ -116,7 +116,7 @@ mod tests {
     use crate::recording::fixture::{self, AGAIN, RUN, result};
 
     #[test]
-    fn results_have_the_bytes_they_had() {
+    fn results_keep_their_recorded_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let (recording, out) = (folder.path().join("a.mcap"), folder.path().join("a.jsonl"));
         fixture::record(&recording, &fixture::session());

@@ -1,10 +1,10 @@
-//! Recorded volumes as a 4-D NIfTI image.
+//! Exports recorded volumes as a 4-D NIfTI image.
 //!
-//! Voxels, their type and scaling, matrix and affine are those that came from the scanner; only
-//! the order of the axes in the file is NIfTI's, x fastest. Each volume stands at its index. An
-//! index that never came is zeros, because leaving it out would move all later volumes in time,
-//! and integers have no NaN; the caller says which. Where volumes of one run are stored or scaled
-//! differently, which one NIfTI file cannot say, the image is `float32` in scanner units.
+//! Voxels, data type, scaling, matrix and affine are the scanner's; only the axis order in the
+//! file is NIfTI's, x fastest. Each volume is stored at its index. A missing volume is zeros,
+//! because skipping it would shift all later volumes in time, and integers have no NaN; the
+//! caller reports which are missing. If the volumes of a run differ in data type or scaling,
+//! which one NIfTI file cannot express, the image is `float32` in scanner units.
 
 use std::{borrow::Cow, path::Path};
 
@@ -29,11 +29,11 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// Starts the image of a run that has volumes. It stands under its name once it is finished.
+    /// Starts the image of a run that has volumes. It gets its final name in [`Self::finish`].
     ///
     /// # Errors
     ///
-    /// Fails when the folder cannot be written.
+    /// Fails when the file cannot be created.
     pub fn create(contents: &'a RunContents, path: &Path) -> Result<Self, ExportError> {
         let header = &contents.run.header;
         let first = contents.first.as_ref().filter(|_| contents.is_uniform);
@@ -54,7 +54,7 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub fn volume(&mut self, volume: &VolumeMessage) -> Result<(), ExportError> {
         let tr = volume.header.index;
         if !self.contents.indices.contains(&tr.0) {
@@ -64,18 +64,18 @@ impl<'a> Image<'a> {
             self.writer.write_at(tr, &x_fastest(volume, self.contents))?;
         } else {
             let scaled = volume.stored().to_volume(&self.contents.run.header)?;
-            // Backwards axes in their order: x fastest.
+            // The transpose iterates with x fastest.
             let voxels = scaled.voxels.t().iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
             self.writer.write_at(tr, &voxels)?;
         }
         Ok(())
     }
 
-    /// Puts the image under its name.
+    /// Completes the image and gives it its final name. Returns the number of volumes.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub fn finish(self) -> Result<u32, ExportError> {
         Ok(self.writer.finish()?)
     }
@@ -99,7 +99,7 @@ fn x_fastest<'v>(volume: &'v VolumeMessage, contents: &RunContents) -> Cow<'v, [
     Cow::Owned(turned)
 }
 
-/// Goes through the recording again: volumes go into the images, entries to `each`.
+/// Reads the recording again: volumes go into the images, all entries to `each`.
 pub(super) fn write(
     recording: &Path,
     images: &mut [Image<'_>],
@@ -120,11 +120,12 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Exports one run as a NIfTI image. Gives the number of volumes in the file.
+/// Exports one run as a NIfTI image. Returns the number of volumes in the file.
 ///
 /// # Errors
 ///
-/// Fails when the recording or the file cannot be used; then nothing stands under its name.
+/// Fails when the recording cannot be read, the file cannot be written, or the run is missing
+/// or ambiguous. No file `out` is left then.
 pub fn export(
     contents: &Contents,
     asked: Option<&str>,
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_stand_at_their_index_as_they_were_sent_and_a_gap_is_zeros() {
+    fn volumes_are_stored_unchanged_at_their_index_and_a_gap_is_zeros() {
         let (reader, volumes) = exported(&fixture::session(), RUN);
         assert_eq!(volumes, [stored(0), stored(10), stored(20), vec![0; 12], stored(40)]);
         let header = reader.header();

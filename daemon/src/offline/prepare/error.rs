@@ -7,7 +7,7 @@ use crate::{offline::replay::ReplayError, plan::error::PlanError};
 /// Why training data cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// Configuration and mask do not agree.
+    /// Configuration and mask do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A run cannot be read.
@@ -16,22 +16,23 @@ pub enum PrepareError {
     /// The output cannot be written.
     #[error("cannot write {path}: {reason}")]
     Write {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         reason: String,
     },
     /// There are too few volumes to learn the statistics from.
-    #[error("the runs hold fewer than two volumes after the warm-up; nothing can be learnt")]
+    #[error("the runs hold fewer than two volumes after the warm-up; add longer runs")]
     TooFew,
     /// One file of events cannot belong to several runs.
     #[error(
-        "{path} holds {n_run} runs, and one events.tsv was named for them; leave it out: the recorded marks are used"
+        "{path} holds {n_run} runs but only one events.tsv is given; omit it to use the recorded \
+         marks"
     )]
     Events {
-        /// Which recording.
+        /// The recording.
         path: PathBuf,
-        /// Its runs.
+        /// Number of its runs.
         n_run: usize,
     },
     /// A run gave no window.
@@ -40,12 +41,12 @@ pub enum PrepareError {
          volumes could not be used"
     )]
     Empty {
-        /// Which run.
+        /// The run.
         run: String,
     },
 }
 
-/// Adds the path to an error of writing.
+/// Adds the path to a write error.
 pub(super) fn failed(path: &Path, error: &dyn std::fmt::Display) -> PrepareError {
     PrepareError::Write { path: path.to_owned(), reason: error.to_string() }
 }

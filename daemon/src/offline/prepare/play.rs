@@ -1,4 +1,4 @@
-//! Takes runs through the signal path and collects their windows.
+//! Feeds runs through the signal path and collects their windows.
 
 use std::{
     path::PathBuf,
@@ -30,18 +30,18 @@ pub(super) struct Collected {
     pub(super) index: Vec<i64>,
 }
 
-/// Windows of each run, in the order in which the runs came.
+/// Windows of each run, in the order of the runs.
 pub(super) type Runs = Arc<Mutex<Vec<(String, Collected)>>>;
 
 /// One run that was fed through the signal path.
 pub(super) struct Played {
     pub(super) run: String,
     pub(super) repetition_time_s: f64,
-    /// Name of its file.
+    /// Name of the source file.
     pub(super) bold: String,
-    /// Events that were named with it.
+    /// The events file given with the source.
     pub(super) events: Option<PathBuf>,
-    /// Marks that came with it.
+    /// Marks of the run.
     pub(super) marks: Vec<Mark>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn play(
 }
 
 fn collect(runs: &mut Vec<(String, Collected)>, run: &str, window: &Window) {
-    // A model is trained on what was measured; what was filled in is for the participant.
+    // Train on measured volumes only; interpolated and held ones are for live feedback.
     if window.made_from != MadeFrom::Measured {
         return;
     }

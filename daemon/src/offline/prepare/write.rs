@@ -13,13 +13,13 @@ use super::{
 /// Name of the frozen statistics beside the run folders.
 pub(super) const STATISTICS: &str = "normalise.safetensors";
 
-/// The events that were named, or the marks that came with the run.
+/// Writes the given events, or else the marks of the run.
 pub(super) fn write_events(path: &Path, played: &Played) -> Result<(), PrepareError> {
     if let Some(events) = &played.events {
         return std::fs::copy(events, path).map(|_| ()).map_err(|error| failed(events, &error));
     }
     if played.marks.is_empty() {
-        tracing::warn!(run = played.run, "no events are known: nothing can be trained on this run");
+        tracing::warn!(run = played.run, "no events or marks: this run cannot be trained on");
         return Ok(());
     }
     let mut text = "onset\tduration\ttrial_type\n".to_owned();

@@ -1,6 +1,6 @@
-//! A picture to draw on. Whatever lies outside of it is not drawn.
+//! A picture to draw on. Drawing outside of it has no effect.
 //!
-//! Whole numbers throughout: the same film comes out of every machine.
+//! All arithmetic is on integers, so that every machine makes the same film.
 
 /// Red, green and blue.
 pub(super) type Rgb = [u8; 3];
@@ -32,7 +32,7 @@ impl Canvas {
         if x < self.width { self.rgb.get_mut(at..at + 3) } else { None }
     }
 
-    /// Mixes a colour into a pixel: all of it at an `alpha` of 255.
+    /// Mixes a colour into a pixel; an `alpha` of 255 replaces the pixel.
     pub(super) fn blend(&mut self, x: usize, y: usize, colour: Rgb, alpha: u8) {
         if let Some(pixel) = self.pixel(x, y) {
             pixel.iter_mut().zip(colour).for_each(|(p, c)| *p = mix(*p, c, alpha));
@@ -51,7 +51,7 @@ impl Canvas {
         }
     }
 
-    /// Draws a square picture, smoothly scaled. Shape `[from, from, 3]`.
+    /// Draws a square picture of shape `[from, from, 3]`, scaled bilinearly.
     pub(super) fn picture(&mut self, to: Square, rgb: &[u8], from: usize) {
         let places: Vec<Between> = (0..to.edge).map(|at| Between::of(at, to.edge, from)).collect();
         let value =
@@ -69,8 +69,8 @@ impl Canvas {
         }
     }
 
-    /// Mixes a colour into a square where a mask of values is 1, and another where it is 0. Shape
-    /// of the mask `[from, from]`.
+    /// Mixes one colour into a square where the mask is not 0, and another where it is 0. Shape of
+    /// the mask `[from, from]`.
     pub(super) fn tint(
         &mut self,
         to: Square,
@@ -94,29 +94,29 @@ impl Canvas {
     }
 }
 
-/// Between the same colours of two pixels.
+/// Mixes one channel of two pixels.
 fn mix(a: u8, b: u8, alpha: u8) -> u8 {
     let (a, b, alpha) = (u32::from(a), u32::from(b), u32::from(alpha));
     ((a * (255 - alpha) + b * alpha + 127) / 255) as u8
 }
 
-/// A place between two pixels of the picture that is scaled.
+/// A position between two pixels of the source picture.
 struct Between {
     low: usize,
     high: usize,
-    /// How much of the higher one, out of 256.
+    /// Weight of the higher pixel, out of 256.
     part: u32,
 }
 
 impl Between {
-    /// Where the centre of pixel `at` out of `to` lies among `from` pixels.
+    /// Maps the centre of pixel `at` of `to` onto `from` pixels.
     fn of(at: usize, to: usize, from: usize) -> Self {
         let place = ((2 * at + 1) * from * 128 / to).saturating_sub(128);
         let low = (place / 256).min(from - 1);
         Self { low, high: (low + 1).min(from - 1), part: (place % 256) as u32 }
     }
 
-    /// Times 256.
+    /// The interpolated value, times 256.
     fn mix(&self, low: u32, high: u32) -> u32 {
         low * (256 - self.part) + high * self.part
     }
@@ -140,7 +140,7 @@ mod tests {
         let two = [[0; 3], [200; 3], [0; 3], [200; 3]].concat();
         canvas.picture(ALL, &two, 2);
         assert_eq!(reds(&canvas), [0, 50, 150, 200].repeat(4));
-        // Twice as large: each pixel is the mean of four.
+        // A source twice as large: each pixel is the mean of four.
         let four: Vec<u8> = (0..16).flat_map(|at| [10 * (at % 4); 3]).collect();
         let mut canvas = Canvas::new(2, 2, [0; 3]);
         canvas.picture(Square { edge: 2, ..ALL }, &four, 4);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_tells_what_is_tinted_how() {
+    fn a_mask_selects_the_tint_of_each_pixel() {
         let mut canvas = Canvas::new(4, 4, [100; 3]);
         canvas.tint(ALL, &[0, 1, 0, 0], 2, ([200; 3], 255), ([0; 3], 128));
         assert_eq!(reds(&canvas)[..8], [50, 50, 200, 200].repeat(2));

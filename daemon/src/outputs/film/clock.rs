@@ -1,4 +1,4 @@
-//! When a clip is shown: the film's time is the run's.
+//! When a clip is shown: the film follows the time of the run.
 //!
 //! Times are counted in frames from the start of the run's first clip. A clip that starts after
 //! the one before it has ended leaves a gap; one that starts earlier loses its first frames, so
@@ -6,41 +6,41 @@
 
 use crate::outputs::frames::FrameRate;
 
-/// The longest that one picture is shown: a break that lasts longer is cut to this.
+/// The longest time one picture is shown; a longer break is cut to this.
 const LONGEST_S: f64 = 600.0;
-/// More frames than any session has.
+/// Upper bound on frames, beyond any session.
 const MOST_FRAMES: f64 = 1e9;
 
-/// How far a run was shown.
+/// How much of a run the film has shown.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
     rate: FrameRate,
     /// When the stimulus of the run's first clip was shown.
     origin_s: f64,
-    /// Frames from there to the end of what was shown.
+    /// Frames from the origin to the end of the last clip shown.
     n_frame: u64,
 }
 
-/// Where a clip lies in the film.
+/// Position of a clip in the film.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Frames that the picture before it is held for.
+    /// Frames for which the previous picture is held.
     pub(super) n_held: u64,
-    /// Which frames of the film would be the clip's own.
+    /// Frames of the film that the clip covers.
     pub(super) n_frame: u64,
-    /// Those of them that have already gone by.
+    /// The first of these frames that are already past and not shown.
     pub(super) n_gone: u64,
 }
 
 impl Clock {
-    /// A clock that starts with the clip of a stimulus.
+    /// A clock that starts at the stimulus of the run's first clip.
     pub(super) fn start(rate: FrameRate, origin_s: f64) -> Self {
         Self { rate, origin_s, n_frame: 0 }
     }
 
-    /// Takes a clip as far as it goes.
+    /// Places the next clip and advances the clock to its end.
     pub(super) fn place(&mut self, stimulus_time_s: f64, lasts_s: f64) -> Place {
-        // What is no time follows at once.
+        // A clip whose time is not finite follows the previous one directly.
         let since_start = frames_in(self.rate, stimulus_time_s - self.origin_s);
         let start = since_start.unwrap_or(self.n_frame);
         let longest = frames_in(self.rate, LONGEST_S).unwrap_or(1);
@@ -53,8 +53,8 @@ impl Clock {
 }
 
 impl Place {
-    /// How long picture `at` of a clip's `n` is shown, in frames of the film; 0 for one that is
-    /// left out.
+    /// How long picture `at` of a clip's `n` pictures is shown, in frames of the film; 0 if it is
+    /// skipped.
     pub(super) fn shown_for(&self, at: usize, n: usize) -> u64 {
         let (at, n) = (at as u64, n.max(1) as u64);
         let start = |at: u64| (at * self.n_frame).div_ceil(n).max(self.n_gone);
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-/// Frames in a time, 0 in one before the start; `None` for what is no time.
+/// Frames in a time span; 0 if it is negative, `None` if it is not finite.
 fn frames_in(rate: FrameRate, time_s: f64) -> Option<u64> {
     time_s.is_finite().then(|| (time_s * rate.hz()).round().clamp(0.0, MOST_FRAMES) as u64)
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_break_is_cut_and_what_is_no_time_follows_at_once() {
+    fn a_break_is_cut_and_a_clip_without_a_time_follows_directly() {
         assert_eq!(clock().place(1e300, 2.0).n_held, 4800);
         assert_eq!(clock().place(f64::NAN, f64::NAN), Place { n_held: 0, n_frame: 1, n_gone: 0 });
         let mut clock = clock();
@@ -107,8 +107,8 @@ mod tests {
     }
 
     proptest! {
-        /// However clips lie, the film is where the session is; a clip's pictures together are
-        /// shown for what is left of its time.
+        /// Whatever the times of the clips, the film keeps up with the session; the pictures of a
+        /// clip together fill the rest of its time.
         #[test]
         fn a_film_neither_hurries_nor_falls_behind(
             starts in proptest::collection::vec(0_u32..200, 1..20),

@@ -1,17 +1,17 @@
-//! How a picture of a film looks.
+//! The layout of a picture of a film.
 //!
 //! ```text
-//! ┌────────┐ ┌────────┐ ┌────────┐   panels: what was decoded, where objects are in it, and
-//! │        │ │        │ │        │   the clip that was made of both
+//! ┌────────┐ ┌────────┐ ┌────────┐   panels: the decoded frame, its objects, and the clip made
+//! │        │ │        │ │        │   from both
 //! └────────┘ └────────┘ └────────┘
 //!  blurry     objects    clip
 //!  a red dog runs over green grass   the caption, two lines at most
 //!  animal 81 % plant 64 % toy 9 %    the most probable concepts, with bars
 //!  ━━━━━━━───  ━━━━━─────  ━───────
-//!  sub-01_run-1 · volume 42 · …      the run, where in it, and how the clip was made
+//!  sub-01_run-1 · volume 42 · …      the run, the position in it, and how the clip was made
 //! ```
 //!
-//! Nothing is drawn that a replay would not draw again: no times of the daemon's own clock.
+//! A picture shows no times of the daemon's clock, because a replay must draw the same picture.
 
 use super::{
     canvas::{Canvas, Rgb, Square},
@@ -31,16 +31,16 @@ const FAINT: Rgb = [140, 146, 158];
 const ACCENT: Rgb = [96, 176, 255];
 const OBJECT: Rgb = [255, 158, 46];
 
-/// How much of [`OBJECT`] is in the pixels of an object, and of [`BACKGROUND`] in all others.
+/// Alpha of [`OBJECT`] in the pixels of an object, and of [`BACKGROUND`] in all others.
 const TINTED: u8 = 118;
 const DARKENED: u8 = 110;
-/// How much of [`BACKGROUND`] is in a clip that is held.
+/// Alpha of [`BACKGROUND`] in a clip that is held.
 const HELD: u8 = 160;
 
-/// Concepts that are shown.
+/// Number of concepts shown.
 pub(super) const CONCEPTS: usize = 3;
 
-/// What was decoded along with a clip.
+/// Caption and concepts decoded for the volume of a clip.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Words {
     pub(super) caption: String,
@@ -48,7 +48,7 @@ pub(super) struct Words {
     pub(super) concepts: Vec<(String, f32)>,
 }
 
-/// What is shown before a run.
+/// The picture shown before a run: its name.
 pub(super) fn title(layout: &Layout, run: &str) -> Canvas {
     let (width, height) = layout.size();
     let mut canvas = Canvas::new(width, height, BACKGROUND);
@@ -61,7 +61,7 @@ pub(super) fn title(layout: &Layout, run: &str) -> Canvas {
     canvas
 }
 
-/// A clip on its way to pictures.
+/// Draws the pictures of one clip.
 pub(super) struct Scene<'a> {
     layout: Layout,
     canvas: Canvas,
@@ -105,7 +105,7 @@ impl<'a> Scene<'a> {
         Self { layout, canvas, pixels, is_blanked: clip.blanked }
     }
 
-    /// Frames that differ from each other.
+    /// How many distinct pictures the clip gives.
     pub(super) fn n_frame(&self) -> usize {
         let Pixels { frames, blurry, .. } = &self.pixels;
         if self.is_blanked { 1 } else { frames.n().max(blurry.n()).max(1) }
@@ -121,7 +121,7 @@ impl<'a> Scene<'a> {
         &self.canvas
     }
 
-    /// The picture as it is when the next clip is late.
+    /// The picture shown while the next clip is late.
     pub(super) fn held(mut self) -> Canvas {
         let layout = self.layout;
         for at in 0..layout.n_panel() {
@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Draws a name, a probability and a bar, in one of as many columns as there are concepts.
+/// Draws the name, probability and bar of a concept in column `at` of [`CONCEPTS`].
 fn concept(canvas: &mut Canvas, layout: &Layout, at: usize, name: &str, probability: f32) {
     let Layout { margin, gap, label, .. } = *layout;
     let width = (layout.inner_width() - (CONCEPTS - 1) * margin) / CONCEPTS;
@@ -182,7 +182,7 @@ fn concept(canvas: &mut Canvas, layout: &Layout, at: usize, name: &str, probabil
     canvas.fill(bar, (filled, layout.bar_height()), ACCENT);
 }
 
-/// Draws the picture that belongs to frame `at` of `n`, or what stands for none.
+/// Draws the picture that belongs to frame `at` of `n`, or an empty panel if there is none.
 fn picture(canvas: &mut Canvas, panel: Square, pictures: Pictures, at: usize, n: usize) {
     match pictures.beside(at, n) {
         Some(rgb) => canvas.picture(panel, rgb, pictures.edge),
@@ -200,7 +200,7 @@ mod tests {
         canvas.rgb[at..at + 3].try_into().unwrap()
     }
 
-    /// A red clip of a green blurry one, with an object on the left.
+    /// A red clip with green blurry frames and an object on the left.
     fn full() -> ClipReport {
         let mut clip = clip(42, 2, 64, |_| [200, 0, 0]);
         clip.pictures.blurry = [0, 200, 0].repeat(8 * 8).into();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blanked_clip_is_grey_whatever_it_holds() {
+    fn a_blanked_clip_is_grey_whatever_its_pixels() {
         let mut clip = full();
         clip.blanked = true;
         let layout = Layout::of(&clip);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_replay_would_not_show_again_is_not_shown() {
+    fn fields_that_differ_in_a_replay_are_not_shown() {
         let clip = full();
         let mut replayed = clip.clone();
         (replayed.received_ns, replayed.published_ns) = (u64::MAX, 5);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_words_and_sizes_are_drawn_all_the_same() {
+    fn odd_words_and_sizes_are_still_drawn() {
         let mut clip = clip(u32::MAX, 0, 0, |_| [0; 3]);
         clip.run = "犬".repeat(500).into();
         clip.stimulus_time_s = f64::NAN;

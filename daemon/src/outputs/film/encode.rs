@@ -1,7 +1,7 @@
-//! Pictures of a film as H.264, which every player shows.
+//! Encodes the pictures of a film as H.264, which every player supports.
 //!
-//! Constrained baseline at a constant quality, on one thread: what a picture looks like, and the
-//! bytes that it takes, depend on nothing but the pictures.
+//! Constrained baseline at a constant quality, on one thread: the encoded bytes depend only on
+//! the pictures.
 
 use openh264::{
     Error, OpenH264API,
@@ -19,21 +19,21 @@ const UNIT_TYPE: u8 = 0x1f;
 const SEQUENCE_PARAMETERS: u8 = 7;
 const PICTURE_PARAMETERS: u8 = 8;
 
-/// How the pixels of a film relate to red, green and blue: what the conversion here does, told to
-/// players. Screens' primaries, and the matrix of BT.601.
+/// Colour space of the film, written into the stream for players. It matches the conversion from
+/// RGB below: primaries of BT.709 and the matrix of BT.601.
 pub(super) const COLOUR: VuiConfig =
     VuiConfig::bt709().matrix_coefficients(MatrixCoefficients::Smpte170M);
 
 /// One picture, encoded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sample {
-    /// Units, each behind its length in 4 bytes; parameters are apart.
+    /// NAL units without parameter sets, each preceded by its length in 4 bytes.
     pub(super) bytes: Vec<u8>,
-    /// Whether it can be shown without those before it.
+    /// Whether a player can show it without the pictures before it.
     pub(super) is_key: bool,
 }
 
-/// What a decoder has to know before the first picture.
+/// Parameter sets that a decoder needs before the first picture.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Parameters {
     pub(super) sequence: Vec<u8>,
@@ -47,11 +47,11 @@ pub(super) struct H264 {
 }
 
 impl H264 {
-    /// An encoder for pictures of an even width and height. The rate is only told to players.
+    /// An encoder for pictures of an even width and height. The rate is only a hint for players.
     ///
     /// # Errors
     ///
-    /// Fails when the encoder does, also for pictures that are too large for it.
+    /// Fails when the encoder does, for example because the pictures are too large.
     pub(super) fn new((width, height): (usize, usize), hz: f64) -> Result<Self, Error> {
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
@@ -60,19 +60,19 @@ impl H264 {
             .skip_frames(false)
             .adaptive_quantization(false)
             .background_detection(false)
-            // Key pictures are where a clip starts.
+            // The caller places key pictures, at the start of each clip.
             .scene_change_detect(false)
             .max_frame_rate(FrameRate::from_hz(hz as f32))
             .num_threads(1)
             .vui(COLOUR);
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
         let mut h264 = Self { encoder, parameters: Parameters::default() };
-        // Parameters come with the first picture, which nobody sees.
+        // The encoder gives its parameters with the first picture, which is thrown away.
         h264.encode(&Canvas::new(width, height, [0; 3]), true)?;
         Ok(h264)
     }
 
-    /// Encodes a picture; a key picture can be shown without those before it.
+    /// Encodes a picture; a player can show a key picture without the ones before it.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl H264 {
     }
 }
 
-/// A unit without the zeros and the one that it starts with.
+/// Strips the start code (zeros and a one) from a unit.
 fn without_start_code(unit: &[u8]) -> &[u8] {
     let zeros = unit.iter().take_while(|&&byte| byte == 0).count();
     &unit[(zeros + 1).min(unit.len())..]
@@ -114,7 +114,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// What a decoder shows of samples, each picture as red, green and blue.
+    /// Decodes samples; each picture in RGB.
     pub(in crate::outputs::film) fn decode(
         parameters: &Parameters,
         samples: &[Sample],
@@ -145,7 +145,7 @@ pub(super) mod tests {
     fn a_decoder_shows_nearly_the_same_pictures() {
         let mut encoder = H264::new((34, 18), 8.0).unwrap();
         let colours = [[200, 30, 60], [10, 120, 220], [17, 19, 24]];
-        // Two sizes that are even and no multiple of 16.
+        // Both sizes are even but not multiples of 16.
         let canvas = |colour| Canvas::new(34, 18, colour);
         let samples: Vec<Sample> = colours
             .iter()
@@ -157,7 +157,7 @@ pub(super) mod tests {
         assert_eq!(decoded.len(), 3);
         for (decoded, colour) in decoded.iter().zip(colours) {
             assert_eq!((decoded.width, decoded.height), (34, 18));
-            // The middle: the encoder pads what is no multiple of 16, which shows at the edge.
+            // Compare the middle: the encoder pads to multiples of 16, which shows at the edge.
             let at = 3 * (9 * 34 + 17);
             let middle = &decoded.rgb[at..at + 3];
             let is_near = middle.iter().zip(colour).all(|(a, b)| a.abs_diff(b) <= 4);
@@ -166,7 +166,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_start_code_of_any_length_is_taken_off() {
+    fn a_start_code_of_any_length_is_stripped() {
         assert_eq!(without_start_code(&[0, 0, 0, 1, 0x67, 0]), [0x67, 0]);
         assert_eq!(without_start_code(&[0, 0, 1, 0x68]), [0x68]);
         assert_eq!(without_start_code(&[0, 0]), [0; 0]);

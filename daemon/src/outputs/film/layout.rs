@@ -1,4 +1,4 @@
-//! Where everything is on a picture of a film; see [`super::compose`].
+//! Positions and sizes of the parts of a film picture; see [`super::compose`].
 //!
 //! All sizes follow from the edge of a panel, which follows from the first clip.
 
@@ -7,24 +7,25 @@ use noto_sans_mono_bitmap::RasterHeight;
 use super::{canvas::Square, text::Font};
 use crate::product::clips::ClipReport;
 
-/// Small clips are enlarged to at least this edge, large ones made smaller.
+/// Clips with smaller edges are enlarged to at least this edge, in pixels.
 const SMALLEST_PANEL: usize = 256;
+/// Clips with larger edges are shrunk to this edge, in pixels.
 const LARGEST_PANEL: usize = 512;
-/// From here on text is larger.
+/// Panels of at least this edge get larger text.
 const LARGE_PANEL: usize = 384;
-/// Lines of a caption.
+/// Lines reserved for a caption.
 pub(super) const CAPTION_LINES: usize = 2;
 
-/// Where everything is.
+/// Positions and sizes, in pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     /// Edge of a panel.
     pub(super) panel: usize,
     /// Whether there is a panel for objects.
     pub(super) has_mask: bool,
-    /// Around a picture, and between panels.
+    /// Space around a picture and between panels.
     pub(super) margin: usize,
-    /// Between what belongs together.
+    /// Space between related parts, such as a panel and its label.
     pub(super) gap: usize,
     pub(super) label: Font,
     pub(super) caption: Font,
@@ -38,7 +39,7 @@ impl Layout {
             0 => SMALLEST_PANEL,
             edge => (edge * SMALLEST_PANEL.div_ceil(edge)).next_multiple_of(2),
         };
-        // A clip that is blanked does not say whether there are masks.
+        // A blanked clip has no pictures, so whether the model decodes masks is unknown.
         let is_unknown = clip.pictures.blurry.is_empty();
         let has_mask = is_unknown || !clip.pictures.mask.is_empty();
         let is_large = panel >= LARGE_PANEL;
@@ -67,7 +68,7 @@ impl Layout {
         )
     }
 
-    /// How many clips are on a picture: the blurry one, the one with objects, the clip.
+    /// Number of panels: blurry frame, objects (if decoded), clip.
     pub(super) fn n_panel(&self) -> usize {
         if self.has_mask { 3 } else { 2 }
     }
@@ -77,13 +78,13 @@ impl Layout {
         self.n_panel() * self.panel + (self.n_panel() - 1) * self.margin
     }
 
-    /// A panel, from the left.
+    /// Panel `at`, counted from the left.
     pub(super) fn panel_at(&self, at: usize) -> Square {
         let left = self.margin + at * (self.panel + self.margin);
         Square { left, top: self.margin, edge: self.panel }
     }
 
-    /// The last one, which shows the clip.
+    /// The last panel, which shows the clip.
     pub(super) fn clip_panel(&self) -> Square {
         self.panel_at(self.n_panel() - 1)
     }
@@ -98,7 +99,7 @@ impl Layout {
         self.labels_top() + self.label.height() + 2 * self.gap
     }
 
-    /// From one line of the caption to the next.
+    /// Distance between two lines of the caption.
     pub(super) fn caption_pitch(&self) -> usize {
         self.caption.height() + self.gap / 2
     }
@@ -108,7 +109,7 @@ impl Layout {
         self.caption_top() + CAPTION_LINES * self.caption_pitch() + self.gap
     }
 
-    /// Of a probability's bar.
+    /// Height of a probability bar.
     pub(super) fn bar_height(&self) -> usize {
         self.gap / 2
     }

@@ -1,8 +1,8 @@
-//! Encoded pictures into a fragmented MP4 file.
+//! Writes encoded pictures into a fragmented MP4 file.
 //!
-//! Each clip is a fragment that is written at once and complete in itself. So a film needs no
-//! more memory the longer it gets, and one that was cut off can be played up to its last whole
-//! fragment; all that it lacks is its length, which is written into the header at the end.
+//! Each clip is a complete fragment, written at once. Memory therefore does not grow with the
+//! film, and a film that was cut off can be played up to its last whole fragment. Such a film
+//! only lacks its length, which is written into the header at the end.
 //!
 //! ```text
 //! ftyp | moov  size, codec, length | moof  times and sizes | mdat  pictures | moof | mdat | …
@@ -20,12 +20,12 @@ use super::encode::{Parameters, Sample};
 use crate::outputs::frames::FrameRate;
 
 const TRACK: u32 = 1;
-/// Flags of a sample: others depend on it and it on none, or it on others.
+/// Flags of a sample: a key sample depends on no other sample.
 const IS_KEY: u32 = 0x0200_0000;
 const IS_NO_KEY: u32 = 0x0101_0000;
-/// Players round times to ticks, so a second has at least so many.
+/// Least ticks per second, because players round times to ticks.
 const MIN_TICKS: u32 = 1000;
-/// Colours as [`super::encode::COLOUR`] has them: primaries, transfer, matrix.
+/// Same colour space as [`super::encode::COLOUR`]: primaries, transfer, matrix.
 const COLOUR: (u16, u16, u16) = (1, 1, 6);
 
 /// A file that grows by fragments.
@@ -34,11 +34,11 @@ pub(super) struct Mux<F> {
     header_at: u64,
     facts: Facts,
     n_fragment: u32,
-    /// Ticks that were written.
+    /// Ticks written so far.
     ticks: u64,
 }
 
-/// What the header says, but for the length.
+/// Contents of the header, except the length.
 struct Facts {
     avcc: Avcc,
     width: u16,
@@ -52,7 +52,7 @@ impl<F: Write + Seek> Mux<F> {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does, or when the picture is no H.264.
+    /// Fails on an I/O error, or when the parameters are not valid H.264.
     pub(super) fn start(
         mut file: F,
         parameters: &Parameters,
@@ -81,11 +81,11 @@ impl<F: Write + Seek> Mux<F> {
         Ok(Self { file, header_at: ftyp.len() as u64, facts, n_fragment: 0, ticks: 0 })
     }
 
-    /// Writes samples, each with the number of frames that it is shown for.
+    /// Writes samples, each with the number of frames for which it is shown.
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub(super) fn fragment(&mut self, samples: &[(Sample, u64)]) -> io::Result<()> {
         let Facts { ticks_per_frame, .. } = self.facts;
         let ticks =
@@ -106,7 +106,7 @@ impl<F: Write + Seek> Mux<F> {
             let mfhd = Mfhd { sequence_number: self.n_fragment + 1 };
             encoded(&Moof { mfhd, traf: vec![traf] })
         };
-        // The pictures lie behind the head of the box that follows.
+        // The pictures start after the 8-byte header of the box that follows.
         let mut bytes = moof(moof(0)?.len() + 8)?;
         let data = samples.iter().flat_map(|(sample, _)| &sample.bytes).copied().collect();
         bytes.extend(encoded(&Mdat { data })?);
@@ -121,7 +121,7 @@ impl<F: Write + Seek> Mux<F> {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does; the film can be played all the same.
+    /// Fails on an I/O error; the film can still be played.
     pub(super) fn finish(mut self) -> io::Result<F> {
         self.file.seek(SeekFrom::Start(self.header_at))?;
         self.file.write_all(&encoded(&self.facts.header(self.ticks))?)?;
@@ -131,7 +131,7 @@ impl<F: Write + Seek> Mux<F> {
 }
 
 impl Facts {
-    /// As many bytes whatever the length, with all times of the day 0.
+    /// The header: its size does not depend on the length, and its creation times are 0.
     fn header(&self, ticks: u64) -> Moov {
         let (width, height) = (self.width, self.height);
         let visual = Visual {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_as_long_whatever_the_length_of_the_film() {
+    fn the_header_has_the_same_size_for_any_length_of_the_film() {
         let facts = mux(8.0).facts;
         let len = |ticks| encoded(&facts.header(ticks)).unwrap().len();
         assert_eq!(len(0), len(u64::MAX));

@@ -1,45 +1,45 @@
-//! What became of a film: how many clips it shows, and why a clip is not in it.
+//! The outcome of a film: how many clips it shows, and why a clip is missing.
 
 use std::{io, path::PathBuf};
 
 use crate::outputs::frames::WrongPixels;
 
-/// Why a clip is not in the film.
+/// Why a film cannot be created, or a clip is missing from it.
 #[derive(Debug, thiserror::Error)]
 pub enum FilmError {
-    /// A film is never written over another.
-    #[error("{0} exists; a film goes into a new file")]
+    /// A film never overwrites a file.
+    #[error("{0} already exists; choose a new file for the film")]
     Exists(PathBuf),
-    /// The disk does not take it.
-    #[error("cannot write the film {path}: {source}; it ends here, the session goes on")]
+    /// Writing failed.
+    #[error("cannot write the film {path}: {source}; the film ends here, the session continues")]
     Io {
         /// The film.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The encoder does not take it.
-    #[error("cannot encode the film {path}: {source}; it ends here, the session goes on")]
+    /// Encoding failed.
+    #[error("cannot encode the film {path}: {source}; the film ends here, the session continues")]
     Encoder {
         /// The film.
         path: PathBuf,
-        /// What the encoder said.
+        /// Error of the encoder.
         #[source]
         source: openh264::Error,
     },
-    /// The clip is not what it says; the next one may be.
+    /// The pixels of the clip do not match its sizes; the film continues.
     #[error(transparent)]
     Pixels(#[from] WrongPixels),
 }
 
-/// What became of the clips.
+/// How many clips the film shows, skipped and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilmSummary {
-    /// Clips that are in the film. Without any there is no file.
+    /// Clips in the film. If there are none, the file is removed.
     pub n_shown: u32,
-    /// Clips that were not newer than what was shown of their run before.
+    /// Clips that arrived after a newer clip of their run, or after their time in the film.
     pub n_skipped: u32,
-    /// Gaps in which a clip was held.
+    /// Gaps filled by holding the previous picture.
     pub n_held: u32,
 }

@@ -1,4 +1,4 @@
-//! What makes a film's pictures of clips, from the first clip on: all of one size, in one file.
+//! The reel turns clips into the pictures of a film, all of one size, and writes them to its file.
 
 use std::{
     fs::File,
@@ -21,10 +21,10 @@ use crate::{
     product::clips::ClipReport,
 };
 
-/// How long the name of a run is shown.
+/// How long the name of a run is shown, seconds.
 const TITLE_S: f64 = 1.5;
 
-/// What makes pictures and where they go.
+/// The encoder and file of a film, from its first clip on.
 pub(super) struct Reel {
     path: PathBuf,
     layout: Layout,
@@ -34,20 +34,20 @@ pub(super) struct Reel {
     on_screen: Option<OnScreen>,
 }
 
-/// The run that is shown.
+/// The run shown now.
 struct OnScreen {
     run: Arc<str>,
     clock: Clock,
-    /// What is shown when the next clip is late.
+    /// The picture shown while the next clip is late.
     held: Canvas,
 }
 
 impl Reel {
-    /// Starts a film that is as large and as fast as a clip.
+    /// Starts a film with the size and frame rate of a clip.
     ///
     /// # Errors
     ///
-    /// Fails when the disk or the encoder does.
+    /// Fails when writing or encoding fails.
     pub(super) fn start(path: &Path, file: File, clip: &ClipReport) -> Result<Self, FilmError> {
         let path = path.to_owned();
         let (layout, rate) = (Layout::of(clip), FrameRate::of(clip.frames_per_s));
@@ -61,11 +61,11 @@ impl Reel {
         }
     }
 
-    /// Shows a clip, and before it what fills the time up to it.
+    /// Shows a clip, after the title of a new run or a held picture that fills a gap.
     ///
     /// # Errors
     ///
-    /// Fails when the disk or the encoder does.
+    /// Fails when writing or encoding fails.
     pub(super) fn show(
         &mut self,
         clip: &ClipReport,
@@ -109,7 +109,7 @@ impl Reel {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails on an I/O error.
     pub(super) fn finish(self) -> io::Result<()> {
         self.mux.finish()?.sync_all()
     }

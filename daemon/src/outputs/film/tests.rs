@@ -31,7 +31,7 @@ fn result(index: u32, caption: &str) -> Product {
     })
 }
 
-/// A clip of four red frames in 2 s, with a green blurry one and objects on the left.
+/// A clip of four red frames in 2 s, with green blurry frames and objects on the left.
 fn red(index: u32) -> ClipReport {
     let mut clip = clip(index, 4, 64, |_| [200, 30, 30]);
     clip.pictures.blurry = [30, 160, 60].repeat(8 * 8).into();
@@ -47,7 +47,7 @@ fn film(path: &Path, products: &[Product]) -> FilmSummary {
     film.finish().unwrap()
 }
 
-/// How long each picture is shown in milliseconds, and what a decoder makes of it.
+/// How long each picture is shown, in milliseconds, and the decoded pictures.
 fn watch(path: &Path) -> (Vec<u64>, Vec<Canvas>) {
     let bytes = fs::read(path).unwrap();
     let mp4 = Mp4::read_bytes(&bytes).unwrap();
@@ -72,7 +72,7 @@ fn watch(path: &Path) -> (Vec<u64>, Vec<Canvas>) {
     (track.samples.iter().map(ms).collect(), canvases)
 }
 
-/// A pixel of the panel at a position, in a picture of three.
+/// A pixel of panel `panel`, in a picture with three panels.
 fn pixel(canvas: &Canvas, panel: usize) -> [u8; 3] {
     let (x, y) = (24 + panel * 280 + 20, 100);
     let at = 3 * (y * canvas.width + x);
@@ -97,12 +97,12 @@ fn a_decoder_shows_the_run_s_name_and_then_every_clip() {
         assert!(is_near(pixel(picture, 0), [30, 160, 60]), "{:?}", pixel(picture, 0));
         assert!(is_near(pixel(picture, 2), [200, 30, 30]), "{:?}", pixel(picture, 2));
     }
-    // Its length is in the header.
+    // The header holds the length.
     let mp4 = Mp4::read_bytes(&fs::read(&path).unwrap()).unwrap();
     let mvhd = &mp4.moov.mvhd;
     assert_eq!(mvhd.duration * 1000 / u64::from(mvhd.timescale), 5500);
     let message = Film::create(&path).err().unwrap().to_string();
-    assert!(message.contains("exists; a film goes into a new file"), "{message}");
+    assert!(message.contains("already exists; choose a new file for the film"), "{message}");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn two_replays_give_the_same_bytes() {
 }
 
 #[test]
-fn where_clips_are_missing_the_last_one_is_held_and_darker() {
+fn while_clips_are_missing_the_last_one_is_held_and_darkened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("session.mp4");
     let summary = film(&path, &[0, 3].map(|index| Product::Clip(red(index))));
@@ -166,15 +166,15 @@ fn a_session_without_clips_leaves_no_film() {
 }
 
 #[test]
-fn odd_clips_cost_themselves_at_most() {
+fn an_invalid_clip_is_skipped_and_odd_ones_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("session.mp4");
     let mut film = Film::create(&path).unwrap();
     let mut odd = red(0);
     odd.pictures.frames = vec![0; 7].into();
     let message = film.deliver(&Product::Clip(odd)).unwrap_err().to_string();
-    assert!(message.contains("7 bytes are no 4 frames of 64 x 64"), "{message}");
-    // No frames, an odd edge, other sizes than the first, blanked, a caption of no end.
+    assert!(message.contains("7 bytes, expected 4 frames of 64 x 64"), "{message}");
+    // No frames, an odd edge, other sizes than the first clip, a blanked clip, a very long caption.
     let mut blanked = red(3);
     blanked.blanked = true;
     for clip in [clip(1, 0, 0, |_| [0; 3]), clip(2, 1, 7, |_| [0; 3]), blanked, red(4)] {

@@ -1,13 +1,12 @@
-//! Text of a film: broken into lines, and drawn with a font that is part of the program.
+//! Text of a film: broken into lines, and drawn with a font built into the program.
 //!
-//! The font is monospaced, so a line is as wide as it has characters. It knows Latin letters;
-//! whatever else a caption holds is shown as `?`.
+//! The font is monospaced and has Latin letters only; other characters are shown as `?`.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
 use super::canvas::{Canvas, Rgb};
 
-/// Marks what was cut.
+/// Marks text that was cut.
 const CUT: char = '…';
 
 /// A size and weight of the font.
@@ -31,12 +30,12 @@ impl Font {
         self.size.val()
     }
 
-    /// Pixels that so many characters take.
+    /// Width of `n` characters, pixels.
     pub(super) fn width(self, n: usize) -> usize {
         n * get_raster_width(self.weight, self.size)
     }
 
-    /// How many characters fit into so many pixels; at least one.
+    /// How many characters fit into `width` pixels; at least one.
     pub(super) fn columns(self, width: usize) -> usize {
         (width / self.width(1)).max(1)
     }
@@ -46,7 +45,7 @@ impl Font {
         for (at, character) in text.chars().enumerate() {
             let x = x + self.width(at);
             if character == CUT {
-                // The font has none: three full stops, closer together.
+                // The font has no ellipsis: draw three full stops close together.
                 let third = self.width(1) as isize / 3;
                 (-1..=1)
                     .for_each(|dot| self.glyph(canvas, (x as isize + dot * third, y), '.', ink));
@@ -69,13 +68,13 @@ impl Font {
     }
 }
 
-/// A text on one line of at most `columns` characters; what is cut is marked.
+/// A text on one line of at most `columns` characters; a cut is marked.
 pub(super) fn line(text: &str, columns: usize) -> String {
     wrap(text, columns, 1).pop().unwrap_or_default()
 }
 
 /// A text on at most `max_lines` lines of at most `columns` characters, broken between words and
-/// within words that are longer than a line. What does not fit is cut, and that is marked.
+/// within words that are longer than a line. Text that does not fit is cut, and the cut is marked.
 pub(super) fn wrap(text: &str, columns: usize, max_lines: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines: Vec<String> = Vec::new();
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_font_lacks_is_a_question_mark() {
+    fn a_character_missing_from_the_font_becomes_a_question_mark() {
         let drawn = |text| {
             let mut canvas = Canvas::new(60, 20, [0; 3]);
             Font::regular(RasterHeight::Size20).draw(&mut canvas, (2, 0), text, [255; 3]);
@@ -137,8 +136,8 @@ mod tests {
     }
 
     proptest! {
-        /// Lines are never wider or more than asked for; uncut, they are the text; cut, they are
-        /// its beginning.
+        /// Lines never exceed the given width and number; they hold the whole text, or its
+        /// beginning if it was cut.
         #[test]
         fn lines_fit_and_hold_the_text(
             text in "[a-zé犬 \n]{0,60}",

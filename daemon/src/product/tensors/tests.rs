@@ -56,7 +56,7 @@ fn what_was_written_reads_back() {
 }
 
 #[test]
-fn conditions_of_another_model_are_refused_and_say_what_differs() {
+fn conditions_of_another_model_are_refused_with_the_difference() {
     let conditions = conditions();
     let file = to_safetensors(&conditions, "sub-01", 0, 0.0);
     let refused = |sizes| from_safetensors(&file, &sizes).unwrap_err().to_string();
@@ -71,7 +71,7 @@ fn conditions_of_another_model_are_refused_and_say_what_differs() {
 }
 
 proptest! {
-    /// No bytes make it panic, nor does a file that is cut or has a byte changed.
+    /// Arbitrary bytes, a truncated file and a changed byte never make the reader panic.
     #[test]
     fn foreign_bytes_are_refused_or_read(
         bytes: Vec<u8>,

@@ -1,8 +1,8 @@
-//! What recorded runs are called in a BIDS dataset.
+//! Names of recorded runs in a BIDS dataset.
 //!
-//! BIDS asks for more than the wire does: a task, and a run that is a number. A run without a
-//! task is `task-unnamed`; a run label that is no number becomes `acq-`; a repeat, which the
-//! daemon calls `…+2`, gets the next number that is free.
+//! BIDS requires a task and a numeric run label; the wire protocol does not. A run without a task
+//! becomes `task-unnamed`; a run label that is not a number becomes `acq-`; a repeat, which the
+//! daemon calls `…+2`, gets the next free number.
 
 use std::{
     collections::BTreeSet,
@@ -45,12 +45,12 @@ impl Name {
         format!("sub-{}", self.sub)
     }
 
-    /// The task's label.
+    /// The label of the task.
     pub fn task(&self) -> &str {
         &self.task
     }
 
-    /// One of the run's files, in a dataset or a derivative of it.
+    /// The path of the run's file with this suffix, in a dataset or a derivative of it.
     pub fn file(&self, dataset: &Path, suffix: &str) -> PathBuf {
         let mut folder = dataset.join(self.subject());
         folder.extend(self.ses.as_ref().map(|ses| format!("ses-{ses}")));
@@ -72,7 +72,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// A name for each run, all different.
+/// A unique name for each run.
 pub fn names(runs: &[&RunContents]) -> Vec<Name> {
     let own: Vec<Name> = runs.iter().map(|run| Name::of(&run.run.header.entities)).collect();
     let mut taken: BTreeSet<Name> = own.iter().cloned().collect();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bids_does_not_allow_is_put_where_it_does() {
+    fn labels_that_bids_does_not_allow_go_into_other_entities() {
         assert_eq!(called(&["sub-1_run-test"]), ["sub-1_task-unnamed_acq-test"]);
         let names = called(&["sub-1_ses-2_task-a_run-1"]);
         assert_eq!(names, ["sub-1_ses-2_task-a_run-1"]);

@@ -1,7 +1,8 @@
-//! Recorded results of one run as a table, with a sidecar that says what its columns are.
+//! Recorded results of one run as a table, with a sidecar that describes its columns.
 //!
-//! The columns are those of a results line that do not depend on the machine's clock, then the
-//! caption where there are captions, then one for each class. Numbers are written as they were recorded.
+//! The columns are the keys of a results line that do not depend on the machine's clock, then the
+//! caption if there is one, then one column for each class. Numbers are written as they were
+//! recorded.
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +17,17 @@ use crate::{
     recording::file::beside,
 };
 
-/// Keys of a result that become columns, and what they mean.
+/// Keys of a result that become columns, and their descriptions.
 const COLUMNS: [(&str, &str); 5] = [
-    ("index", "Newest volume that the result rests on, from 0."),
+    ("index", "Newest volume that the result is based on, from 0."),
     ("stimulus_time_s", "When the stimulus was shown, seconds since the start of volume 0."),
     ("acquisition_time_s", "Start of the newest volume, seconds since the start of volume 0."),
-    ("made_from", "The worst of its volumes: measured, interpolated or held."),
+    ("made_from", "The worst origin among its volumes: measured, interpolated or held."),
     ("blanked", "Whether the participant saw neutral feedback instead."),
 ];
 
-/// The key of captions, and what they are.
-const CAPTION: (&str, &str) = ("caption", "What was seen, in words, as decoded.");
+/// The key of captions, and their description.
+const CAPTION: (&str, &str) = ("caption", "Decoded caption of what the participant saw.");
 
 /// The results of one run, while they are written.
 pub struct Table {
@@ -38,7 +39,7 @@ pub struct Table {
 
 struct Open {
     file: JsonLines,
-    /// Keys of a result that are columns here.
+    /// Keys of a result that are columns of this table, with their descriptions.
     columns: Vec<(&'static str, &'static str)>,
     classes: Vec<String>,
 }
@@ -75,7 +76,7 @@ impl Table {
         Ok(file.line(cells.join("\t").as_bytes())?)
     }
 
-    /// Puts table and sidecar under their names. A run without results has none.
+    /// Gives the table its final name and writes its sidecar. A run without results has neither.
     pub fn finish(self) -> Result<(), ExportError> {
         let Some(Open { mut file, columns, classes }) = self.open else { return Ok(()) };
         file.flush()?;
