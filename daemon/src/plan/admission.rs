@@ -40,9 +40,10 @@ fn admit(
     space: &VoxelSpace,
     trained: Option<RepetitionTime>,
 ) -> Result<(), String> {
-    header.space.check_is(space).map_err(|mismatch| {
-        format!("the scan does not have the space of the mask: {mismatch}")
-    })?;
+    header
+        .space
+        .check_is(space)
+        .map_err(|mismatch| format!("the scan does not have the space of the mask: {mismatch}"))?;
     match trained {
         Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(
             "the scan's TR is {}, the model was trained with {trained}",

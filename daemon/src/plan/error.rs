@@ -13,9 +13,7 @@ pub(super) const MAX_PRODUCT_BYTES: usize = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// No mask is configured.
-    #[error(
-        "no mask: set `mask` in [signal] to a NIfTI image that is not 0 in the voxels to use"
-    )]
+    #[error("no mask: set `mask` in [signal] to a NIfTI image that is not 0 in the voxels to use")]
     NoMask,
     /// The mask cannot be read.
     #[error("cannot use the mask: {0}")]
@@ -37,9 +35,7 @@ pub enum PlanError {
         expected: String,
     },
     /// A product would be too large to publish.
-    #[error(
-        "{what} of this model takes {found} bytes, expected at most {MAX_PRODUCT_BYTES}"
-    )]
+    #[error("{what} of this model takes {found} bytes, expected at most {MAX_PRODUCT_BYTES}")]
     TooLarge {
         /// Name of the product.
         what: &'static str,
