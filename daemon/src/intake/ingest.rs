@@ -114,7 +114,7 @@ impl Ingest {
             }
         }
         if self.book.is_full() {
-            return self.refuse_run(id, format!("the session already has {MAX_RUNS} runs; restart the daemon with another --record"));
+            return self.refuse_run(id, format!("the session already has {MAX_RUNS} runs"));
         }
         if let Err(reason) = (self.admission)(&header) {
             return self.refuse_run(id, reason);
