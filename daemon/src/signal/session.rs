@@ -80,7 +80,7 @@ impl Session {
         self
     }
 
-    /// Volumes of all ended runs that were acquired or planned but never reached the model.
+    /// Volumes of all ended runs that were acquired or planned but could not be used.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
         self.n_lost

@@ -18,8 +18,8 @@ impl<'a> Stopwatch<'a> {
         Self { metrics, clock, last_ns: clock() }
     }
 
-    /// Does the work of a stage. Records its duration and failure as metrics, and in `stages_ns` the
-    /// time at which it was done.
+    /// Does the work of a stage. Records its duration and failure as metrics, and the time at which
+    /// it was done in `stages_ns`.
     pub(super) fn time<T, E>(
         &mut self,
         stage: &'static str,

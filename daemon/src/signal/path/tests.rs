@@ -107,8 +107,8 @@ proptest! {
         prop_assert_eq!(&long[..cut], &short[..]);
     }
 
-    /// No window rests on an index that was neither measured nor filled: with `restart`, every index
-    /// within the reach of a window has arrived.
+    /// No window rests on an index that was neither measured nor filled: with `restart`, every
+    /// index within the reach of a window has arrived.
     #[test]
     fn no_window_spans_a_gap(
         arrived in proptest::collection::btree_set(0_u32..40, 1..40),
