@@ -24,7 +24,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Logs that the daemon is ready, and writes the endpoints to `path` if there is one.
+    /// Logs that the daemon is ready, and writes the endpoints to `file` if there is one.
     ///
     /// # Errors
     ///
