@@ -43,7 +43,7 @@ fn admit(
     header
         .space
         .check_is(space)
-        .map_err(|mismatch| format!("the scan does not have the space of the mask: {mismatch}"))?;
+        .map_err(|mismatch| format!("the scan's space differs from the mask's: {mismatch}"))?;
     match trained {
         Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(
             "the scan's TR is {}, the model was trained with {trained}",

@@ -22,7 +22,7 @@ pub enum PlanError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The mask and the training scans of the model have different spaces.
-    #[error("the mask does not have the space that the model was trained in: {0}")]
+    #[error("the mask's space differs from that of the model's training scans: {0}")]
     Space(SpaceMismatch),
     /// Configuration, mask and model do not agree.
     #[error("{what}: the model was trained with {expected}, the session has {found}")]
