@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::{Config, ConfigError, Overlay, from_environment};
 
-/// Which configuration, and what is laid over it.
+/// The configuration file, and the flags that overlay it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConfigArgs {
     /// Configuration file (TOML)
@@ -26,17 +26,17 @@ pub struct ConfigArgs {
     /// Model folder, instead of the one in the file
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Sets one key, e.g. --set signal.hrf_delay_s=4.5; over file and environment
+    /// Set one key, e.g. --set signal.hrf_delay_s=4.5; overrides file and environment
     #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = Overlay::from_flag)]
     pub set: Vec<Overlay>,
 }
 
 impl ConfigArgs {
-    /// The configuration: file, then environment, then `--set`, then the flags that have a name.
+    /// The configuration: file, then environment, then `--set`, then dedicated flags.
     ///
     /// # Errors
     ///
-    /// Fails on the first thing that cannot be.
+    /// Fails when the file cannot be read, or on the first invalid key or value.
     pub fn load(&self, flags: &[Overlay]) -> Result<Config, ConfigError> {
         let mut overlays = from_environment(std::env::vars());
         overlays.extend(self.set.iter().cloned());
@@ -48,7 +48,7 @@ impl ConfigArgs {
     }
 }
 
-/// A bar that counts volumes; nothing when the terminal is none.
+/// A progress bar that counts volumes; hidden when the output is not a terminal.
 #[must_use]
 pub fn volume_bar(what: &str) -> ProgressBar {
     let bar = ProgressBar::no_length().with_message(what.to_owned());
@@ -58,7 +58,7 @@ pub fn volume_bar(what: &str) -> ProgressBar {
     bar
 }
 
-/// One more volume, of a run of `expected`.
+/// Advances the bar by one volume, of `expected`.
 pub fn advance(bar: &ProgressBar, expected: Option<u32>) {
     bar.inc(1);
     let expected = u64::from(expected.unwrap_or(0));
@@ -67,12 +67,12 @@ pub fn advance(bar: &ProgressBar, expected: Option<u32>) {
     }
 }
 
-/// The runtime for sockets: one thread beside the one that receives. With a second, work moves
-/// from one to the other, and each move costs a result 0.1 ms.
+/// The runtime for sockets: one worker thread beside the thread that receives. With a second one,
+/// tasks move between workers, and each move delays a result by 0.1 ms.
 ///
 /// # Errors
 ///
-/// Fails when the system gives no threads.
+/// Fails when the system cannot start the thread.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }

@@ -1,8 +1,8 @@
 //! The daemon's two clocks: a monotonic one for latencies, a wall clock for people.
 //!
-//! `*_ns` are nanoseconds of the system's monotonic clock, which another process on the same
+//! `*_ns` are nanoseconds of the system's monotonic clock, which other processes on the same
 //! machine can read too (`time.monotonic_ns()` in Python), so a client can measure the latency
-//! to itself.
+//! from the daemon to itself.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ pub fn wall_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The same instant on both clocks, which ties `*_ns` to the world. Changes on restart.
+/// The same instant on both clocks, for converting `*_ns` to dates. Changes on restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockPair {
     /// Monotonic, nanoseconds.
@@ -33,7 +33,7 @@ pub struct ClockPair {
 }
 
 impl ClockPair {
-    /// Now.
+    /// The present instant.
     #[must_use]
     pub fn now() -> Self {
         Self { monotonic_ns: monotonic_ns(), wall_ns: wall_ns() }

@@ -1,12 +1,12 @@
 //! Configuration: one TOML file, overlaid by environment variables, overlaid by flags.
 //!
-//! What is written and what the daemon runs on are two types in every section: the second can
-//! only be made by checking the first, so nothing is checked again. An unknown key is refused
-//! with its line and column: a typing error must be found before the participant is in the
-//! scanner.
+//! Each section that needs checks has two types: one for the written form, and one for the checked
+//! values, which can only be made from the first. Checked values are not checked again. An unknown
+//! key is refused with its line and column, so that a typing error is found before the participant
+//! is in the scanner.
 //!
 //! - Environment: `CORTICAST_<SECTION>__<KEY>`, e.g. `CORTICAST_SIGNAL__HRF_DELAY_S=4.5`.
-//! - Flags: `--set section.key=value`, and the flags with a name of their own.
+//! - Flags: `--set section.key=value`, and dedicated flags such as `--record`.
 //!
 //! Paths in the file are relative to the file; paths in the environment and in flags are
 //! relative to the working directory.
@@ -32,7 +32,7 @@ pub use self::{
     session::SessionConfig, signal::SignalConfig, wire::WireConfig,
 };
 
-/// Prefix of environment variables that are configuration.
+/// Prefix of environment variables that set configuration keys.
 const ENVIRONMENT_PREFIX: &str = "CORTICAST_";
 
 /// Keys that hold paths, as `section.key`.
@@ -50,7 +50,7 @@ const PATH_KEYS: &[(&str, &str)] = &[
     ("wire", "control_allow"),
 ];
 
-/// Everything a session is told.
+/// The configuration of a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -74,30 +74,30 @@ pub struct Config {
     pub recording: RecordingConfig,
 }
 
-/// A configuration that cannot be run.
+/// Why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {path}: {source}")]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// The file holds something that cannot be.
+    /// The file holds an invalid key or value.
     #[error("{path}: {reason}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// Line, column, what was found and what was expected.
         reason: String,
     },
-    /// A variable or a flag holds something that cannot be.
+    /// A variable or a flag holds an invalid key or value.
     #[error("{origin}: {reason}")]
     Overlay {
-        /// Name of the variable, or the flag.
+        /// Name of the variable or flag.
         origin: String,
         /// What was found and what was expected.
         reason: String,
@@ -107,22 +107,22 @@ pub enum ConfigError {
 /// One `section.key = value` from outside the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overlay {
-    /// Where it was said, for errors.
+    /// Name of the variable or flag, for errors.
     pub origin: String,
     /// Section of the file.
     pub section: String,
     /// Key in that section.
     pub key: String,
-    /// What it is set to.
+    /// Value of the key.
     pub value: Value,
 }
 
 impl Overlay {
-    /// From text, as the environment and `--set` give it: a TOML value, or else a string.
+    /// From the text of the environment or `--set`: a TOML value, or else a string.
     #[must_use]
     pub fn from_text(origin: &str, section: &str, key: &str, text: &str) -> Self {
         let value = text.parse::<Value>().ok();
-        // A bare word is a string; so is what TOML would read as a date or a table.
+        // A bare word is a string, and so is text that TOML would read as a date or a table.
         let value = value
             .filter(|v| !matches!(v, Value::Datetime(_) | Value::Table(_)))
             .unwrap_or_else(|| Value::String(text.to_owned()));
@@ -133,7 +133,7 @@ impl Overlay {
     ///
     /// # Errors
     ///
-    /// Fails unless it reads `section.key=value`.
+    /// Fails unless the argument has the form `section.key=value`.
     pub fn from_flag(argument: &str) -> Result<Self, String> {
         argument
             .split_once('=')
@@ -144,7 +144,7 @@ impl Overlay {
             .ok_or_else(|| format!("expected section.key=value, got {argument:?}"))
     }
 
-    /// From a flag that names a path.
+    /// From a flag with a path as its value.
     #[must_use]
     pub fn from_path(origin: &str, section: &str, key: &str, path: &Path) -> Self {
         let value = Value::String(path.to_string_lossy().into_owned());
@@ -152,7 +152,7 @@ impl Overlay {
     }
 }
 
-/// What the environment says, in the order of the names.
+/// The overlays of the environment, in the order of the variables' names.
 #[must_use]
 pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Overlay> {
     let mut overlays: Vec<Overlay> = variables
@@ -167,8 +167,8 @@ pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Ve
 }
 
 impl Overlay {
-    /// Sets the key in a configuration as it is written. The key stays set when the whole cannot
-    /// be read with it: the next one may make it right.
+    /// Sets the key in a written configuration and reads the result. The key stays set when the
+    /// result is invalid, because the next overlay may make it valid.
     fn lay_over(&self, table: &mut Table) -> Result<Config, ConfigError> {
         let mut set = |value: Value| {
             let section =
@@ -186,7 +186,7 @@ impl Overlay {
             Ok(config) => return Ok(config),
             Err(error) => error,
         };
-        // `ses = 01` and `name = 7` are meant as text.
+        // A text key may have a value that looks like a number, as in `ses = 01` or `name = 7`.
         let as_text = match &self.value {
             Value::Integer(n) => Some(n.to_string()),
             Value::Float(n) => Some(n.to_string()),
@@ -204,7 +204,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Fails on the first thing that cannot be read or cannot be, naming where it stands.
+    /// Fails when the file cannot be read, or on the first invalid key or value, with its place.
     pub fn load(path: &Path, overlays: &[Overlay]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -216,7 +216,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`Config::load`].
+    /// Fails when [`Config::load`] would.
     pub fn from_text(
         text: &str,
         path: &Path,
@@ -227,7 +227,7 @@ impl Config {
             path: path.to_owned(),
             reason: error.to_string().trim_end().to_owned(),
         };
-        // Once for its errors, which carry line and column; once as a table to lay over.
+        // First for errors with line and column, then as a table for the overlays.
         toml::from_str::<Self>(text).map_err(in_file)?;
         let mut table: Table = toml::from_str(text).map_err(in_file)?;
         for (section, key) in PATH_KEYS {
@@ -237,8 +237,8 @@ impl Config {
             }
         }
         let mut config: Self = table.clone().try_into().map_err(in_file)?;
-        // Keys that need each other come one after the other, so only what is still wrong after
-        // the last one is an error: that of the first one that made it so.
+        // Keys that need each other are set one by one, so only an error that remains after the
+        // last overlay counts. The first overlay that caused it is reported.
         let mut wrong = None;
         for overlay in overlays {
             match overlay.lay_over(&mut table) {
@@ -254,7 +254,7 @@ impl Config {
         }
     }
 
-    /// The configuration as a file would say it, every key written out.
+    /// The configuration as the text of a file, with every key written out.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is made of tables and plain values")

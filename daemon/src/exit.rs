@@ -1,19 +1,19 @@
-//! Exit codes, which operators script against.
+//! Exit codes, for scripts of operators.
 
 use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is well.
+    /// The command succeeded.
     Fine,
-    /// It failed; the message says why.
+    /// The command failed; its message gives the reason.
     Failed,
-    /// What was asked for cannot be done this way, or was not confirmed.
+    /// The arguments are invalid, or the operator did not confirm the command.
     BadArguments,
-    /// It ran to its end, but volumes were lost on the way.
+    /// The command ran to its end, but volumes were lost.
     VolumesLost,
-    /// The configuration, the mask or the model cannot be run.
+    /// The configuration, the mask or the model is invalid.
     BadConfiguration,
 }
 

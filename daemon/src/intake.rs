@@ -1,7 +1,7 @@
-//! The intake: what each message from an adapter is worth.
+//! The intake: receives messages from adapters and decides on each.
 //!
-//! The inbox receives every message and every command, in one order. [`ingest`] gives the
-//! verdict on each message: what to answer, whether to record it, and what the signal thread gets.
+//! The inbox receives every message and every command, in one order. [`ingest`] gives the verdict
+//! on each message: the answer, whether to record it, and the events for the signal thread.
 
 pub(crate) mod answers;
 mod copies;

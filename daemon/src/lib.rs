@@ -2,15 +2,15 @@
 //!
 //! The rooms, in the order in which a volume and its result pass through them:
 //!
-//! 1. [`intake`] gives the verdict on each message from a scanner adapter: new, seen before, refused.
-//! 2. [`recording`] writes what was accepted, and says when it is safe to acknowledge it.
+//! 1. [`intake`] decides on each message from a scanner adapter: new, a duplicate, or refused.
+//! 2. [`recording`] writes accepted messages, and reports when each is safe to acknowledge.
 //! 3. [`signal`] takes each volume through the signal path and the model to a result.
-//! 4. [`product`] holds the types of what is published.
-//! 5. [`generate`] makes clips of results, beside the signal path.
+//! 4. [`product`] holds the types of published products.
+//! 5. [`generate`] makes clips from results, beside the signal path.
 //! 6. [`outputs`] delivers products: PUB socket, results file, films and pictures.
 //!
 //! [`service`] wires these together, [`offline`] runs the same code on files, and [`cli`] holds the
-//! commands. [`plan`] is what configuration, mask and model agreed on before anything starts.
+//! commands. [`plan`] checks that configuration, mask and model agree before anything starts.
 //! Imports go downwards only: cli; service; intake, recording, signal, outputs, generate, offline;
 //! plan; product, queue; config, clock.
 

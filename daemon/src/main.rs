@@ -54,7 +54,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Export a recording: NIfTI, BIDS, JSON lines
     Export(export::ExportArgs),
-    /// Make a recording that was cut whole again
+    /// Repair a recording that was cut
     Recover(recover::RecoverArgs),
     /// Command a running daemon
     Ctl(ctl::CtlArgs),
@@ -64,7 +64,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The demo shows what it does; its log would tear the table.
+    // The demo shows a live table, which log lines would break.
     let default = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info,ort=warn" };
     log_to_stderr(cli.log_json, default);
     let result = match &cli.command {
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The levels are those of `RUST_LOG`, else `default`, as `target=level` pairs.
+/// Starts logging with the levels of `RUST_LOG`, else `default`, as `target=level` pairs.
 fn log_to_stderr(json: bool, default: &str) {
     let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
     let levels = levels.unwrap_or_else(|| default.parse().expect("the default levels are valid"));
@@ -99,7 +99,7 @@ fn log_to_stderr(json: bool, default: &str) {
     tracing_subscriber::registry().with(log.with_filter(levels)).init();
 }
 
-/// What kind of failure an error is.
+/// The exit code for an error.
 fn exit_of(error: &anyhow::Error) -> Exit {
     let is_configuration = error.downcast_ref::<ConfigError>().is_some()
         || error.downcast_ref::<TrustError>().is_some()

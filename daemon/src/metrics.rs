@@ -1,6 +1,6 @@
 //! Every metric with its name, description and unit.
 //!
-//! Stages and outputs get handles, so that nothing is looked up while volumes arrive. Names follow
+//! Stages and outputs keep handles, so that no name is looked up while volumes arrive. Names follow
 //! `corticast_<name>_<unit>[_total]` in base units. Latency buckets span 0.5 ms to 2 s: the TR is
 //! the value that matters.
 
@@ -30,44 +30,44 @@ pub const STAGES: [&str; 13] = [
     "caption",
 ];
 
-/// Handles of everything that is counted.
+/// Handles of all metrics.
 #[derive(Clone)]
 pub struct Metrics {
     /// Volumes accepted.
     pub volumes_received: Counter,
-    /// Volumes that never came.
+    /// Volumes that never arrived.
     pub volumes_missing: Counter,
-    /// Volumes that had come before.
+    /// Volumes that arrived before.
     pub volumes_duplicate: Counter,
-    /// Volumes that came too late to be used.
+    /// Volumes that arrived too late to be used.
     pub volumes_late: Counter,
-    /// Volumes that came and could not be used.
+    /// Volumes that arrived but could not be used.
     pub volumes_dropped: Counter,
-    /// Volumes that are in no recording although one was asked for.
+    /// Volumes that the configured recording lacks.
     pub volumes_unrecorded: Counter,
     /// Messages refused.
     pub messages_refused: Counter,
     /// Runs started.
     pub runs: Counter,
-    /// Results given out.
+    /// Results handed to the outputs.
     pub results: Counter,
     /// Conditions replaced by newer ones before the generator took them.
     pub conditions_superseded: Counter,
-    /// Clips given out.
+    /// Clips handed to the outputs.
     pub clips: Counter,
     /// Clips that failed.
     pub clips_failed: Counter,
-    /// Conditions that hardly differed from those of the last clip.
+    /// Conditions without a clip, because they hardly differed from those of the last clip.
     pub clips_skipped: Counter,
-    /// Time a clip took.
+    /// Time to make a clip.
     pub clip_duration: Histogram,
-    /// Volume received to clip handed to the outputs.
+    /// Time from receiving a volume to handing its clip to the outputs.
     pub clip_age: Histogram,
-    /// Workers that make clips.
+    /// Connected workers.
     pub workers: Gauge,
-    /// Of these, those that make one now.
+    /// Connected workers that are making a clip.
     pub workers_busy: Gauge,
-    /// Volume received to result handed to the outputs.
+    /// Time from receiving a volume to handing its result to the outputs.
     pub feedback_latency: Histogram,
     /// Stage time over TR.
     pub load: Gauge,
@@ -75,19 +75,19 @@ pub struct Metrics {
     pub recording_bytes: Counter,
     /// Failed writes to the recording.
     pub recording_errors: Counter,
-    /// Free space where the recording goes.
+    /// Free space on the disk of the recording.
     pub disk_free: Gauge,
-    /// Seconds since the adapter of the open run was heard; 0 without a run.
+    /// Seconds since the last message from the adapter of the open run; 0 without a run.
     pub adapter_silence: Gauge,
     /// 1 while a run is open.
     pub run_open: Gauge,
-    /// Adapters connected.
+    /// Connected adapters.
     pub adapters: Gauge,
     stages: Vec<(&'static str, Histogram, Counter)>,
 }
 
 impl Metrics {
-    /// Describes everything and takes the handles. A recorder should be installed before.
+    /// Describes all metrics and takes their handles. Install the exporter first.
     #[must_use]
     pub fn new() -> Self {
         describe_families();
@@ -109,32 +109,32 @@ impl Metrics {
             volumes_missing: counted(
                 "corticast_volumes_missing_total",
                 Unit::Count,
-                "Volumes that never came.",
+                "Volumes that never arrived.",
             ),
             volumes_duplicate: counted(
                 "corticast_volumes_duplicate_total",
                 Unit::Count,
-                "Volumes that had come before, by index or by content.",
+                "Volumes that arrived before, by index or by content.",
             ),
             volumes_late: counted(
                 "corticast_volumes_late_total",
                 Unit::Count,
-                "Volumes that came after later ones had been used; recorded, not decoded.",
+                "Volumes that arrived after later ones were used; recorded, not decoded.",
             ),
             volumes_dropped: counted(
                 "corticast_volumes_dropped_total",
                 Unit::Count,
-                "Volumes that came and could not be used.",
+                "Volumes that arrived but could not be used.",
             ),
             volumes_unrecorded: counted(
                 "corticast_volumes_unrecorded_total",
                 Unit::Count,
-                "Volumes the recorder was too slow for or failed on; not acknowledged.",
+                "Volumes that the recorder could not write in time or at all; not acknowledged.",
             ),
             messages_refused: counted(
                 "corticast_messages_refused_total",
                 Unit::Count,
-                "Messages that could not be read or did not fit.",
+                "Messages that could not be read or did not match the run.",
             ),
             runs: counted("corticast_runs_total", Unit::Count, "Runs started."),
             results: counted(
@@ -156,25 +156,25 @@ impl Metrics {
             clips_skipped: counted(
                 "corticast_clips_skipped_total",
                 Unit::Count,
-                "Conditions too similar to those of the last clip for another one.",
+                "Conditions too similar to those of the last clip to make another one.",
             ),
             clip_duration: histogram!("corticast_clip_duration_seconds"),
             clip_age: histogram!("corticast_clip_age_seconds"),
             workers: measured(
                 "corticast_workers_connected",
                 Unit::Count,
-                "Workers that make clips.",
+                "Connected workers that make clips.",
             ),
             workers_busy: measured(
                 "corticast_workers_busy",
                 Unit::Count,
-                "Workers that make a clip now.",
+                "Workers that are making a clip.",
             ),
             feedback_latency: histogram!("corticast_feedback_latency_seconds"),
             load: measured(
                 "corticast_signal_path_load_ratio",
                 Unit::Count,
-                "Time the signal path took for the last volume, over the TR.",
+                "Time of the signal path for the last volume, divided by the TR.",
             ),
             recording_bytes: counted(
                 "corticast_recording_bytes_total",
@@ -189,12 +189,12 @@ impl Metrics {
             disk_free: measured(
                 "corticast_recording_disk_free_bytes",
                 Unit::Bytes,
-                "Free space where the recording goes.",
+                "Free space on the disk of the recording.",
             ),
             adapter_silence: measured(
                 "corticast_adapter_silence_seconds",
                 Unit::Seconds,
-                "Time since the adapter of the open run was heard; 0 without a run.",
+                "Time since the last message from the adapter of the open run; 0 without a run.",
             ),
             run_open: measured("corticast_run_open", Unit::Count, "1 while a run is open."),
             adapters: measured(
@@ -206,28 +206,28 @@ impl Metrics {
         }
     }
 
-    /// Notes how long a stage took.
+    /// Records the duration of a stage.
     pub fn stage_took(&self, stage: &str, seconds: f64) {
         if let Some((_, histogram, _)) = self.stages.iter().find(|(name, ..)| *name == stage) {
             histogram.record(seconds);
         }
     }
 
-    /// Notes that a stage failed.
+    /// Counts a failure of a stage.
     pub fn stage_failed(&self, stage: &str) {
         if let Some((.., errors)) = self.stages.iter().find(|(name, ..)| *name == stage) {
             errors.increment(1);
         }
     }
 
-    /// Notes a clip that is given out.
+    /// Records a clip that is handed to the outputs.
     pub fn clip(&self, clip: &ClipReport) {
         self.clips.increment(1);
         self.clip_duration.record(clip.took_ns as f64 / 1e9);
         self.clip_age.record(clip.age_ns as f64 / 1e9);
     }
 
-    /// Says which model runs.
+    /// Sets the labels of the model.
     pub fn model(&self, subject: &str, model: &str, provider: &str) {
         gauge!(
             "corticast_model_info",
@@ -238,7 +238,7 @@ impl Metrics {
         .set(1.0);
     }
 
-    /// Says how clips are made.
+    /// Sets the labels of the generator.
     pub fn generator(&self, mode: &'static str, precision: &'static str, provider: &str) {
         gauge!(
             "corticast_generator_info",
@@ -249,7 +249,7 @@ impl Metrics {
         .set(1.0);
     }
 
-    /// The counter of what an output dropped.
+    /// The counter of products that an output dropped.
     pub fn output_dropped(&self, output: &'static str) -> Counter {
         let dropped = counter!("corticast_output_dropped_total", "output" => output);
         dropped.increment(0);

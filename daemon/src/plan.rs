@@ -1,9 +1,9 @@
-//! The plan: what configuration, model and mask agree on, before anything starts.
+//! The plan: the settings on which configuration, model and mask agree, before anything starts.
 //!
-//! A model only gets what it was trained on: the same mask (by hash), matrix, affine, TR, delay and
-//! normalisation. A setting that the configuration leaves out is taken from the model; a setting
-//! that it names must agree with the model. Everything is compared before the first volume, with
-//! both values in the message, and the header of each run again when the run starts.
+//! A model only decodes the kind of data it was trained on: same mask (by hash), matrix, affine,
+//! TR, delay and normalisation. A key that the configuration leaves out is taken from the model; a
+//! key that it sets must agree with the model. Everything is compared before the first volume, and
+//! the header of each run again when the run starts. An error names both values.
 
 pub mod admission;
 pub mod agree;
@@ -26,18 +26,18 @@ use self::{
 };
 use crate::config::Config;
 
-/// What was agreed. See the module docs.
+/// The plan of a session. See the module docs.
 #[derive(Debug)]
 pub struct Plan {
-    /// As it was written.
+    /// The configuration as written.
     pub config: Config,
-    /// Which voxels.
+    /// The voxels that are used.
     pub mask: SpatialMask,
     /// How volumes are prepared.
     pub signal: SignalOptions,
-    /// The model, if there is one, ready to decode.
+    /// The model, ready to decode; `None` when no model is configured.
     pub decoder: Option<Decoder>,
-    /// How clips are made, if any are.
+    /// How clips are made; `None` when no clips are configured.
     pub clips: Option<ClipPlan>,
 }
 
@@ -46,7 +46,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails on the first thing that is missing or does not agree.
+    /// Fails when a file is missing or cannot be read, or on the first disagreement.
     pub fn make(config: Config) -> Result<Self, PlanError> {
         let mask_path = config.signal.mask.as_deref().ok_or(PlanError::NoMask)?;
         let mask = mask_file::read(mask_path)?;
@@ -58,7 +58,7 @@ impl Plan {
             return Err(PlanError::NoClips);
         }
         for (what, found) in [
-            ("what a clip is made of", decoder.as_ref().map_or(0, open::conditions_bytes)),
+            ("the input of a clip", decoder.as_ref().map_or(0, open::conditions_bytes)),
             ("a clip", clips.as_ref().map_or(0, ClipPlan::bytes)),
         ] {
             if found > MAX_PRODUCT_BYTES {
@@ -68,7 +68,7 @@ impl Plan {
         Ok(Self { config, mask, signal, decoder, clips })
     }
 
-    /// Whether a run may start: its matrix and affine are the mask's, its TR the model's.
+    /// The check of whether a run may start: matrix and affine as the mask, TR as the model.
     #[must_use]
     pub fn admission(&self) -> Admission {
         let space = self.mask.space().clone();
@@ -85,7 +85,7 @@ impl Plan {
         admission::with_disk_check(self.admission(), &self.config, result_bytes, free_bytes)
     }
 
-    /// What was agreed, as TOML, for `corticast check`, `prepare` and recordings.
+    /// The agreed settings as TOML, for `corticast check`, `prepare` and recordings.
     #[must_use]
     pub fn effective(&self) -> toml::Table {
         effective::table(&Agreed {
@@ -97,13 +97,13 @@ impl Plan {
         })
     }
 
-    /// The most bytes that a clip takes; 0 where none are made.
+    /// Largest size of a clip, in bytes; 0 when no clips are made.
     #[must_use]
     pub fn clip_bytes(&self) -> usize {
         self.clips.as_ref().map_or(0, ClipPlan::bytes)
     }
 
-    /// The most bytes that the conditions of one result take; 0 where the model gives none.
+    /// Largest size of the conditions of one result, in bytes; 0 when the model gives none.
     #[must_use]
     pub fn conditions_bytes(&self) -> usize {
         self.decoder.as_ref().map_or(0, open::conditions_bytes)

@@ -1,8 +1,8 @@
 //! The recording: one MCAP file for each session, from which the session can be continued,
 //! replayed and exported.
 //!
-//! [`recorder`] writes it from a thread of its own, [`reader`] reads it entry by entry, and [`log`]
-//! turns entries into the events that ingest makes of them. [`restore`] continues a session after a
+//! [`recorder`] writes it from its own thread, [`reader`] reads it entry by entry, and [`log`]
+//! passes the entries through ingest to get their events. [`restore`] continues a session after a
 //! restart; [`recover`] repairs a file that was cut.
 
 pub mod disk;

@@ -7,11 +7,11 @@
 //!       └───────────────┴── acknowledgements ◄──┘
 //! ```
 //!
-//! Sockets are on tokio; the signal path has a thread of its own, fed by a ring, and waits for
-//! no output. When the ring is full (the model has taken longer than a TR for a while) the receive
-//! task stops reading: adapters keep what they have, nothing is lost, and
-//! `corticast_signal_path_load_ratio` shows why. A restart with the same recording first continues
-//! the session in it.
+//! Sockets run on tokio; the signal path runs on its own thread, fed by a ring, and waits for no
+//! output. When the ring is full (the model has taken longer than a TR for a while), the receive
+//! task stops reading: adapters keep their volumes, nothing is lost, and
+//! `corticast_signal_path_load_ratio` shows the cause. A restart with the same recording first
+//! continues the session in it.
 
 mod commands;
 pub mod endpoints;
@@ -29,8 +29,8 @@ use crate::{exit::Exit, plan::Plan};
 ///
 /// # Errors
 ///
-/// Fails when a socket cannot be bound or a file cannot be written; once it runs, only when
-/// the recording was lost.
+/// Fails when a socket cannot be bound or a file cannot be written. Once the session runs, fails
+/// only when recording or a thread has failed.
 pub async fn run(plan: Plan, mut options: ServiceOptions) -> anyhow::Result<Exit> {
     let stop = options.stop.take();
     let (mut inbox, running) = wiring::build(plan, options).await?;

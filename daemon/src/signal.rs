@@ -1,7 +1,7 @@
 //! The signal room: what happens to a volume, from its turn in the run to its result.
 //!
 //! [`thread`] takes happenings off a ring and feeds the [`session`], which puts volumes in order
-//! ([`resequence`]) and takes each through the [`path`].
+//! ([`resequence`]) and passes each through the [`path`].
 
 pub mod happening;
 mod open_run;

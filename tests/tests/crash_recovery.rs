@@ -212,7 +212,7 @@ fn a_recording_of_something_else_is_not_continued() {
     let config = site.config();
     let arguments = ["run", "--config", config.to_str().unwrap(), "--record"];
     let ended = corticast(&site, arguments.into_iter().chain([foreign.to_str().unwrap()]));
-    drop(ended.expect(1, &["foreign.mcap", "--record another name"]));
+    drop(ended.expect(1, &["foreign.mcap", "another file with --record"]));
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "these are my notes");
 
     // A session recorded with another signal path is not continued either.

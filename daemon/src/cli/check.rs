@@ -1,4 +1,4 @@
-//! `corticast check`: whether a session could run, without starting it.
+//! `corticast check`: checks whether a session could run, without starting it.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -24,11 +24,12 @@ use crate::{
     recording::disk,
 };
 
-/// Windows that are timed at most, and for how long: the model of a paper takes seconds for one.
+/// Most windows that are timed, and the longest time for them: a published model can take seconds
+/// for one.
 const MAX_TIMED: usize = 9;
 const MAX_TIMED_S: f64 = 2.0;
 
-/// Checks file, model, mask and their agreement, and prints the effective configuration.
+/// Checks that configuration, model and mask agree, and prints the effective configuration.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
@@ -42,7 +43,7 @@ pub struct CheckArgs {
 ///
 /// # Errors
 ///
-/// Fails when the session could not run; says on what.
+/// Fails when the session could not run; the error gives the reason.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let config: Config = args.config.load(&[])?;
     let mut plan = Plan::make(config)?;
@@ -53,7 +54,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
     let mut clips = clips.transpose()?;
     let mut table: toml::Table = toml::from_str(&plan.config.to_toml())?;
-    // What was agreed takes the place of what was asked.
+    // The agreed settings replace the configured ones.
     for (name, agreed) in plan.effective() {
         match (table.get_mut(&name), agreed) {
             (Some(toml::Value::Table(asked)), toml::Value::Table(agreed)) => asked.extend(agreed),
@@ -94,19 +95,19 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     if let Some((whole_s, tr_s)) = too_slow {
         eprintln!(
             "note: a window takes {whole_s:.2} s here and the TR is {tr_s} s, so feedback falls \
-             behind: take fewer steps (`prior_steps` in [decoder]) or heads, or a GPU"
+             behind: use fewer steps (`prior_steps` in [decoder]) or heads, or a GPU"
         );
     }
     if let Some((takes_s, tr_s)) = clips_too_slow {
         eprintln!(
             "note: a clip takes {takes_s:.2} s here and the TR is {tr_s} s, so not every result \
-             gets one: take fewer `steps` in [generator], mode `live` or `still`, or a GPU"
+             gets one: use fewer `steps` in [generator], mode `live` or `still`, or a GPU"
         );
     }
     if let Some(file) = &plan.config.recording.file
         && let Some(free) = disk::free_bytes(file)
     {
-        eprintln!("note: {:.1} GB free where the recording goes", free as f64 / 1e9);
+        eprintln!("note: {:.1} GB free on the disk of the recording", free as f64 / 1e9);
     }
     eprintln!("ok: configuration, mask and model agree");
     Ok(Exit::Fine)
@@ -119,7 +120,7 @@ struct Times {
 }
 
 impl Times {
-    /// The medians of a few windows of zeros.
+    /// Takes the medians over a few windows of zeros.
     fn measure(decoder: &mut Decoder) -> Result<Self, ModelError> {
         let manifest = decoder.manifest();
         let shape = (manifest.signal.window_volumes.get(), manifest.mask.n_voxel);
@@ -164,12 +165,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// To a microsecond; more is not meant.
+/// Seconds, rounded to a microsecond.
 fn seconds(s: f64) -> Value {
     Value::Float((s * 1e6).round() / 1e6)
 }
 
-/// What the model is, its networks, and what a window costs.
+/// Describes the model, its networks, the time of a window, and the size of its conditions.
 fn describe(decoder: &Decoder, times: &Times) -> Table {
     let manifest = decoder.manifest();
     let text = |value: &str| Value::String(value.to_owned());

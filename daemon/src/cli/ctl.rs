@@ -1,4 +1,4 @@
-//! `corticast ctl`: what an operator commands a running daemon.
+//! `corticast ctl`: sends an operator's command to a running daemon.
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{exit::Exit, signal::happening::Command};
 
-/// How long the daemon has to answer.
+/// Time within which the daemon must answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 const EXAMPLES: &str = "Examples:
@@ -24,43 +24,43 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 0 done, 1 refused or no daemon answers, 2 bad arguments or not confirmed.";
 
-/// Commands a running daemon.
+/// Sends a command to a running daemon.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CtlArgs {
-    /// What to do
+    /// The command
     command: Word,
     /// The daemon's control socket
     #[arg(long, default_value = "tcp://127.0.0.1:5563", value_name = "ENDPOINT")]
     endpoint: String,
-    /// Our key file, for a daemon on another machine
+    /// The operator's key file, for a daemon on another machine
     #[arg(long, requires = "server_key", value_name = "FILE.key")]
     key: Option<PathBuf>,
     /// The daemon's public key file
     #[arg(long, requires = "key", value_name = "FILE.pub")]
     server_key: Option<PathBuf>,
-    /// Do not ask before ending anything
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Print the daemon's answer as it is
+    /// Print the daemon's answer as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The commands as they are typed.
+/// The commands as an operator types them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Word {
-    /// How it stands
+    /// Show the state of the session
     Status,
-    /// Stop decoding; volumes are still taken and recorded
+    /// Pause decoding; volumes are still accepted and recorded
     Pause,
-    /// Go on decoding
+    /// Resume decoding
     Resume,
-    /// The participant sees neutral feedback
+    /// Show the participant neutral feedback
     Blank,
-    /// The participant sees the feedback again
+    /// Show the participant the real feedback again
     Unblank,
-    /// End the open run; volumes of it that still come are refused
+    /// End the open run; its later volumes are refused
     EndRun,
     /// End the run and stop the daemon
     Abort,
@@ -79,10 +79,10 @@ impl Word {
         }
     }
 
-    /// What to ask before it, if it cannot be taken back.
+    /// The question to confirm a command that cannot be undone.
     fn question(self) -> Option<&'static str> {
         match self {
-            Self::EndRun => Some("End the open run? Volumes of it that still come are refused."),
+            Self::EndRun => Some("End the open run? The daemon will refuse its later volumes."),
             Self::Abort => Some("End the open run and stop the daemon?"),
             _ => None,
         }
@@ -93,16 +93,16 @@ impl Word {
 ///
 /// # Errors
 ///
-/// Fails when no daemon answers, or the keys cannot be used.
+/// Fails when no daemon answers, or the keys cannot be read.
 pub fn run(args: &CtlArgs) -> anyhow::Result<Exit> {
     if let Some(question) = args.command.question().filter(|_| !args.yes) {
         let stdin = std::io::stdin();
         if !stdin.is_terminal() {
-            eprintln!("error: there is no terminal to confirm this on; pass --yes");
+            eprintln!("error: there is no terminal to ask for confirmation; pass --yes");
             return Ok(Exit::BadArguments);
         }
         if !confirmed(question, &mut stdin.lock(), &mut std::io::stderr())? {
-            eprintln!("nothing was done");
+            eprintln!("not confirmed; nothing was done");
             return Ok(Exit::BadArguments);
         }
     }
@@ -120,7 +120,7 @@ pub fn run(args: &CtlArgs) -> anyhow::Result<Exit> {
     Ok(if is_done { Exit::Fine } else { Exit::Failed })
 }
 
-/// Asks; only `y` and `yes` confirm.
+/// Asks the operator; only `y` and `yes` confirm.
 fn confirmed(
     question: &str,
     input: &mut dyn BufRead,
@@ -135,8 +135,8 @@ fn confirmed(
 
 async fn ask(args: &CtlArgs, security: &ClientSecurity) -> anyhow::Result<Value> {
     let nobody = || {
-        let reason = "is it running there, with the key we know it by?";
-        anyhow::anyhow!("no daemon answers at {} within 3 s: {reason}", args.endpoint)
+        let advice = "check that it is running and that --server-key is its key";
+        anyhow::anyhow!("no daemon answers at {} within 3 s; {advice}", args.endpoint)
     };
     let dealer = Dealer::connect(&args.endpoint, security, &Limits::for_commands()).await?;
     dealer.wait_connected(PATIENCE).await.map_err(|error| match error {
@@ -148,16 +148,15 @@ async fn ask(args: &CtlArgs, security: &ClientSecurity) -> anyhow::Result<Value>
     let answered = tokio::time::timeout(PATIENCE, dealer.recv()).await;
     let frames = answered.map_err(|_| nobody())??;
     let answer = frames.first().map(AsRef::as_ref).unwrap_or_default();
-    serde_json::from_slice(answer).with_context(|| {
-        format!("what listens at {} is not the daemon's control socket", args.endpoint)
-    })
+    serde_json::from_slice(answer)
+        .with_context(|| format!("{} is not the control socket of a daemon", args.endpoint))
 }
 
-/// The answer for people: `paused, sub-01_run-1 is open, 1 adapter`.
+/// The answer as a sentence: `paused, sub-01_run-1 is open, 1 adapter is connected`.
 fn sentence(answer: &Value) -> String {
     let text = |key: &str| answer.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if answer.get("ok").and_then(Value::as_bool) != Some(true) {
-        return format!("refused: {}", text("message").unwrap_or("the daemon does not say why"));
+        return format!("refused: {}", text("message").unwrap_or("the daemon gave no reason"));
     }
     let mut parts = vec![text("state").unwrap_or("done").replace('_', " ")];
     parts.push(match text("run") {
@@ -195,8 +194,8 @@ mod tests {
         assert_eq!(args.command, Word::EndRun);
         let sent = json!({ "command": args.command.command() });
         assert_eq!(sent.to_string(), r#"{"command":"end_run"}"#);
-        assert!(parse("x stop").is_err(), "not for operators");
-        assert!(parse("x status --key a.key").is_err(), "half of what CURVE needs");
+        assert!(parse("x stop").is_err(), "operators cannot send it");
+        assert!(parse("x status --key a.key").is_err(), "CURVE needs both keys");
     }
 
     #[test]
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn where_no_daemon_is_the_message_says_so() {
-        // A port of the system: a free one might be given to another process meanwhile.
+        // A reserved port: the system might give a free port to another process meanwhile.
         let endpoint = "tcp://127.0.0.1:1";
         let args = Cli::try_parse_from(["x", "status", "--endpoint", endpoint]).unwrap().args;
         let error = format!("{:#}", run(&args).unwrap_err());

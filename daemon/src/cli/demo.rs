@@ -1,7 +1,6 @@
-//! `corticast demo`: the shipped session from a scanner, the daemon and the shipped model in one
-//! command.
+//! `corticast demo`: runs adapter, daemon and shipped model on the shipped session in one command.
 //!
-//! Nothing is faked: `corticast-adapter` runs as a process of its own and sends the volumes over
+//! Nothing is faked: `corticast-adapter` runs as a separate process and sends the volumes over
 //! ZeroMQ; the daemon records, publishes and serves metrics, as it would beside a real scanner.
 //! The session is shipped with the model, in `session`; the model was not trained on it.
 
@@ -36,19 +35,19 @@ use crate::{
     service::{self, options::ServiceOptions},
 };
 
-/// How much faster than the TR the scanner runs.
+/// Speed of the simulated scanner, relative to real time.
 const SPEED: f64 = 2.0;
-/// Results and clips that may wait to be shown.
+/// Most results and clips that wait to be shown.
 const SHOWN_QUEUE: usize = 256;
-/// Folder of the session, in that of the model.
+/// Folder of the session within the model's folder.
 const SESSION: &str = "session";
-/// What was shown in it.
+/// File of the clips that the participant saw in the session.
 const CLIPS: &str = "clips.jsonl";
 /// The program that sends the session.
 const ADAPTER: &str = "corticast-adapter";
 /// Exit code of the adapter when volumes were lost.
 const ADAPTER_LOST_VOLUMES: i32 = 3;
-/// Lines of the adapter's log that are shown when it failed: the last ones.
+/// Number of lines from the end of the adapter's log that are shown when it failed.
 const LOG_LINES: usize = 20;
 
 /// Runs the shipped session with the shipped model.
@@ -57,14 +56,14 @@ pub struct DemoArgs {
     /// Configuration file [default: configs/demo.toml of the installation]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long it takes at the most; the session is over after about a minute
+    /// Longest duration in seconds; the shipped session takes about a minute
     #[arg(long, value_name = "N", default_value = "60",
         value_parser = clap::value_parser!(u32).range(5..=3600))]
     seconds: u32,
-    /// No live table, only the summary
+    /// Print only the summary, without the live table
     #[arg(long)]
     headless: bool,
-    /// Folder for what the session writes
+    /// Folder for the files of the session
     #[arg(long, value_name = "DIR", default_value = "demo-out")]
     out: PathBuf,
 }
@@ -73,20 +72,21 @@ pub struct DemoArgs {
 ///
 /// # Errors
 ///
-/// Fails when the installation lacks the model, or a socket or a file cannot be had.
+/// Fails when the installation lacks the model, a socket cannot be bound, or a file cannot be
+/// written.
 pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let config = match &args.config {
         Some(config) => config.clone(),
         None => installed("configs/demo.toml").context(
-            "configs/demo.toml is not found here or beside the program; run the demo from the \
-             project's folder, or name it with --config",
+            "cannot find configs/demo.toml here or beside the program; run the demo in the \
+             project's folder, or give the file with --config",
         )?,
     };
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot create {}", args.out.display()))?;
     let (recording, results) = (args.out.join("session.mcap"), args.out.join("results.jsonl"));
     let clips = args.out.join("film.mp4");
-    // A session is taken up where its recording ends; a demo starts anew.
+    // The daemon would continue an existing recording; a demo starts a new one.
     for file in [&recording, &clips].into_iter().filter(|file| file.exists()) {
         std::fs::remove_file(file).with_context(|| format!("cannot replace {}", file.display()))?;
     }
@@ -121,8 +121,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// The adapter's command line but for the endpoint: the session in this folder, each run cut
-/// after `n_volumes`.
+/// The adapter's command line without the endpoint: sends the session in this folder, the first
+/// `n_volumes` of each run.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ fn scanner(folder: &Path, n_volumes: u32) -> anyhow::Result<Command> {
         found
     };
     let (files, events) = (ends_in("_bold.nii.gz"), ends_in("_events.tsv"));
-    anyhow::ensure!(!files.is_empty(), "{}: no *_bold.nii.gz in it", folder.display());
+    anyhow::ensure!(!files.is_empty(), "{} holds no *_bold.nii.gz", folder.display());
     let mut command = Command::new(adapter_program()?);
     command.arg("nifti").args(files);
     for file in events {
@@ -145,8 +145,8 @@ fn scanner(folder: &Path, n_volumes: u32) -> anyhow::Result<Command> {
     }
     command.args(["--session", "demo"]);
     command.args(["--speed", &SPEED.to_string(), "--volumes", &n_volumes.to_string()]);
-    // In a process group of its own, Ctrl-C in the terminal reaches the daemon alone, which then
-    // ends the adapter.
+    // In a separate process group, so that Ctrl-C reaches only this process, which then ends the
+    // adapter.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
     Ok(command)
 }
@@ -157,19 +157,19 @@ fn adapter_program() -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join(ADAPTER));
     beside.into_iter().chain(in_path).find(|program| program.is_file()).with_context(|| {
-        format!("no `{ADAPTER}` beside this program or in PATH: build it with `make binaries`")
+        format!("no `{ADAPTER}` beside this program or in PATH; build it with `make binaries`")
     })
 }
 
-/// The running adapter. It is killed when this is dropped.
+/// The running adapter. Dropping this kills it.
 struct Running(Child);
 
 impl Running {
-    /// Waits for its end. Returns its status and the last lines of its log, which is not printed
-    /// while it runs because it would garble the live table.
+    /// Waits for the adapter to end. Returns its status and the last lines of its log, which is not
+    /// printed meanwhile because it would garble the live table.
     async fn end(mut self) -> anyhow::Result<(ExitStatus, String)> {
         let log = self.0.stderr.take().context("the log of the adapter is not captured")?;
-        // Ends with the process, because nothing else holds the other end of the pipe.
+        // Reading ends with the process, because only the process holds the pipe's other end.
         let last_lines = tokio::task::spawn_blocking(move || {
             let mut last = VecDeque::with_capacity(LOG_LINES);
             for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
@@ -187,7 +187,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails when it has ended already.
+        // Killing fails when the adapter has ended already.
         self.0.kill().and_then(|()| self.0.wait()).ok();
     }
 }
@@ -212,7 +212,7 @@ async fn session(
     let shower =
         tokio::spawn(show(products, Arc::clone(film), Arc::clone(tally), is_live, args.headless));
     let scanning = tokio::spawn(async move {
-        // Gone without a word when the daemon could not start, which it says itself.
+        // The sender is dropped when the daemon cannot start; the daemon reports why.
         let Ok(endpoints) = is_ready.await else { return Ok(None) };
         println!(
             "recorded scans → {} · results {} · metrics {}/metrics",
@@ -223,7 +223,7 @@ async fn session(
             Ok(child) => Running(child).end().await.map(Some),
             Err(error) => Err(error),
         };
-        // The daemon may have been stopped by a signal before.
+        // A signal may have stopped the daemon already.
         stop.send(()).ok();
         ended
     });
@@ -246,7 +246,7 @@ async fn session(
     }
 }
 
-/// Shows results and clips as they come and counts them.
+/// Shows results and clips as they arrive, and counts them.
 async fn show(
     products: Drain<Product>,
     film: Arc<Film>,
@@ -289,15 +289,15 @@ async fn show(
     }
 }
 
-/// A file of the installation: below the working directory, the program's folder, or a folder
-/// above one of them.
+/// Finds a file of the installation below the working directory, the program's folder, or a parent
+/// of one of them.
 fn installed(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok();
     let here = std::env::current_dir().ok();
     let starts = here.iter().map(PathBuf::as_path).chain(program.iter().map(PathBuf::as_path));
     let found = starts.flat_map(Path::ancestors).map(|folder| folder.join(name));
     let found = found.into_iter().find(|file| file.is_file())?;
-    // Shorter to read where the program is run from the project's folder.
+    // A relative path is easier to read in the printed commands.
     let relative = here.and_then(|here| found.strip_prefix(here).ok().map(Path::to_owned));
     Some(relative.unwrap_or(found))
 }

@@ -1,4 +1,4 @@
-//! `corticast export`: a recording as files that other tools read.
+//! `corticast export`: writes a recording as files for other tools.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,8 @@ const EXAMPLES: &str = "Examples:
   corticast export session.mcap --nifti run-1.nii.gz --run sub-01_task-movie_run-1
   corticast export session.mcap --bids dataset
 
-A volume that never came is zeros in an image, and is named on standard error. A recording
-that was cut is exported as far as it goes.";
+A missing volume is zeros in an image, and its index is printed on standard error. A
+recording that was cut is exported up to the cut.";
 
 /// Exports a recording as a NIfTI image, a BIDS dataset or JSON lines.
 #[derive(Debug, clap::Args)]
@@ -34,19 +34,19 @@ pub struct ExportArgs {
     /// One run's volumes, as the scanner sent them
     #[arg(long, group = "format", value_name = "OUT.nii.gz")]
     nifti: Option<PathBuf>,
-    /// All runs with their events and results, into a new dataset or one that is there
+    /// All runs with their events and results, into a new or an existing dataset
     #[arg(long, group = "format", value_name = "DIR")]
     bids: Option<PathBuf>,
-    /// What was decoded, byte for byte as it was recorded
+    /// The decoded results, byte for byte as they were recorded
     #[arg(long, group = "format", value_name = "OUT.jsonl")]
     jsonl: Option<PathBuf>,
-    /// Only this run
+    /// Export only this run
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
-    /// Which lines --jsonl writes
+    /// The lines that --jsonl writes
     #[arg(long, value_enum, default_value_t = Topic::Concepts, conflicts_with_all = ["nifti", "bids"])]
     topic: Topic,
-    /// Overwrite what is there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
@@ -55,7 +55,7 @@ pub struct ExportArgs {
 ///
 /// # Errors
 ///
-/// Fails when the recording cannot be read, a file is in the way, or the disk is full.
+/// Fails when the recording cannot be read, a file exists already, or the disk is full.
 pub fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
     let bar = volume_bar("read");
     let contents = Contents::of(&args.recording, &mut || bar.inc(1))?;
@@ -73,7 +73,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// Gives what to tell the user.
+/// Writes the files. Returns the lines to print.
 fn write(args: &ExportArgs, contents: &Contents, bar: &ProgressBar) -> anyhow::Result<Vec<String>> {
     let (asked, force) = (args.run.as_deref(), args.force);
     let mut progress = || bar.inc(1);
@@ -97,12 +97,12 @@ fn name_missing(run: &RunContents) {
     if !missing.is_empty() {
         tracing::warn!(
             run = %run.run.name,
-            "{} volumes never came and are zeros: {}", missing.len(), ranges(&missing)
+            "{} volumes are missing and written as zeros: {}", missing.len(), ranges(&missing)
         );
     }
 }
 
-/// `3, 7-9`.
+/// Indices as ranges, e.g. `3, 7-9`.
 fn ranges(indices: &[u32]) -> String {
     let groups = indices.chunk_by(|a, b| a + 1 == *b);
     let texts = groups.filter_map(|group| match (group.first()?, group.last()?) {

@@ -1,8 +1,8 @@
-//! `corticast generate`: a worker that makes clips for a daemon elsewhere.
+//! `corticast generate`: a worker that makes clips for a daemon, on this or another machine.
 //!
-//! It reads the configuration of the daemon (`model` and `generator`, with its own paths), so
-//! that both make the same clips, and the daemon refuses it otherwise. It makes one clip at a
-//! time; a daemon that was restarted is greeted again.
+//! The worker reads the same configuration as the daemon (`model` and `generator`, with its own
+//! paths), so that both make the same clips; the daemon refuses other settings. A worker makes one
+//! clip at a time. After a restart of the daemon, it sends its greeting again.
 
 use std::{
     path::PathBuf,
@@ -35,7 +35,7 @@ use crate::{
     plan::clips::ClipPlan,
 };
 
-/// Number that no job has.
+/// A number that no job has.
 const NO_JOB: u64 = u64::MAX;
 
 const EXAMPLES: &str = "Examples:
@@ -44,9 +44,9 @@ const EXAMPLES: &str = "Examples:
       --key worker.key --server-key daemon.pub --set generator.device=cuda
 
 The daemon needs `workers = \"tcp://…\"` in [generator]. Model, video networks and [generator]
-have to be the same on both sides; device and threads may differ.";
+must be the same on both sides; device and threads may differ.";
 
-/// Makes clips for a daemon elsewhere.
+/// Makes clips for a daemon on this or another machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct GenerateArgs {
@@ -58,7 +58,7 @@ pub struct GenerateArgs {
     /// Name of this worker in clips and messages [default: host and process]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Our key file, for a daemon on another machine
+    /// The worker's key file, for a daemon on another machine
     #[arg(long, requires = "server_key", value_name = "FILE.key")]
     key: Option<PathBuf>,
     /// The daemon's public key file
@@ -70,7 +70,8 @@ pub struct GenerateArgs {
 ///
 /// # Errors
 ///
-/// Fails when the configuration or a network cannot be used, or the daemon refuses the worker.
+/// Fails when the configuration is invalid, a network cannot be loaded, or the daemon refuses the
+/// worker.
 pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     let config = args.config.load(&[])?;
     let dir = config.model.dir.as_deref().context("a worker needs `dir` in [model]")?;
@@ -80,7 +81,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     let plan =
         ClipPlan::make(&config.generator, &model).map_err(crate::plan::error::PlanError::from)?;
     let plan = plan.context("a worker needs `mode` in [generator]")?;
-    // What is similar is the daemon's to say: a worker does not see every job.
+    // The daemon decides which conditions are similar, because a worker does not see every job.
     let plan = ClipPlan { skip_similar: 0.0, ..plan };
     let hello = Hello {
         protocol: WORK_PROTOCOL,
@@ -103,7 +104,7 @@ fn default_name() -> String {
     format!("{host}-{}", std::process::id())
 }
 
-/// What came of a job.
+/// The number of a job, and its clip or the reason for failing and whether it was dropped.
 type Done = (u64, Result<MadeClip, (String, bool)>);
 
 async fn work(
@@ -124,7 +125,7 @@ async fn work(
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_welcome = false;
     let mut said_hello = Instant::now();
-    // What is being made.
+    // The job in progress.
     let mut current = None;
     loop {
         tokio::select! {
@@ -140,7 +141,8 @@ async fn work(
                 }
                 Ok(ToWorker::Job(job, tensors)) => {
                     let id = job.id;
-                    // It asks one thing at a time: more is a daemon that does not know us.
+                    // The daemon gives a worker one job at a time. A second one comes from a daemon
+                    // that lost track of this worker.
                     if jobs.try_send((job, tensors)).is_ok() {
                         current = Some(id);
                     } else {
@@ -149,21 +151,21 @@ async fn work(
                     }
                 }
                 Ok(ToWorker::Drop(job)) => given_up.store(job.id, Ordering::Relaxed),
-                // It may ask more than once before the answer is there.
+                // The daemon may ask again before our answer arrives.
                 Ok(ToWorker::Who) if said_hello.elapsed() < HEARTBEAT => {}
                 Ok(ToWorker::Who) => {
                     said_hello = Instant::now();
                     dealer.send(hello.clone()).await?;
                 }
                 Ok(ToWorker::Ping) => {}
-                Err(error) => tracing::warn!(%error, "the daemon said something that cannot be read"),
+                Err(error) => tracing::warn!(%error, "cannot read a message from the daemon"),
             },
             Some(done) = results.recv() => {
                 current = None;
                 dealer.send(answer(done).to_frames()).await?;
             }
             _ = every.tick() => {
-                // Nobody may be there yet, or any more: it is tried again in a second.
+                // The daemon may not be running; the next heartbeat tries again.
                 let sent = dealer.send(FromWorker::Ping.to_frames()).await;
                 if let Err(error) = sent {
                     tracing::debug!(%error, "the daemon does not answer");
@@ -177,7 +179,7 @@ async fn work(
         }
     }
     if let Some(id) = current {
-        // So that the daemon need not find out by itself.
+        // Otherwise the daemon would wait for the heartbeat to time out.
         let failed = Failed { id, reason: "the worker was stopped".to_owned(), dropped: false };
         dealer.send(FromWorker::Failed(failed).to_frames()).await.ok();
     }
@@ -210,14 +212,14 @@ fn start(
                     tracing::info!(run = job.run, volume = job.index, took_ms, "clip made");
                     Ok(made)
                 }
-                Ok(None) => Err(("nothing came of it".to_owned(), false)),
+                Ok(None) => Err(("no clip was made".to_owned(), false)),
                 Err(ClipError::Model(ModelError::Cancelled)) => Err(("dropped".to_owned(), true)),
                 Err(error) => {
                     let gave_up = matches!(error, ClipError::Model(ModelError::Run(_)));
                     tracing::warn!(run = job.run, volume = job.index, "{error}");
                     if gave_up {
                         match maker.fall_back_to_still() {
-                            Ok(true) => tracing::error!("going on with blurry frames"),
+                            Ok(true) => tracing::error!("clips are blurry frames from now on"),
                             Ok(false) => {}
                             Err(error) => tracing::error!("{error}"),
                         }

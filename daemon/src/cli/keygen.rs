@@ -1,4 +1,4 @@
-//! `corticast keygen`: a machine's CURVE keys.
+//! `corticast keygen`: makes the CURVE keys of a machine.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,13 @@ then in the daemon's configuration
   adapter = \"tcp://0.0.0.0:5560\"
   key = \"daemon.key\"
   allow = \"clients\"                        a folder with scanner.pub
-  control_allow = \"operators\"              a folder with the keys of those who may command";
+  control_allow = \"operators\"              a folder with the operators' .pub files";
 
 /// Makes a machine's key pair for connections off this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct KeygenArgs {
-    /// Name of the files, without .key and .pub; a folder before it has to exist
+    /// Path of the files, without .key and .pub; the folder must exist
     #[arg(value_name = "NAME")]
     name: PathBuf,
 }
@@ -31,15 +31,15 @@ pub struct KeygenArgs {
 ///
 /// # Errors
 ///
-/// Fails when a file exists or cannot be written; then neither is left behind.
+/// Fails when a file exists or cannot be written. Neither file is then left behind.
 pub fn run(args: &KeygenArgs) -> anyhow::Result<Exit> {
     let (own, public) =
         KeyPair::generate().write_files(&args.name).context("no keys were written")?;
-    println!("{}: stays on this machine; whoever has it can act as this machine", own.display());
-    println!("{}: goes to the machines this one talks to:", public.display());
-    println!("  from the daemon's machine to its clients, as their --server-key");
-    println!("  from a client's machine into the daemon's folder `allow` in [wire],");
-    println!("  and of those who may command into `control_allow`");
+    println!("{}: secret; keep it on this machine, which it identifies", own.display());
+    println!("{}: public; copy it to the machines this one talks to:", public.display());
+    println!("  the daemon's to each client, as its --server-key");
+    println!("  a client's to the daemon, into the folder `allow` of [wire],");
+    println!("  and an operator's also into the folder `control_allow`");
     Ok(Exit::Fine)
 }
 

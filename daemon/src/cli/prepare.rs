@@ -1,4 +1,4 @@
-//! `corticast prepare`: training data from the very same signal path.
+//! `corticast prepare`: makes training data with the signal path of the live daemon.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub struct PrepareArgs {
     /// A run: BOLD,EVENTS (.nii[.gz], .mcap, or a BIDS run); may be given several times
     #[arg(long = "run", required = true, value_name = "BOLD,EVENTS")]
     runs: Vec<String>,
-    /// Folder to write; one folder per run in it
+    /// Folder to write, with one folder per run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -25,7 +25,7 @@ pub struct PrepareArgs {
 ///
 /// # Errors
 ///
-/// Fails when the configuration, a run or the output cannot be used.
+/// Fails when the configuration is invalid, a run cannot be read, or the output cannot be written.
 pub fn run(args: &PrepareArgs) -> anyhow::Result<Exit> {
     let config = args.config.load(&[])?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();

@@ -1,4 +1,4 @@
-//! `corticast recover`: makes a recording that was cut whole again.
+//! `corticast recover`: repairs a recording that was cut.
 
 use std::path::PathBuf;
 
@@ -11,17 +11,17 @@ const EXAMPLES: &str = "Examples:
   corticast recover session.mcap
   corticast recover session.mcap --out whole.mcap
 
-The recording as it was stays beside it as session.mcap.cut. A recording that is whole is left
-alone. `corticast run --record` takes a cut recording up by itself.";
+The original recording stays beside the repaired one as session.mcap.cut. A whole recording
+is not changed. `corticast run --record` continues a cut recording by itself.";
 
-/// Makes a recording that was cut (kill, power, full disk) or damaged whole again.
+/// Repairs a recording that was cut (kill, power failure, full disk) or damaged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RecoverArgs {
     /// The recording
     #[arg(value_name = "REC.mcap")]
     recording: PathBuf,
-    /// Leave the recording as it is and write the whole one here
+    /// Leave the recording unchanged and write the repaired one to this file
     #[arg(long, value_name = "OUT.mcap")]
     out: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub struct RecoverArgs {
 ///
 /// # Errors
 ///
-/// Fails when the file is no recording, is being written, or the disk is full.
+/// Fails when the file is not a recording, is being written, or the disk is full.
 pub fn run(args: &RecoverArgs) -> anyhow::Result<Exit> {
     match recover(&args.recording, args.out.as_deref())? {
         Recovered::Whole(counts) => {
@@ -42,8 +42,8 @@ pub fn run(args: &RecoverArgs) -> anyhow::Result<Exit> {
             if let Some((run, index)) = &kept.last_volume {
                 println!("the last volume is {index} of {run}");
             }
-            println!("whole: {}", file.display());
-            println!("as it was: {}", original.display());
+            println!("repaired: {}", file.display());
+            println!("original: {}", original.display());
         }
     }
     Ok(Exit::Fine)

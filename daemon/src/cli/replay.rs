@@ -1,4 +1,4 @@
-//! `corticast replay`: recorded sessions and images through the same code as live.
+//! `corticast replay`: runs recorded sessions and images through the code of the live daemon.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ use crate::{
 pub struct ReplayArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What to replay: .mcap, .nii[.gz] or a BIDS run, with its events; may be given several times
+    /// A run: .mcap, .nii[.gz] or a BIDS run, with its events; may be given several times
     #[arg(long = "run", required = true, value_name = "BOLD[,EVENTS]")]
     runs: Vec<String>,
     /// 1 is real time, 10 ten times faster, 0 as fast as possible
@@ -50,7 +50,7 @@ pub struct ReplayArgs {
     /// Write results as JSON lines [default: standard output]
     #[arg(long, value_name = "OUT.jsonl")]
     results: Option<PathBuf>,
-    /// Write what a generator is given into this new folder: RUN/000012.safetensors and so on
+    /// Write the input of a generator into this new folder: RUN/000012.safetensors and so on
     #[arg(long, value_name = "DIR")]
     conditions: Option<PathBuf>,
     /// Film of the clips, with captions and concepts (needs `mode` in [generator])
@@ -68,7 +68,7 @@ pub struct ReplayArgs {
 ///
 /// # Errors
 ///
-/// Fails when the configuration, a run or an output cannot be used.
+/// Fails when the configuration is invalid, a run cannot be read, or an output cannot be written.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     anyhow::ensure!(
         args.speed.is_finite() && args.speed >= 0.0,
@@ -78,8 +78,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let flags =
         args.record.iter().map(|path| Overlay::from_path("--record", "recording", "file", path));
     let mut config = args.config.load(&flags.collect::<Vec<_>>())?;
-    // Only what was asked for on this command line: a replay must not touch what a session that
-    // the file describes has written.
+    // Only the outputs of this command line: a replay must not overwrite the outputs that a live
+    // session with the same configuration file has written.
     config.outputs = args.outputs();
     let mut plan = Plan::make(config)?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
@@ -89,7 +89,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let recorder = args.record.as_deref().map(|path| {
         anyhow::ensure!(
             !path.exists(),
-            "{} exists; a replay records into a new file",
+            "{} exists; choose a new file for --record",
             path.display()
         );
         let file = RecordingFile::open(path, |_| {})?;
@@ -103,10 +103,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     }
     anyhow::ensure!(
         args.conditions.is_none() || plan.conditions_bytes() > 0,
-        "--conditions: only a `neurons` model gives conditions, and there is none"
+        "--conditions needs a model that gives conditions; configure a `neurons` model"
     );
     let bar = volume_bar("replay");
-    // A replay waits for each clip, so it makes them itself even where workers are configured.
+    // A replay waits for each clip, so it makes clips itself even if workers are configured.
     let clips = plan.clips.take().map(ClipMaker::open).transpose().map_err(PlanError::from)?;
     let mut outputs = ReplayOutputs {
         results: args.results.as_deref().map(JsonLines::create).transpose()?,
@@ -127,7 +127,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         let Some(recorder) = &recorder else { return };
         match input {
             Input::Message(_) => {
-                // Refused only once recording has failed, which its thread reports.
+                // Returns false only once recording has failed, which the recorder reports.
                 let _recorded = recorder.message_blocking(at_ns, packed(input));
             }
             Input::Command(_) => recorder.note(COMMAND, at_ns, packed(input)),
@@ -141,10 +141,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     outputs.finish()?;
     if let Some(recording) = recording {
         drop(recorder);
-        recording.join().context("the replay ran, but its recording is not whole")?;
+        recording.join().context("the replay finished, but its recording is incomplete")?;
     }
     if !decodes {
-        tracing::warn!("no model was given: volumes were checked, nothing was decoded");
+        tracing::warn!("no model is configured: volumes were checked but not decoded");
     }
     let (_, session) = player.into_parts();
     Ok(if session.n_lost() > 0 { Exit::VolumesLost } else { Exit::Fine })
@@ -157,7 +157,7 @@ impl ReplayArgs {
     }
 }
 
-/// Where the products of a replay go.
+/// The outputs of a replay.
 struct ReplayOutputs<'a> {
     results: Option<JsonLines>,
     conditions: Option<ConditionsFolder>,
@@ -166,7 +166,7 @@ struct ReplayOutputs<'a> {
     records: RecordedProducts,
     clips: Option<ClipMaker>,
     bar: &'a ProgressBar,
-    /// The first failure of a file.
+    /// The first error of writing a file.
     failed: Option<anyhow::Error>,
 }
 
@@ -201,7 +201,7 @@ impl ReplayOutputs<'_> {
         self.pictures.iter_mut().try_for_each(|sink| sink.deliver(product))
     }
 
-    /// The clip of conditions: every one gets its own, however long it takes.
+    /// Makes the clip of conditions. A replay makes every clip, however long it takes.
     fn clip(&mut self, conditions: &ConditionsReport) -> Option<ClipReport> {
         let maker = self.clips.as_mut()?;
         let tr_s = maker.plan().repetition_time_s;

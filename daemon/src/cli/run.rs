@@ -15,7 +15,7 @@ use crate::{
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Record everything; a file that exists is taken up where it ends
+    /// Record the session; an existing recording is continued
     #[arg(long, value_name = "OUT.mcap")]
     record: Option<PathBuf>,
     /// Write results as JSON lines
@@ -30,7 +30,7 @@ pub struct RunArgs {
 ///
 /// # Errors
 ///
-/// Fails when the daemon cannot start, or when its recording was lost.
+/// Fails when the daemon cannot start, or when recording failed.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let record = args.record.iter();
     let record = record.map(|path| Overlay::from_path("--record", "recording", "file", path));

@@ -1,4 +1,4 @@
-//! The `[decoder]` section: how a `neurons` model is run. Other families do not look at it.
+//! The `[decoder]` section: how a `neurons` model is run. Other families ignore it.
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecoderConfig {
-    /// Steps of the prior, sampled with DDIM; at most those it was trained with. Left out: all
-    /// of them, with DDPM, as the model was evaluated.
+    /// Steps of the prior, sampled with DDIM; at most as many as it was trained with. Left out: all
+    /// steps, with DDPM, as the model was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior_steps: Option<NonZeroUsize>,
-    /// What the prior's noise is made of. The same seed gives the same results.
+    /// Seed of the prior's noise. The same seed gives the same results.
     pub seed: u32,
     /// Heads to run. Left out: all that the model has.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,7 +21,7 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
-    /// As the model is told.
+    /// The options for the model.
     #[must_use]
     pub fn options(&self) -> NeuronsOptions {
         let sampler = match self.prior_steps {

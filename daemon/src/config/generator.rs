@@ -1,7 +1,7 @@
-//! The `[generator]` section: how clips are made of what is decoded.
+//! The `[generator]` section: how clips are made from decoded conditions.
 //!
-//! Left out, no clips are made. What is left to itself here is what the set of networks was made
-//! for.
+//! Without this section, no clips are made. Unset keys default to the values that the network set
+//! was exported with.
 
 use std::{num::NonZeroUsize, ops::Deref, path::PathBuf};
 
@@ -17,9 +17,9 @@ use corticast_models::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Steps of mode `live`, unless somebody says otherwise.
+/// Default steps of mode `live`.
 const LIVE_STEPS: usize = 4;
-/// Steps of mode `reference`, unless somebody says otherwise.
+/// Default steps of mode `reference`.
 const REFERENCE_STEPS: usize = 25;
 
 /// How clips are made, checked.
@@ -27,7 +27,7 @@ const REFERENCE_STEPS: usize = 25;
 #[serde(try_from = "Written")]
 pub struct GeneratorConfig(Written);
 
-/// The section as it is written; within a [`GeneratorConfig`] its values are in range.
+/// The written form of the section; within a [`GeneratorConfig`] its values are in range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Written {
@@ -39,32 +39,32 @@ pub struct Written {
     /// Steps from noise to a clip. Left out: 4 in mode `live`, 25 in mode `reference`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<NonZeroUsize>,
-    /// Where a clip starts.
+    /// The noise or picture that a clip starts from.
     pub init: InitChoice,
-    /// With init `sdedit`: how much of the way from the blurry clip to noise, 0 to 1.
+    /// With init `sdedit`: share of noise in the starting clip, from 0 (blurry clip) to 1 (noise).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
-    /// In mode `reference`: how far the prompt is followed. Left out: as the set says.
+    /// In mode `reference`: weight of the prompt. Left out: the value of the network set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<f32>,
-    /// How far the key frame is followed; 1 as trained.
+    /// Weight of the key frame; 1 as in training.
     pub control_scale: f32,
     /// Frames of a clip that are decoded.
     pub frames: FramesChoice,
-    /// Which networks of a step.
+    /// Variant of the networks of a step.
     pub graphs: GraphChoice,
-    /// Which picture coder.
+    /// Variant of the picture coder.
     pub coder: Coder,
-    /// What the noise of clips is made of. The same seed gives the same clips.
+    /// Seed of the noise of clips. The same seed gives the same clips.
     pub seed: u32,
-    /// What becomes of a clip when newer conditions come while it is made.
+    /// Whether a clip is finished or dropped when newer conditions arrive while it is made.
     pub when_superseded: WhenSuperseded,
-    /// No new clip while conditions differ by less from those of the last one, relatively. 0: a
-    /// clip of all that comes.
+    /// Relative difference to the conditions of the last clip below which no new clip is made. 0: a
+    /// clip for all conditions.
     pub skip_similar: f64,
     /// Shortest time from the start of one clip to that of the next, in seconds.
     pub min_interval_s: f64,
-    /// Where the networks run.
+    /// Device on which the networks run.
     pub device: Device,
     /// Threads that share one operation on the CPU.
     pub threads: NonZeroUsize,
@@ -81,7 +81,7 @@ pub enum ModeChoice {
     /// No clips.
     #[default]
     Off,
-    /// The blurry frames as they are.
+    /// The blurry frames, unchanged.
     Still,
     /// Few steps, without guidance.
     Live,
@@ -89,14 +89,14 @@ pub enum ModeChoice {
     Reference,
 }
 
-/// Where a clip starts.
+/// The noise or picture that a clip starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InitChoice {
-    /// From almost nothing but noise, as NEURONS does whatever its `low_strength` says.
+    /// From almost pure noise, as NEURONS does for any value of its `low_strength`.
     #[default]
     Reference,
-    /// From the blurry clip with as much noise as `strength` says.
+    /// From the blurry clip with noise; `strength` sets the amount.
     Sdedit,
 }
 
@@ -111,14 +111,15 @@ pub enum FramesChoice {
     Evaluated,
 }
 
-/// What becomes of a clip when newer conditions come while it is made.
+/// Whether a clip is finished or dropped when newer conditions arrive while it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenSuperseded {
-    /// It is finished.
+    /// The clip is finished.
     #[default]
     Finish,
-    /// It is dropped between two steps, unless the one before it was: some are always shown.
+    /// The clip is dropped between two steps, unless the previous clip was dropped too: some clips
+    /// are always shown.
     Abort,
 }
 
@@ -146,31 +147,31 @@ impl Default for Written {
     }
 }
 
-/// A `[generator]` section that cannot be run.
+/// Why a `[generator]` section is invalid.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum GeneratorConfigError {
-    /// Clips without networks that make them.
-    #[error("`mode` is {0:?}, and there is no `dir` with video networks; `still` needs none")]
+    /// Clips without the networks that make them.
+    #[error("`mode` is {0:?}, but `dir` with video networks is not set; `still` needs none")]
     NoSet(&'static str),
-    /// A number out of its range.
+    /// A number is out of range.
     #[error("`{key}` is {found}, expected {expected}")]
     Number {
-        /// Which key.
+        /// Name of the key.
         key: &'static str,
-        /// What it says.
+        /// Value found.
         found: f64,
-        /// What it may say.
+        /// Values allowed.
         expected: &'static str,
     },
-    /// A key without the one that gives it a meaning.
-    #[error("`{key}` is there, and has a meaning only with {with}")]
+    /// A key is set without the key that it depends on.
+    #[error("`{key}` is set, but it has an effect only with {with}")]
     Without {
-        /// Which key.
+        /// Name of the key.
         key: &'static str,
-        /// What it needs.
+        /// The setting that it needs.
         with: &'static str,
     },
-    /// A key that is needed.
+    /// A required key is missing.
     #[error("init \"sdedit\" needs `strength`, 0 to 1")]
     NoStrength,
 }
@@ -220,12 +221,12 @@ impl Deref for GeneratorConfig {
 }
 
 impl ModeChoice {
-    /// As it is written.
+    /// The mode as it is written in the file.
     fn name(self) -> &'static str {
         self.mode().map_or("off", Mode::name)
     }
 
-    /// How clips are made, if they are.
+    /// How clips are made; `None` when no clips are made.
     #[must_use]
     pub fn mode(self) -> Option<Mode> {
         match self {
@@ -238,7 +239,7 @@ impl ModeChoice {
 }
 
 impl GeneratorConfig {
-    /// As a maker of clips is told; `None` where none are made.
+    /// The options for the clip maker; `None` when no clips are made.
     #[must_use]
     pub fn options(&self) -> Option<MakerOptions> {
         let mode = self.mode.mode()?;
@@ -289,7 +290,7 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let live = "mode = \"live\"\ndir = \"v\"\n";
         for (text, expected) in [
-            ("mode = \"live\"", "`mode` is \"live\", and there is no `dir`"),
+            ("mode = \"live\"", "`mode` is \"live\", but `dir`"),
             ("mode = \"fast\"", "unknown variant `fast`"),
             (&format!("{live}init = \"sdedit\""), "needs `strength`"),
             (&format!("{live}strength = 0.3"), "only with init = \"sdedit\""),

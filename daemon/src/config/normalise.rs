@@ -4,7 +4,7 @@ use corticast_bold::normalise::{FrozenMean, Mode};
 use serde::{Deserialize, Serialize};
 
 /// How BOLD becomes z-scores. Keys that are left out are taken from the model; keys that are
-/// given have to agree with it.
+/// set must agree with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NormaliseConfig {
@@ -17,7 +17,7 @@ pub struct NormaliseConfig {
     /// Volumes of the baseline, with mode `baseline`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline_volumes: Option<u32>,
-    /// Where the mean comes from with mode `frozen`: `growing` (this run) or `manifest`.
+    /// Source of the mean with mode `frozen`: `growing` (this run) or `manifest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen_mean: Option<FrozenMean>,
 }

@@ -1,11 +1,11 @@
-//! The `[recording]` section: where everything acquired is kept.
+//! The `[recording]` section: where the session is recorded.
 
 use std::path::PathBuf;
 
 use corticast_wire::message::Durability;
 use serde::{Deserialize, Serialize};
 
-/// Where everything acquired is kept, and how safe it is before it is acknowledged.
+/// Where the session is recorded, and how safe a volume must be before it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordingConfig {
@@ -15,17 +15,17 @@ pub struct RecordingConfig {
     /// JSON lines of results. Left out: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<PathBuf>,
-    /// Whether the conditions of each result are recorded; a replay makes them anew.
+    /// Whether the conditions of each result are recorded; a replay can compute them again.
     pub conditions: bool,
-    /// Whether clips are recorded; a replay makes them anew.
+    /// Whether clips are recorded; a replay can make them again.
     pub clips: bool,
-    /// `flush` survives the death of the daemon, `fsync` a power cut.
+    /// `flush` survives a crash of the daemon, `fsync` also a power failure.
     pub durability: Durability,
-    /// What happens when the disk is too small for the session.
+    /// Whether a run may start when the disk is too small for the session.
     pub disk_check: DiskCheck,
 }
 
-/// What happens when the disk is too small for what is planned.
+/// Whether a run may start when the disk is too small for the planned session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskCheck {

@@ -1,16 +1,16 @@
-//! The `[session]` section: what is planned, so that its size is known before it starts.
+//! The `[session]` section: the planned session, so that its size is known before it starts.
 
 use serde::{Deserialize, Serialize};
 
-/// What is planned.
+/// The planned session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionConfig {
     /// Name of the session in recordings and reports.
     pub name: String,
-    /// Runs that are planned.
+    /// Number of planned runs.
     pub expected_runs: u32,
-    /// Volumes of a run, where the scanner does not say.
+    /// Volumes of a run, if its header does not give the number.
     pub expected_volumes: u32,
 }
 

@@ -6,22 +6,22 @@ use corticast_bold::{gap_fill::MissingVolumes, volume::ShiftInterpolation};
 use serde::{Deserialize, Serialize};
 
 /// How volumes are prepared for the model, checked. Keys that are left out are taken from the
-/// model; keys that are given have to agree with it.
+/// model; keys that are set must agree with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct SignalConfig(Written);
 
-/// The section as it is written; within a [`SignalConfig`] its values are in range.
+/// The written form of the section; within a [`SignalConfig`] its values are in range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Written {
-    /// Image (`.nii`, `.nii.gz`) or sparse matrix (`.safetensors`) that picks the voxels.
+    /// Image (`.nii`, `.nii.gz`) or sparse matrix (`.safetensors`) that selects the voxels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask: Option<PathBuf>,
-    /// Seconds from a stimulus to the BOLD that answers it; typically 4 to 6.
+    /// Seconds from a stimulus to its BOLD response; typically 4 to 6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hrf_delay_s: Option<f64>,
-    /// How volumes are brought to the stimulus' time.
+    /// How volumes are shifted to the time of the stimulus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftInterpolation>,
     /// Volumes per window.
@@ -29,26 +29,26 @@ pub struct Written {
     pub window_volumes: Option<NonZeroUsize>,
     /// Volumes at the start of a run that are counted but not used (steady state).
     pub discard_volumes: u32,
-    /// What stands in for a missing volume.
+    /// What replaces a missing volume.
     pub missing: MissingVolumes,
-    /// Longest gap that is filled.
+    /// Longest gap that is filled, in volumes.
     pub max_fill_volumes: u32,
-    /// Later arrivals that a missing volume is waited for before it counts as missing.
+    /// How many later volumes are held back for an absent one before it counts as missing.
     pub resequence_volumes: u32,
-    /// What happens to a volume whose bytes equal those of an earlier one.
+    /// Whether a volume with the same bytes as an earlier one is dropped or used.
     pub content_duplicates: ContentDuplicates,
-    /// Volumes of the baseline of DVARS.
+    /// Volumes in the baseline of DVARS.
     pub quality_baseline_volumes: u32,
 }
 
-/// What happens to a volume whose bytes equal those of an earlier one of its run.
+/// Whether a volume with the same bytes as an earlier one of its run is dropped or used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContentDuplicates {
-    /// It is dropped: no scanner gives the same noise twice.
+    /// The volume is dropped: no scanner measures the same noise twice.
     #[default]
     Drop,
-    /// It is used, for phantoms and tests.
+    /// The volume is used, for phantoms and tests.
     Keep,
 }
 
@@ -69,23 +69,23 @@ impl Default for Written {
     }
 }
 
-/// A `[signal]` section that cannot be run.
+/// Why a `[signal]` section is invalid.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum SignalConfigError {
-    /// The delay lies outside what hemodynamics allows.
-    #[error("`hrf_delay_s`: the delay must lie in 0..=12 s, got {0} s")]
+    /// The delay is outside the physiological range.
+    #[error("`hrf_delay_s` is {0} s, expected 0 to 12 s")]
     HrfDelay(f64),
-    /// The window is longer than anybody trains.
-    #[error("`window_volumes`: at most 256, got {0}")]
+    /// The window is longer than that of any model.
+    #[error("`window_volumes` is {0}, expected at most 256")]
     Window(usize),
-    /// More volumes than a run has would be held back or invented.
-    #[error("`{key}`: at most {most}, got {found}")]
+    /// The number of volumes is above its limit.
+    #[error("`{key}` is {found}, expected at most {most}")]
     TooMany {
-        /// Which key.
+        /// Name of the key.
         key: &'static str,
-        /// What it holds.
+        /// Value found.
         found: u32,
-        /// Its limit.
+        /// Largest value allowed.
         most: u32,
     },
 }

@@ -1,4 +1,4 @@
-//! The `[wire]` section: where the daemon listens, and whom it trusts.
+//! The `[wire]` section: where the daemon listens, and which peers it trusts.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -8,31 +8,31 @@ use corticast_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Where the daemon listens, and whom it trusts. Everything is on the loopback unless said
-/// otherwise, and nothing leaves it without keys.
+/// Where the daemon listens, and which peers it trusts. All sockets are on the loopback by default,
+/// and a socket elsewhere needs keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WireConfig {
     /// ROUTER for scanner adapters. Port 0 or `*`: chosen by the system.
     pub adapter: String,
-    /// PUB for everybody who watches.
+    /// PUB for subscribers.
     pub publish: String,
-    /// ROUTER that answers late joiners.
+    /// ROUTER that answers queries, for clients that join late.
     pub query: String,
-    /// ROUTER that takes commands.
+    /// ROUTER that takes commands from operators.
     pub control: String,
-    /// HTTP with `/metrics`, `/healthz`, `/readyz`. It knows no keys, so it stays on the
-    /// loopback; another machine comes through a tunnel or a proxy that asks who it is.
+    /// HTTP with `/metrics`, `/healthz`, `/readyz`. HTTP has no keys, so it stays on the
+    /// loopback; other machines connect through a tunnel or an authenticating proxy.
     pub http: SocketAddr,
-    /// Frames above this end their connection.
+    /// Largest frame; a larger one ends its connection.
     pub max_message_mib: u32,
-    /// CURVE key of the daemon (`corticast keygen`). Needed off the loopback.
+    /// CURVE key of the daemon (`corticast keygen`). Required off the loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// Folder of public keys (`*.pub`) that may connect.
+    /// Folder of the public keys (`*.pub`) of peers that may connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<PathBuf>,
-    /// Folder of public keys that may command. Left out: nobody off the loopback may.
+    /// Folder of the public keys of operators. Left out: commands come from the loopback only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_allow: Option<PathBuf>,
 }
@@ -53,33 +53,33 @@ impl Default for WireConfig {
     }
 }
 
-/// Why the sockets may not be bound as they are configured.
+/// Why the sockets cannot be bound as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A key or the list of those who may connect cannot be read.
+    /// A key, or the folder of allowed keys, cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// An endpoint leaves the machine without keys.
+    /// An endpoint is off the loopback and has no keys.
     #[error(transparent)]
     Endpoint(#[from] SocketError),
-    /// There is a key, and nobody may connect.
-    #[error("`key` in [wire] needs `allow`, a folder with the .pub files of those who may connect")]
+    /// There is a key, but no folder of allowed keys.
+    #[error("`key` in [wire] needs `allow`, a folder with the .pub files of allowed peers")]
     NoAllowList,
-    /// Metrics would leave the machine, and HTTP knows no keys.
+    /// The address of HTTP, which has no keys, is off the loopback.
     #[error(
-        "`http` in [wire] is {0}, expected an address of the loopback such as 127.0.0.1:9464; \
-         let another machine come through a tunnel or a proxy"
+        "`http` in [wire] is {0}, expected a loopback address such as 127.0.0.1:9464; connect \
+         other machines through a tunnel or a proxy"
     )]
     Http(SocketAddr),
 }
 
 impl WireConfig {
-    /// Whom the data sockets and the control socket trust, in this order. Who may watch may not
-    /// for that reason command.
+    /// The peers that the data sockets and the control socket trust, in this order. Subscribers
+    /// cannot send commands unless their key is also among the operators'.
     ///
     /// # Errors
     ///
-    /// Fails when a key cannot be read, or an endpoint leaves the machine without one.
+    /// Fails when a key cannot be read, or an endpoint off the loopback has no key.
     pub fn security(&self) -> Result<(ServerSecurity, ServerSecurity), TrustError> {
         let of = |allow: &Option<PathBuf>| match (&self.key, allow) {
             (Some(key), Some(allow)) => Ok(ServerSecurity::from_files(key, &[allow])?),

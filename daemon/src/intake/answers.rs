@@ -1,5 +1,6 @@
-//! Answers to adapters, from a task of their own: a peer that does not read delays nobody who
-//! receives. When [`QUEUE`] answers wait, further ones are dropped; adapters ask again.
+//! Sends answers to adapters in a separate task, so that an adapter that does not read cannot
+//! delay the receive task. When [`QUEUE`] answers wait, further ones are dropped; adapters ask
+//! again.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::recording::recorder::Ticket;
 /// Answers that may wait.
 const QUEUE: usize = 1024;
 
-/// Hands answers to their task.
+/// Hands answers to the task that sends them.
 #[derive(Clone)]
 pub struct Answers(mpsc::Sender<(PeerId, Encoding, ToAdapter)>);
 
@@ -25,21 +26,21 @@ impl Answers {
         let task = tokio::spawn(async move {
             while let Some((peer, encoding, answer)) = waiting.recv().await {
                 if let Err(error) = adapters.send(&peer, answer.to_frames(encoding)).await {
-                    tracing::debug!(%error, "an answer did not arrive; the adapter asks again");
+                    tracing::debug!(%error, "could not send an answer; the adapter will ask again");
                 }
             }
         });
         (Self(sender), task)
     }
 
-    /// Answers a peer.
+    /// Queues an answer to an adapter, or drops it when the queue is full.
     pub fn send(&self, peer: &PeerId, encoding: Encoding, answer: ToAdapter) {
         if self.0.try_send((peer.clone(), encoding, answer)).is_err() {
-            tracing::debug!("no room for an answer; the adapter asks again");
+            tracing::debug!("the queue of answers is full; the adapter will ask again");
         }
     }
 
-    /// Says that a message is in the recording.
+    /// Tells the adapter that its message is in the recording.
     pub fn acknowledge(&self, ticket: Ticket) {
         self.send(&ticket.peer, ticket.encoding, ToAdapter::Ack(ticket.ack));
     }

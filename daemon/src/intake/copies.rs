@@ -1,4 +1,4 @@
-//! Copies: volumes whose bytes are those of a recent volume under another index.
+//! Copies: volumes with the same bytes as a recent volume of another index.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use corticast_bold::time::TrIndex;
 use corticast_wire::message::VolumeMessage;
 
-/// Volumes whose bytes a new one is compared with.
+/// Number of recent volumes that a new one is compared with.
 const COMPARED_VOLUMES: usize = 16;
 
 /// Checksum and bytes of the newest volumes of a run.
@@ -14,10 +14,10 @@ const COMPARED_VOLUMES: usize = 16;
 pub(super) struct RecentVolumes(VecDeque<(TrIndex, u32, Bytes)>);
 
 impl RecentVolumes {
-    /// The recent volume with the same bytes, if there is one; remembers this one if not.
+    /// The index of a recent volume with the same bytes. If there is none, remembers this volume.
     ///
     /// A volume without contrast (all voxels the same) never counts as a copy: scanners send blank
-    /// volumes, and tests constant ones.
+    /// volumes, and tests send constant ones.
     pub(super) fn copy_of(&mut self, volume: &VolumeMessage) -> Option<TrIndex> {
         let checksum = volume.header.crc32.unwrap_or_else(|| crc32fast::hash(&volume.voxels));
         let bytes = &volume.voxels;

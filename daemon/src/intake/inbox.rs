@@ -1,7 +1,7 @@
-//! The receive task: everything that reaches a session passes here, in one order.
+//! The receive task: every message and command for a session passes through here, in one order.
 //!
-//! That order is the recording's order and the signal thread's order, which is why commands
-//! pass here too.
+//! The recording and the signal thread keep that order, which is why commands pass through here
+//! too.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// A command, and where its answer goes.
+/// A command, and the channel for its answer.
 pub type Commanded = (Command, oneshot::Sender<Value>);
 
 /// The receive task's state.
@@ -52,7 +52,7 @@ pub struct Inbox {
     pub commanded: mpsc::Receiver<Commanded>,
     pub peers: Peers,
     pub board: Board,
-    /// As the operator left it, which the signal thread may not have heard of yet.
+    /// Set by the operator's last command, which the signal thread may not have processed yet.
     pub is_paused: bool,
     /// See `is_paused`.
     pub is_blanked: bool,
@@ -63,7 +63,7 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// Fails when the socket is closed under it or signals cannot be had.
+    /// Fails when the socket is closed or no signal handler can be installed.
     pub async fn receive(&mut self, stop: Option<oneshot::Receiver<()>>) -> anyhow::Result<()> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
@@ -74,7 +74,7 @@ impl Inbox {
                 None => false,
             };
             if !asked {
-                // Dropped without a word: nobody will ask any more.
+                // The sender was dropped or never existed: no request to stop can come.
                 std::future::pending::<()>().await;
             }
         };
@@ -88,7 +88,7 @@ impl Inbox {
                 }
                 Some((command, answer)) = self.commanded.recv() => {
                     let confirmed = self.command(command).await;
-                    // The operator may have hung up; the command holds all the same.
+                    // The operator may have disconnected; the command is in force anyway.
                     answer.send(confirmed).ok();
                     if command == Command::Abort {
                         return Ok(());
@@ -118,7 +118,7 @@ impl Inbox {
             }
         };
         if self.peers.heard(peer, encoding, &message) {
-            self.fanout.status("info", "the adapter is heard again".to_owned());
+            self.fanout.status("info", "the adapter is connected again".to_owned());
         }
         if message == FromAdapter::Ping {
             let ping = DaemonPing { instance: self.instance.clone() };
@@ -136,7 +136,7 @@ impl Inbox {
         for reply in verdict.replies {
             self.answers.send(peer, encoding, reply);
         }
-        // A duplicate that is not in the recording yet is recorded, and given to nobody.
+        // A duplicate that is not in the recording yet is recorded, but gives no event.
         let is_recorded = !verdict.events.is_empty() || verdict.acknowledge.is_some();
         for event in verdict.events {
             match event {
@@ -165,7 +165,7 @@ impl Inbox {
         }
     }
 
-    /// Obeys a command; gives what to tell the operator.
+    /// Obeys a command. Returns the answer to the operator.
     async fn command(&mut self, command: Command) -> Value {
         let received_ns = monotonic_ns();
         let open = self.ingest.open_run().map(|run| run.name.to_string());
@@ -188,8 +188,8 @@ impl Inbox {
         }
         let message = match (command, &open) {
             (Command::EndRun, None) => "no run is open".to_owned(),
-            (Command::EndRun, Some(run)) => format!("{run} is ended"),
-            (Command::Abort, _) => "the daemon stops".to_owned(),
+            (Command::EndRun, Some(run)) => format!("{run} has ended"),
+            (Command::Abort, _) => "the daemon is stopping".to_owned(),
             _ => String::new(),
         };
         let still_open = self.ingest.open_run().map(|run| run.name.to_string());
@@ -204,7 +204,7 @@ impl Inbox {
         })
     }
 
-    /// Where the session is, with this run open.
+    /// State of the session while this run is open.
     fn state(&self, open: Option<&str>) -> RunState {
         let last = self.board.last("run");
         let of_last = |key: &str| last.as_ref().and_then(|report| report.get(key));
@@ -219,7 +219,7 @@ impl Inbox {
         }
     }
 
-    /// Tells the operator of a message that was not accepted, once.
+    /// Reports to the operator that a message was not accepted.
     fn problem(&self, problem: &IngestError) {
         let level = match problem.disposition() {
             Disposition::SkipVolume | Disposition::HoldFeedback => "warning",
@@ -229,7 +229,7 @@ impl Inbox {
         self.fanout.status(level, problem.to_string());
     }
 
-    /// Sends heartbeats, and raises an alarm for an adapter that has a run and is silent.
+    /// Sends heartbeats, and raises an alarm for an adapter that is silent during its run.
     fn look_after_peers(&mut self) {
         let is_open = self.ingest.open_run().is_some();
         let (answers, instance) = (&self.answers, &self.instance);
@@ -241,8 +241,8 @@ impl Inbox {
             self.fanout.status(
                 "alarm",
                 format!(
-                    "the scanner adapter has been silent for {:.0} s during a run; look at its \
-                     machine and cable: what it acquires is kept there and sent when it is back",
+                    "the scanner adapter has been silent for {:.0} s during a run; check its \
+                     machine and cable; it keeps its volumes and sends them when it is back",
                     silent.as_secs_f64()
                 ),
             );

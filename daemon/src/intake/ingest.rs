@@ -1,13 +1,12 @@
-//! Ingest: what the daemon makes of each message from an adapter.
+//! Ingest: the daemon's decision on each message from an adapter.
 //!
-//! Pure: messages in, answers and accepted events out. Every accepted event is written to the
-//! recording as it came and handed to the signal thread; replaying the recording through this
-//! same code accepts the same events again.
+//! Pure: messages in, answers and accepted events out. Every accepted message is written to the
+//! recording with its original bytes, and its event goes to the signal thread; replaying the
+//! recording through this same code accepts the same events again.
 //!
-//! A volume is known by (run, index). One that was accepted before is acknowledged again and
-//! otherwise costs nothing, so an adapter may send again whatever it is unsure of. A volume
-//! whose bytes equal those of a recent one under another index is a copy that lies about its
-//! number, and is dropped.
+//! A volume is identified by (run, index). A volume that was accepted before is acknowledged again
+//! without any other effect, so an adapter may repeat every volume it is unsure of. A volume with
+//! the same bytes as a recent one of another index is a copy with a wrong index, and is dropped.
 
 use corticast_bold::run::RunHeader;
 use corticast_wire::message::{
@@ -26,7 +25,7 @@ use crate::{
     signal::happening::{Command, EndedBy, Event, Happening, Run},
 };
 
-/// The runs of a session and what came of each. See the module docs.
+/// The runs of a session and their volumes. See the module docs.
 pub struct Ingest {
     admission: Admission,
     instance: String,
@@ -34,12 +33,12 @@ pub struct Ingest {
     copies: ContentDuplicates,
     recorded: Recorded,
     book: RunBook,
-    /// The open run was taken up after a restart, and no adapter has announced it since.
+    /// The open run was restored after a restart, and no adapter has announced it since.
     is_unannounced: bool,
 }
 
 impl Ingest {
-    /// Nothing seen yet.
+    /// A session without runs.
     #[must_use]
     pub fn new(
         admission: Admission,
@@ -52,20 +51,20 @@ impl Ingest {
         Self { admission, instance, durability, copies, recorded, book, is_unannounced: false }
     }
 
-    /// The run that is open.
+    /// The open run.
     #[must_use]
     pub fn open_run(&self) -> Option<&Run> {
         self.book.open()
     }
 
-    /// All that came so far was read from a recording. What an adapter sent to the process before
-    /// this one may have died with it while later volumes wait in a queue, so until the run is
-    /// announced again only what follows on is taken.
+    /// Marks the end of restoring from a recording. The previous process may have died with volumes
+    /// it had not recorded, while later volumes still wait in a socket. Until the run is announced
+    /// again, only a volume that leaves no gap is accepted.
     pub fn take_up(&mut self) {
         self.is_unannounced = true;
     }
 
-    /// What becomes of one message.
+    /// Decides on one message.
     pub fn handle(&mut self, message: FromAdapter) -> Verdict {
         match message {
             FromAdapter::Run { header, resume } => self.run(header, resume),
@@ -82,7 +81,8 @@ impl Ingest {
         }
     }
 
-    /// What a command does to the session, in order. A command that ends the run does so here.
+    /// Turns a command into happenings for the session, in order. Ends the open run if the command
+    /// does.
     pub fn command(&mut self, command: Command) -> Vec<Happening> {
         let ended = match command {
             Command::EndRun | Command::Abort => self.end_open_run(EndedBy::Operator),
@@ -92,7 +92,7 @@ impl Ingest {
         ended.map(Happening::Event).into_iter().chain([Happening::Command(command)]).collect()
     }
 
-    /// Ends the open run for another reason than the adapter's `end`.
+    /// Ends the open run without an `end` from the adapter.
     pub fn end_open_run(&mut self, by: EndedBy) -> Option<Event> {
         self.book.end_open(by, None)
     }
@@ -103,8 +103,8 @@ impl Ingest {
         let last = self.book.newest_like(&header);
         if let Some(known) = last.filter(|known| known.run.header.space == header.space) {
             match known.ended {
-                // The adapter was restarted, or we were; or it ended and only our answer was
-                // lost. It may send again what it is unsure of.
+                // The adapter or the daemon was restarted, or the run ended and only our answer was
+                // lost. The adapter may repeat volumes it is unsure of.
                 None => return self.still_ready(known),
                 Some(EndedBy::Adapter) if resume => return self.still_ready(known),
                 Some(EndedBy::Operator) if resume => {
@@ -114,7 +114,7 @@ impl Ingest {
             }
         }
         if self.book.is_full() {
-            return self.refuse_run(id, format!("the session already holds {MAX_RUNS} runs"));
+            return self.refuse_run(id, format!("the session already has {MAX_RUNS} runs"));
         }
         if let Err(reason) = (self.admission)(&header) {
             return self.refuse_run(id, reason);
@@ -169,7 +169,7 @@ impl Ingest {
         let name = volume.header.run.clone();
         let index = volume.header.index;
         let Some(known) = self.book.open_named(&name) else {
-            // The end was recorded, and only our acknowledgements were lost.
+            // The end of the run was recorded, and only our acknowledgements were lost.
             return match self.book.newest_named(&name) {
                 Some(known) if known.has(index) => Verdict {
                     replies: vec![ToAdapter::Ack(Ack { run: name, index: Some(index.0) })],
@@ -209,7 +209,7 @@ impl Ingest {
         if known.has(index) {
             let recorded = self.durability == Durability::None
                 || self.recorded.lock().is_ok_and(|set| set.contains(&(number, index)));
-            // Not recorded yet: the recorder was behind, or gave up on it. Record it now.
+            // Not recorded yet: the recorder was behind or dropped it. Record it now.
             return Verdict {
                 replies: if recorded { vec![ToAdapter::Ack(ack.clone())] } else { Vec::new() },
                 acknowledge: (!recorded).then_some((number, ack)),

@@ -1,4 +1,4 @@
-//! The adapters that are connected: when each was heard, and which has the open run.
+//! The connected adapters: when each was last heard, and which has the open run.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,16 @@ use corticast_wire::{
 
 /// How often adapters get a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Silence of an adapter during a run that raises an alarm.
+/// An adapter that is silent for longer than this during a run raises an alarm.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Adapters that are remembered.
+/// Most adapters that are tracked.
 const MAX_PEERS: usize = 1024;
 
 /// An adapter.
 struct Peer {
     encoding: Encoding,
     heard: Instant,
-    /// It sent the run that is open.
+    /// Whether this adapter announced the open run.
     has_run: bool,
     is_silent: bool,
 }
@@ -32,9 +32,9 @@ pub struct Peers(HashMap<PeerId, Peer>);
 
 /// The silence of the adapters that have the open run.
 pub(super) struct Silence {
-    /// The longest, in seconds; 0 without a run.
+    /// The longest silence, in seconds; 0 without a run.
     pub(super) longest_s: f64,
-    /// Of each adapter that was not known to be silent, how long it has been.
+    /// The silence of each adapter that has just become silent.
     pub(super) newly_silent: Vec<Duration>,
 }
 
@@ -62,18 +62,18 @@ impl Peers {
         std::mem::take(&mut known.is_silent)
     }
 
-    /// The run of this adapter was started.
+    /// Notes that this adapter has the open run.
     pub(super) fn run_started(&mut self, peer: &PeerId) {
         self.0.entry(peer.clone()).and_modify(|peer| peer.has_run = true);
     }
 
-    /// The open run was ended.
+    /// Notes that the open run has ended.
     pub(super) fn run_ended(&mut self) {
         self.0.values_mut().for_each(|peer| peer.has_run = false);
     }
 
-    /// Calls `ping` for each adapter that has the open run, and forgets adapters that have none
-    /// and are silent.
+    /// Calls `ping` for each adapter that has the open run, and forgets silent adapters without
+    /// one.
     pub(super) fn look_after(
         &mut self,
         is_open: bool,

@@ -1,7 +1,7 @@
-//! The run book: the runs of a session, their names, and which volumes of each have come.
+//! The run book: the runs of a session, their names, and the volumes accepted for each.
 //!
-//! A run is named by its BIDS entities. A run with the entities of an earlier one is a repeat and
-//! gets `+2`, `+3` and so on behind its name. Only the newest run can be open.
+//! A run is named by its BIDS entities. A run with the same entities as an earlier one is a repeat,
+//! and its name gets the suffix `+2`, `+3` and so on. Only the newest run can be open.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -10,7 +10,7 @@ use corticast_bold::{run::RunHeader, time::TrIndex};
 use super::copies::RecentVolumes;
 use crate::signal::happening::{EndedBy, Event, Run, RunNumber};
 
-/// Runs of one session; more can only come from a faulty adapter.
+/// Most runs of one session; only a faulty adapter would send more.
 pub(super) const MAX_RUNS: usize = 10_000;
 
 /// The runs of a session, in order of their start.
@@ -32,13 +32,13 @@ impl KnownRun {
         *self.run.name == *name || self.run.header.run_id() == name
     }
 
-    /// Whether no volume lies between this one and those that came.
+    /// Whether no volume is missing between the newest accepted volume and this one.
     pub(super) fn follows_on(&self, index: TrIndex) -> bool {
         let newest = self.seen.iter().max();
         newest.map_or(index.0 == 0, |newest| index <= newest.next())
     }
 
-    /// The first index that has not come.
+    /// The lowest index that has not been accepted.
     pub(super) fn next_index(&self) -> u32 {
         (0..).find(|&index| !self.seen.contains(&TrIndex(index))).unwrap_or(u32::MAX)
     }
@@ -48,7 +48,7 @@ impl KnownRun {
         self.seen.contains(&index)
     }
 
-    /// Notes that the volume of an index is accepted.
+    /// Marks the volume of an index as accepted.
     pub(super) fn accept(&mut self, index: TrIndex) {
         self.seen.insert(index);
     }
@@ -61,7 +61,7 @@ impl KnownRun {
 }
 
 impl RunBook {
-    /// Whether no further run can be taken.
+    /// Whether the session has reached its limit of runs.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= MAX_RUNS
     }
@@ -90,7 +90,7 @@ impl RunBook {
         self.0.iter().rev().find(same)
     }
 
-    /// The name that a run would get.
+    /// The name that a run with this header would get.
     pub(super) fn name_of(&self, header: &RunHeader) -> String {
         let id = header.run_id();
         let n_before = self.0.iter().filter(|known| known.run.header.run_id() == id).count();
@@ -106,7 +106,7 @@ impl RunBook {
         &self.0[number.0]
     }
 
-    /// Ends the open run, if one is open.
+    /// Ends the open run. `None` when no run is open.
     pub(super) fn end_open(&mut self, by: EndedBy, n_sent: Option<u32>) -> Option<Event> {
         let known = self.0.last_mut().filter(|known| known.ended.is_none())?;
         Some(known.end(by, n_sent))

@@ -1,22 +1,22 @@
-//! The verdict on a message: what to answer, what was accepted, and what the operator should know.
+//! The verdict on a message: the answers, the accepted events, and any problem for the operator.
 
 use corticast_wire::message::{Ack, MessageError, ToAdapter};
 
 use crate::signal::happening::{Event, RunNumber};
 
-/// Volumes of one run: at the shortest TR in use, 0.1 s, more than a day.
+/// Limit of volume indices in a run: more than a day at the shortest TR in use, 0.1 s.
 pub(super) const MAX_INDEX: u32 = 1_000_000;
 
-/// What becomes of one message.
+/// The decision on one message.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// What to answer now.
+    /// Answers to send at once.
     pub replies: Vec<ToAdapter>,
-    /// What was accepted.
+    /// Events accepted from the message.
     pub events: Vec<Event>,
-    /// What to acknowledge once the message is in the recording.
+    /// Acknowledgement to send once the message is in the recording.
     pub acknowledge: Option<(RunNumber, Ack)>,
-    /// What the operator should know.
+    /// Problem to report to the operator.
     pub problem: Option<IngestError>,
     /// Whether the message was a duplicate.
     pub duplicate: bool,
@@ -28,54 +28,52 @@ pub enum IngestError {
     /// The message cannot be read, or does not fit its run.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// Its run is not open.
+    /// The message names a run that is not open.
     #[error("`{run}` is not open{}; send `run` first", open_run(.open.as_deref()))]
     UnknownRun {
-        /// Which run the message names.
+        /// The run that the message names.
         run: String,
-        /// Which run is open.
+        /// The open run.
         open: Option<String>,
     },
-    /// Volumes before it were lost with the process before this one.
-    #[error(
-        "the daemon was restarted and lacks volumes of `{run}` before {index}; send `run` first"
-    )]
+    /// Earlier volumes of the run were lost when the daemon restarted.
+    #[error("the daemon restarted and lacks volumes of `{run}` before {index}; send `run` first")]
     Overtaken {
-        /// Which run the message names.
+        /// The run that the message names.
         run: String,
-        /// Its index.
+        /// Index of the volume.
         index: u32,
     },
     /// The run may not start.
     #[error("run `{run}` is refused: {reason}")]
     RunRefused {
-        /// Which run.
+        /// The run.
         run: String,
-        /// What was found and expected.
+        /// Why: what was found and what was expected.
         reason: String,
     },
     /// The index is out of range.
-    #[error("`{run}` announces volume index {index}, expected less than {MAX_INDEX}")]
+    #[error("a volume of `{run}` has index {index}, expected less than {MAX_INDEX}")]
     Index {
-        /// Which run.
+        /// The run.
         run: String,
-        /// What it said.
+        /// Index in the message.
         index: u32,
     },
-    /// The bytes are those of another volume.
-    #[error("volume {index} of `{run}` is byte for byte volume {same_as}; dropped as a copy")]
+    /// The volume has the same bytes as another volume.
+    #[error("volume {index} of `{run}` has the same bytes as volume {same_as}; dropped as a copy")]
     Copy {
-        /// Which run.
+        /// The run.
         run: String,
-        /// What it calls itself.
+        /// Index in the message.
         index: u32,
-        /// What it is.
+        /// Index of the earlier volume.
         same_as: u32,
     },
     /// A run started while another was open.
-    #[error("run `{started}` started before `{ended}` was ended; `{ended}` is ended now")]
+    #[error("run `{started}` started before `{ended}` was ended; the daemon has ended `{ended}`")]
     NoEnd {
-        /// The run before.
+        /// The earlier run, now ended.
         ended: String,
         /// The run that starts.
         started: String,
@@ -86,11 +84,11 @@ fn open_run(open: Option<&str>) -> String {
     open.map_or_else(|| ", no run is".to_owned(), |open| format!(", `{open}` is"))
 }
 
-/// What the run does about an error. A participant is in the scanner, so the default is to
+/// How the run continues after an error. A participant is in the scanner, so the default is to
 /// carry on; stopping needs a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Drop this volume or message, count it, wait for the next.
+    /// Drop this volume or message, count it, and wait for the next.
     SkipVolume,
     /// Keep showing the last feedback while the connection is retried.
     HoldFeedback,
@@ -99,15 +97,15 @@ pub enum Disposition {
 }
 
 impl IngestError {
-    /// What the run does about this error.
+    /// How the run continues after this error.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
-        // No `_` arm: whoever adds an error has to decide.
+        // No `_` arm: a new error needs a decision here.
         match self {
             Self::Message(_) | Self::Index { .. } | Self::Copy { .. } | Self::NoEnd { .. } => {
                 Disposition::SkipVolume
             }
-            // The adapter sends the run again and goes on.
+            // The adapter announces the run again and continues.
             Self::UnknownRun { .. } | Self::Overtaken { .. } => Disposition::HoldFeedback,
             Self::RunRefused { .. } => Disposition::StopRun,
         }

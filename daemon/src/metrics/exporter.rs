@@ -15,12 +15,12 @@ const STAGE_BUCKETS_S: [f64; 13] =
 /// Upper bounds of the clip buckets, in seconds: from blurry frames to a slow GPU.
 const CLIP_BUCKETS_S: [f64; 11] = [0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0, 10.0, 60.0];
 
-/// Installs the Prometheus recorder for this process. Call it inside a tokio runtime, whose task
+/// Installs the Prometheus exporter for this process. Call it inside a tokio runtime, whose task
 /// keeps the histograms from growing, and before [`Metrics::new`](super::Metrics::new).
 ///
 /// # Errors
 ///
-/// Fails when a recorder is installed already.
+/// Fails when an exporter is installed already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(

@@ -4,7 +4,7 @@ use metrics::{
     Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
 };
 
-/// A counter. It is exported from the first scrape on.
+/// Registers a counter. It is exported from the first scrape on, as 0.
 pub(super) fn counted(name: &'static str, unit: Unit, text: &'static str) -> Counter {
     describe_counter!(name, unit, text);
     let handle = counter!(name);
@@ -12,7 +12,7 @@ pub(super) fn counted(name: &'static str, unit: Unit, text: &'static str) -> Cou
     handle
 }
 
-/// A gauge.
+/// Registers a gauge.
 pub(super) fn measured(name: &'static str, unit: Unit, text: &'static str) -> Gauge {
     describe_gauge!(name, unit, text);
     gauge!(name)
@@ -28,13 +28,9 @@ pub(super) fn describe_families() {
     describe_histogram!(
         "corticast_stage_duration_seconds",
         Unit::Seconds,
-        "Time one stage of the signal path took for one volume."
+        "Time of one stage of the signal path for one volume."
     );
-    describe_histogram!(
-        "corticast_clip_duration_seconds",
-        Unit::Seconds,
-        "Time a clip took to make."
-    );
+    describe_histogram!("corticast_clip_duration_seconds", Unit::Seconds, "Time to make a clip.");
     describe_histogram!(
         "corticast_clip_age_seconds",
         Unit::Seconds,
@@ -48,16 +44,16 @@ pub(super) fn describe_families() {
     describe_counter!(
         "corticast_output_dropped_total",
         Unit::Count,
-        "Products an output was too slow for; its oldest are dropped."
+        "Oldest products that an output dropped because it was too slow."
     );
     describe_gauge!(
         "corticast_model_info",
         Unit::Count,
-        "Always 1; its labels say which model runs, for whom, and on what."
+        "Always 1; its labels give the model, its subject, and its device."
     );
     describe_gauge!(
         "corticast_generator_info",
         Unit::Count,
-        "Always 1; its labels say how clips are made, and on what."
+        "Always 1; its labels give the mode of the generator, its precision, and its device."
     );
 }

@@ -1,8 +1,7 @@
 //! Admission: whether a run may start.
 //!
-//! Its matrix and affine have to be those of the mask, its TR that of the model, and the rest of
-//! the session has to fit the disk. A run that does not fit is refused with both values in the
-//! message.
+//! The run must have the matrix and affine of the mask and the TR of the model, and the rest of
+//! the session must fit the disk. Otherwise the run is refused, with both values in the message.
 
 use std::{
     path::Path,
@@ -16,18 +15,19 @@ use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
 
 use crate::config::{Config, recording::DiskCheck};
 
-/// Bytes of a recording over those of its volumes: noise hardly compresses, and messages and
+/// Size of a recording over the size of its volumes: noise hardly compresses, and messages and
 /// results add a little.
 const OVERHEAD: f64 = 1.05;
-/// Bytes of a voxel as scanners send it.
+/// Bytes per voxel, as scanners send it.
 const BYTES_PER_VOXEL: f64 = 2.0;
-/// Room that is left for everything else on the disk, in bytes.
+/// Bytes that must stay free for everything else on the disk.
 const RESERVE_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
 
-/// Whether a run may start, given its header. The reason if not.
+/// Decides from its header whether a run may start. The error is the reason for refusing it.
 pub type Admission = Arc<dyn Fn(&RunHeader) -> Result<(), String> + Send + Sync>;
 
-/// Free bytes where a file is, or will be. `None` when the system does not say.
+/// Free bytes on the disk of a file, which need not exist yet. `None` when the system does not
+/// report it.
 pub type FreeBytes = fn(&Path) -> Option<u64>;
 
 /// Admits the runs that were acquired in the space of the mask, with the TR of the model.
@@ -40,9 +40,10 @@ fn admit(
     space: &VoxelSpace,
     trained: Option<RepetitionTime>,
 ) -> Result<(), String> {
-    header.space.check_is(space).map_err(|mismatch| {
-        format!("the scan does not lie where the mask was drawn: {mismatch}")
-    })?;
+    header
+        .space
+        .check_is(space)
+        .map_err(|mismatch| format!("the scan's space differs from the mask's: {mismatch}"))?;
     match trained {
         Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(
             "the scan's TR is {}, the model was trained with {trained}",
@@ -52,8 +53,8 @@ fn admit(
     }
 }
 
-/// Admits the runs that `fits` admits and for which there is room on the disk: for the run and for
-/// the runs that are expected after it, with `result_bytes` beside each volume.
+/// Admits the runs that `fits` admits if the disk has room for this run and all expected later
+/// runs, with `result_bytes` beside each volume.
 pub(super) fn with_disk_check(
     fits: Admission,
     config: &Config,
@@ -80,9 +81,8 @@ pub(super) fn with_disk_check(
     })
 }
 
-/// Bytes that the rest of the session needs: this run and `n_more_runs` like it, of
-/// `expected_volumes` each where the scanner does not say how many, with `result_bytes` beside
-/// each volume.
+/// Bytes that the rest of the session needs: this run and `n_more_runs` like it, with
+/// `result_bytes` beside each volume. A run has `expected_volumes` if its header gives no number.
 fn needed_bytes(
     header: &RunHeader,
     expected_volumes: u32,
@@ -94,7 +94,7 @@ fn needed_bytes(
     volume_bytes * OVERHEAD * n_volumes * f64::from(1 + n_more_runs) + RESERVE_BYTES
 }
 
-/// What to tell the operator when the disk is too small.
+/// The message for the operator when the disk is too small. `None` when it is large enough.
 fn shortage(path: &Path, needed_bytes: f64, free_bytes: FreeBytes) -> Option<String> {
     let free = free_bytes(path)? as f64;
     (free < needed_bytes).then(|| {

@@ -1,8 +1,9 @@
-//! Agreeing: what the session does, if configuration, mask and model do not contradict each other.
+//! Agreeing: the settings of the session, if configuration, mask and model do not contradict each
+//! other.
 //!
-//! A setting that the configuration leaves out is taken from the model, and a setting that neither
-//! names has a default. If both name it they must say the same, else the session does not start:
-//! the error names both values.
+//! A setting that the configuration leaves out is taken from the model; a setting that neither
+//! defines has a default. When both define it with different values, the session does not start
+//! and the error names both values.
 
 use std::num::NonZeroUsize;
 
@@ -17,42 +18,42 @@ use corticast_models::manifest::Manifest;
 use super::error::PlanError;
 use crate::config::Config;
 
-/// Delay when neither configuration nor model say one: the canonical response's peak, less
-/// the time in which the signal is still rising.
+/// Delay when neither configuration nor model define one: the peak of the canonical response,
+/// minus the time in which the signal is still rising.
 const DEFAULT_HRF_DELAY_S: f64 = 4.0;
 
-/// Warm-up when neither configuration nor model say one.
+/// Warm-up when neither configuration nor model define one.
 const DEFAULT_WARM_UP_VOLUMES: u32 = 6;
 
-/// Baseline when neither configuration nor model say one.
+/// Baseline when neither configuration nor model define one.
 const DEFAULT_BASELINE_VOLUMES: u32 = 10;
 
 /// How volumes are prepared, agreed between session, mask and model.
 #[derive(Clone, Debug)]
 pub struct SignalOptions {
-    /// Seconds from a stimulus to the BOLD that answers it.
+    /// Seconds from a stimulus to its BOLD response.
     pub hrf_delay_s: f64,
-    /// How volumes are brought to the stimulus' time.
+    /// How volumes are shifted to the time of the stimulus.
     pub shift: ShiftInterpolation,
     /// Volumes per window.
     pub window_volumes: NonZeroUsize,
     /// Volumes at the start of a run that are not used.
     pub discard_volumes: u32,
-    /// What stands in for a missing volume.
+    /// What replaces a missing volume.
     pub missing: MissingVolumes,
-    /// Longest gap that is filled.
+    /// Longest gap that is filled, in volumes.
     pub max_fill_volumes: u32,
-    /// Volumes of the baseline of DVARS.
+    /// Volumes in the baseline of DVARS.
     pub quality_baseline_volumes: u32,
     /// How BOLD becomes z-scores.
     pub normalise: NormaliseOptions,
 }
 
-/// What the session does, if configuration, mask and model agree.
+/// The settings of the session, if configuration, mask and model agree.
 ///
 /// # Errors
 ///
-/// Fails on the first setting on which they do not.
+/// Fails on the first setting on which they disagree.
 pub(super) fn agree(
     config: &Config,
     mask: &SpatialMask,
@@ -122,8 +123,11 @@ pub(super) fn agree(
     })
 }
 
-/// What is asked for, else what the model was trained with, else the default; refused when the
-/// first two differ.
+/// The configured value, else the value that the model was trained with, else the default.
+///
+/// # Errors
+///
+/// Fails when the configuration and the model give different values.
 fn pick<T: PartialEq + std::fmt::Debug>(
     what: &'static str,
     asked: Option<T>,

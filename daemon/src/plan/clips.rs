@@ -1,7 +1,7 @@
 //! How clips are made: options and files, read and checked, with no network loaded yet.
 //!
-//! The daemon and its workers must agree on both: a [`ClipPlan`] has a hash of its files and a line
-//! of its settings, and makers with the same files and settings make the same clips.
+//! The daemon and its workers must agree on both. A [`ClipPlan`] therefore has a hash of its files
+//! and a line of its settings; makers for which both are equal make the same clips.
 
 use std::path::PathBuf;
 
@@ -22,30 +22,30 @@ use sha2::{Digest, Sha256};
 use super::error::PlanError;
 use crate::config::{Config, GeneratorConfig};
 
-/// What clips are made with: options and files, read and checked, nothing loaded yet.
+/// Options and files for making clips, read and checked, with no network loaded yet.
 #[derive(Clone, Debug)]
 pub struct ClipPlan {
     /// How clips are made.
     pub options: MakerOptions,
     /// Networks of the model.
     pub model: ModelNetworks,
-    /// Networks of clips; none with mode `still`.
+    /// Video networks; `None` with mode `still`.
     pub set: Option<VideoManifest>,
-    /// Time between volumes: how long a clip lasts.
+    /// Time between volumes, which is the length of a clip.
     pub repetition_time_s: f64,
-    /// Where and on how many threads.
+    /// Device and number of threads.
     pub runtime: OnnxRuntime,
     /// See [`crate::config::generator::Written::skip_similar`].
     pub skip_similar: f64,
 }
 
 impl ClipPlan {
-    /// Reads what the configuration asks for; `None` where it asks for no clips.
+    /// Reads the options and files that the configuration names; `None` when it asks for no clips.
     ///
     /// # Errors
     ///
-    /// Fails when the model gives nothing that clips are made of, or a file of the set is not
-    /// what its manifest says.
+    /// Fails when the model does not give the input of clips, or a file of the set does not match
+    /// its manifest.
     pub fn make(config: &GeneratorConfig, model: &Manifest) -> Result<Option<Self>, ModelError> {
         let Some(options) = config.options() else { return Ok(None) };
         let needs_set = options.mode != Mode::Still;
@@ -60,7 +60,7 @@ impl ClipPlan {
         }))
     }
 
-    /// The most bytes that a clip takes, with what it was made of.
+    /// Largest size of a clip with its input, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let sizes = &self.model.sizes;
@@ -71,7 +71,7 @@ impl ClipPlan {
         clip + blurry + sizes.n_frame * sizes.mask * sizes.mask
     }
 
-    /// What was agreed, as TOML.
+    /// The agreed settings, as TOML.
     #[must_use]
     pub fn effective(&self) -> toml::Table {
         use toml::Value;
@@ -91,7 +91,7 @@ impl ClipPlan {
         table
     }
 
-    /// Says which files clips are made with: makers with the same make the same clips.
+    /// Hash of the files that clips are made with, in hexadecimal.
     #[must_use]
     pub fn identity(&self) -> String {
         let mut hasher = Sha256::new();
@@ -104,8 +104,7 @@ impl ClipPlan {
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The settings that the pictures depend on, as one line: makers with the same make the same
-    /// clips of the same files.
+    /// The settings that the pictures depend on, as one line.
     #[must_use]
     pub fn settings(&self) -> String {
         let options = &self.options;
@@ -128,11 +127,11 @@ impl ClipPlan {
         .to_lowercase()
     }
 
-    /// Refuses a decoder that does not give what clips are made of.
+    /// Checks that a decoder gives the input of clips.
     ///
     /// # Errors
     ///
-    /// [`ModelError::ClipNeeds`].
+    /// Fails with [`ModelError::ClipNeeds`] when the decoder does not.
     pub fn check(&self, decoder: &Decoder) -> Result<(), ModelError> {
         let head = Head::Reconstruction;
         match decoder.family() {
@@ -142,12 +141,12 @@ impl ClipPlan {
     }
 }
 
-/// How a session makes clips; `None` where it makes none.
+/// How a session makes clips; `None` when it makes none.
 ///
 /// # Errors
 ///
-/// Fails when clips are asked for and the model gives nothing to make them of, or a file of the
-/// networks is not what its manifest says.
+/// Fails when clips are configured and the model does not give their input, or a file of the
+/// networks does not match its manifest.
 pub(super) fn agreed(
     config: &Config,
     decoder: Option<&Decoder>,

@@ -1,11 +1,11 @@
-//! The description of a session: what stands at the head of a recording and answers `query`.
+//! The description of a session: the first entry of a recording, and the answer to `query`.
 
 use serde_json::{Value, json};
 
 use super::Plan;
 use crate::clock::ClockPair;
 
-/// Versions, clocks, configuration, what was agreed, and the model.
+/// Versions, clocks, configuration, agreed settings, and the model.
 #[must_use]
 pub fn session(plan: &Plan, instance: &str) -> Value {
     let config: Option<toml::Table> = toml::from_str(&plan.config.to_toml()).ok();

@@ -7,19 +7,19 @@ use toml::Value;
 use super::{agree::SignalOptions, clips::ClipPlan};
 use crate::config::DecoderConfig;
 
-/// What was agreed, in parts.
+/// The parts of the agreed settings.
 pub(super) struct Agreed<'a> {
     pub(super) mask: &'a SpatialMask,
     pub(super) signal: &'a SignalOptions,
     pub(super) decoder: &'a DecoderConfig,
     /// The model's decoder; `None` without a model.
     pub(super) family: Option<&'a FamilyDecoder>,
-    /// `None` where no clips are made.
+    /// `None` when no clips are made.
     pub(super) clips: Option<&'a ClipPlan>,
 }
 
-/// The table of what was agreed: `mask`, `signal`, `normalise`, and where there is a model and
-/// clips are made, `decoder` and `generator`.
+/// The table of the agreed settings: `mask`, `signal`, `normalise`, with a model `decoder`, and
+/// with clips `generator`.
 pub(super) fn table(agreed: &Agreed<'_>) -> toml::Table {
     let text = |value: &str| Value::String(value.to_owned());
     let integer = |n: usize| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
@@ -71,7 +71,7 @@ pub(super) fn table(agreed: &Agreed<'_>) -> toml::Table {
     effective
 }
 
-/// A setting that is one word in TOML.
+/// A setting whose TOML value is one word.
 fn word(setting: impl serde::Serialize) -> toml::Value {
     toml::Value::try_from(setting).expect("settings are plain enums")
 }

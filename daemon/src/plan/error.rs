@@ -1,56 +1,52 @@
-//! Why a session cannot run as it is configured.
+//! Why a session cannot run with its configuration.
 
 use corticast_bold::{normalise::InvalidNormalise, space::SpaceMismatch};
 use corticast_models::error::ModelError;
 
 use super::mask_file::MaskFileError;
 
-/// Largest product that is published, in bytes: half of what is kept for a slow subscriber.
-/// Conditions of the published model take 4 MB, its clips 3 MB.
+/// Largest product that is published, in bytes: half of the buffer for a slow subscriber. The
+/// conditions of the published model take 4 MB, its clips 3 MB.
 pub(super) const MAX_PRODUCT_BYTES: usize = 16 << 20;
 
-/// Why a session cannot run as it is configured.
+/// Why a session cannot run with its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// No mask is named.
-    #[error(
-        "no mask: set `mask` in [signal] to a NIfTI image whose voxels that are not 0 are used"
-    )]
+    /// No mask is configured.
+    #[error("no mask: set `mask` in [signal] to a NIfTI image that is not 0 in the voxels to use")]
     NoMask,
     /// The mask cannot be read.
-    #[error("the mask cannot be used: {0}")]
+    #[error("cannot use the mask: {0}")]
     Mask(#[from] MaskFileError),
     /// The model cannot be opened.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The mask lies elsewhere than the scans the model was trained on.
-    #[error("the mask does not lie where the model was trained: {0}")]
+    /// The mask and the training scans of the model have different spaces.
+    #[error("the mask's space differs from that of the model's training scans: {0}")]
     Space(SpaceMismatch),
     /// Configuration, mask and model do not agree.
     #[error("{what}: the model was trained with {expected}, the session has {found}")]
     Disagreement {
-        /// On what.
+        /// Name of the setting.
         what: &'static str,
-        /// What the session has.
+        /// Value in the session.
         found: String,
-        /// What the model asks for.
+        /// Value in the model.
         expected: String,
     },
     /// A product would be too large to publish.
-    #[error(
-        "{what} of this model takes {found} bytes, at most {MAX_PRODUCT_BYTES} can be published"
-    )]
+    #[error("{what} of this model takes {found} bytes, expected at most {MAX_PRODUCT_BYTES}")]
     TooLarge {
-        /// Which product.
+        /// Name of the product.
         what: &'static str,
-        /// What it takes.
+        /// Size of the product, in bytes.
         found: usize,
     },
-    /// Clips are asked for, and nothing is decoded.
-    #[error("`mode` in [generator] asks for clips, and there is no model: set `dir` in [model]")]
+    /// Clips are configured without a model.
+    #[error("`mode` in [generator] asks for clips, but there is no model; set `dir` in [model]")]
     NoModel,
-    /// Clips are to be written, and none are made.
-    #[error("[outputs] asks for clips, and none are made: set `mode` in [generator]")]
+    /// Outputs for clips are configured, but no clips are made.
+    #[error("[outputs] asks for clips, but none are made; set `mode` in [generator]")]
     NoClips,
     /// The normalisation does not fit the mask.
     #[error(transparent)]

@@ -28,24 +28,24 @@ pub enum MaskFileError {
     /// The file cannot be read.
     #[error("cannot read the mask {path}: {source}")]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// The file is not what it should be.
+    /// The file does not have the expected contents.
     #[error("mask {path}: {reason}")]
     Malformed {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// What was found and expected.
         reason: String,
     },
-    /// What it holds is no mask.
+    /// The contents of the file are not a valid mask.
     #[error("mask {path}: {source}")]
     Invalid {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// What was found and expected.
         #[source]
@@ -57,7 +57,7 @@ pub enum MaskFileError {
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be read or holds no mask.
+/// Fails when the file cannot be read or does not hold a valid mask.
 pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return read_matrix(path);
@@ -66,7 +66,7 @@ pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
     let header = reader.header().clone();
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
     if header.n_volumes != 1 {
-        return Err(malformed(format!("{} volumes, a mask has 1", header.n_volumes)));
+        return Err(malformed(format!("{} volumes, expected 1", header.n_volumes)));
     }
     let voxels = reader.next_voxels()?.unwrap_or_default();
     let dtype = header.stored.on_wire();
@@ -84,14 +84,14 @@ fn read_matrix(path: &Path) -> Result<SpatialMask, MaskFileError> {
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
     let n_byte = std::fs::metadata(path).map_err(read)?.len();
     if n_byte > MAX_MATRIX_BYTES {
-        return Err(malformed(format!("{n_byte} bytes, at most {MAX_MATRIX_BYTES} are read")));
+        return Err(malformed(format!("{n_byte} bytes, expected at most {MAX_MATRIX_BYTES}")));
     }
     let bytes = std::fs::read(path).map_err(read)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
     let tensor = |name: &str| {
         tensors.tensor(name).map_err(|_| {
             malformed(format!(
-                "no tensor `{name}`; a sparse matrix has indptr, indices, weights, matrix, affine"
+                "no tensor `{name}`; expected indptr, indices, weights, matrix and affine"
             ))
         })
     };
@@ -124,7 +124,7 @@ fn read_matrix(path: &Path) -> Result<SpatialMask, MaskFileError> {
 fn integers(tensor: &TensorView<'_>) -> Result<Vec<u32>, String> {
     use safetensors::Dtype as D;
     let data = tensor.data();
-    let checked = |n: i64| u32::try_from(n).map_err(|_| format!("{n} is no index"));
+    let checked = |n: i64| u32::try_from(n).map_err(|_| format!("{n} is not a valid index"));
     match tensor.dtype() {
         D::U32 => Ok(data.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect()),
         D::I32 => {

@@ -1,4 +1,4 @@
-//! Opening the model of a session.
+//! Opens the model of a session.
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use crate::config::Config;
 ///
 /// # Errors
 ///
-/// Fails when a file is missing, is not what the manifest says, or cannot be loaded.
+/// Fails when a file is missing, does not match the manifest, or cannot be loaded.
 pub(super) fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
     let runtime = OnnxRuntime { device: config.model.device, ..OnnxRuntime::default() };
     Decoder::open(dir, &config.decoder.options(), &runtime)
 }
 
-/// The most bytes that the conditions of one result take; 0 where the model gives none.
+/// Largest size of the conditions of one result, in bytes; 0 when the model gives none.
 pub(super) fn conditions_bytes(decoder: &Decoder) -> usize {
     match decoder.family() {
         FamilyDecoder::Linear(_) => 0,

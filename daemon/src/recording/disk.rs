@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Free bytes where a file is, or will be. `None` when the system does not say.
+/// Free bytes on the disk of a file, which need not exist yet. `None` when the system does not
+/// report it.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());

@@ -1,7 +1,7 @@
-//! The file of a recording that is being written: MCAP in compressed chunks.
+//! Writes the file of a recording: MCAP in compressed chunks.
 //!
-//! A file that exists is continued: its entries are copied into a new file, which then takes its
-//! place. Another process that writes the same file is refused by a lock.
+//! An existing file is continued: its entries are copied into a new file, which then replaces
+//! it. A lock keeps a second process from writing the same file.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -16,8 +16,8 @@ use super::{
     reader::{Recording, RecordingError},
 };
 
-/// Each chunk has a place in the index that is kept in memory until the end, so a volume should
-/// not fill one alone. A flush ends a chunk early: a kill costs nothing that was acknowledged.
+/// Each chunk adds an entry to the index, which stays in memory until the end, so a chunk should
+/// hold more than one volume. A flush ends a chunk early: a kill loses nothing acknowledged.
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Why a recording cannot be written.
@@ -26,24 +26,24 @@ pub enum RecordError {
     /// The file cannot be created or written.
     #[error("cannot write the recording {path}: {reason}")]
     Write {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         reason: String,
     },
-    /// There is a file, and it is not a recording that could be continued.
-    #[error("{0}; give --record another name")]
+    /// The file exists and is not a recording, so it cannot be continued.
+    #[error("{0}; choose another file with --record")]
     Existing(#[from] RecordingError),
-    /// Another process writes it.
-    #[error("{0} is being written by another process: stop it first, or choose another file")]
+    /// Another process is writing the file.
+    #[error("{0} is being written by another process; stop that process or choose another file")]
     InUse(PathBuf),
 }
 
-/// Keeps other processes of ours from writing the file as long as it is open.
+/// Locks the file against other Corticast processes for as long as it is open.
 fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(RecordError::InUse(path.to_owned())),
-        // Not every file system can lock; recording goes on without.
+        // Some file systems cannot lock; record without a lock there.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
@@ -58,21 +58,21 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// A recording that is being written.
 pub struct RecordingFile {
     writer: Writer<BufWriter<File>>,
-    /// The number of each topic's channel.
+    /// The channel number of each topic.
     channels: Vec<(&'static str, u16)>,
-    /// The same file, to sync it.
+    /// A second handle of the file, for syncing it.
     file: File,
     path: PathBuf,
     sequence: u32,
 }
 
 impl RecordingFile {
-    /// Starts a recording. A file that exists is continued: its entries are copied into a new
-    /// file, up to where it was cut, which then takes its place. `each` sees them.
+    /// Starts a recording. An existing file is continued: its entries, up to where it was cut, are
+    /// copied into a new file, which then replaces it. `each` is called with every entry.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written, or exists and is no recording.
+    /// Fails when the file cannot be written, or exists and is not a recording.
     pub fn open(path: &Path, each: impl FnMut(&Entry)) -> Result<Self, RecordError> {
         let is_new = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
         if is_new {
@@ -92,12 +92,13 @@ impl RecordingFile {
         Ok(copy)
     }
 
-    /// Copies the entries of a recording into a new one, up to where it was cut. `each` sees
-    /// them. Gives the copy, to go on with, and why the recording ended early if it did.
+    /// Copies the entries of a recording, up to where it was cut, into a new one. `each` is called
+    /// with every entry. Returns the copy, open for writing, and the reason for the cut if the
+    /// recording was cut.
     ///
     /// # Errors
     ///
-    /// Fails when `from` is no recording or is being written, or `to` cannot be written.
+    /// Fails when `from` is not a recording or is being written, or when `to` cannot be written.
     pub fn copy(
         from: &Path,
         to: &Path,
@@ -132,7 +133,7 @@ impl RecordingFile {
             .truncate(false)
             .open(path)
             .map_err(|error| failed(&error))?;
-        // Emptied only once it is ours.
+        // Emptied only after locking.
         lock(&file, path)?;
         file.set_len(0).map_err(|error| failed(&error))?;
         let again = file.try_clone().map_err(|error| failed(&error))?;
@@ -142,7 +143,7 @@ impl RecordingFile {
             .compression(Some(mcap::Compression::Zstd))
             .compression_level(1)
             .chunk_size(Some(CHUNK_BYTES))
-            // A chunk is written in one piece, never as a header that is filled in later.
+            // Each chunk is written in one piece, so that no header has to be filled in later.
             .disable_seeking(true)
             .create(BufWriter::with_capacity(1 << 20, file))
             .map_err(|error| failed(&error))?;
@@ -153,7 +154,7 @@ impl RecordingFile {
         Ok(Self { writer, channels, file: again, path: path.to_owned(), sequence: 0 })
     }
 
-    /// Where the file is.
+    /// Path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -163,11 +164,11 @@ impl RecordingFile {
         RecordError::Write { path: self.path.clone(), reason: with_causes(error) }
     }
 
-    /// Adds an entry. It is safe after [`RecordingFile::flush`].
+    /// Adds an entry. The entry is safe after [`RecordingFile::flush`].
     ///
     /// # Errors
     ///
-    /// Fails when the disk does. The recording cannot be continued then.
+    /// Fails when writing to the disk fails. Nothing more can be recorded then.
     pub fn write(
         &mut self,
         topic: &'static str,
@@ -191,7 +192,7 @@ impl RecordingFile {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails when writing to the disk fails.
     pub fn flush(&mut self, sync: bool) -> Result<(), RecordError> {
         self.writer.flush().map_err(|error| self.failed(&error))?;
         if sync {
@@ -204,7 +205,7 @@ impl RecordingFile {
     ///
     /// # Errors
     ///
-    /// Fails when the disk does.
+    /// Fails when writing to the disk fails.
     pub fn finish(mut self) -> Result<(), RecordError> {
         self.writer.finish().map_err(|error| self.failed(&error))?;
         let file = &mut self.file;
@@ -212,7 +213,7 @@ impl RecordingFile {
     }
 }
 
-/// What went wrong, and why: the writer's own message does not say that the disk is full.
+/// The error with its causes: the writer's own message does not mention that the disk is full.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

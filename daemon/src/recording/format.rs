@@ -1,7 +1,7 @@
-//! The format of a recording: its topics, and the entry that is recorded under each.
+//! The format of a recording: its topics, and the entries recorded under each.
 //!
-//! A recording is one MCAP file per session. It is a log: every message that was accepted, as
-//! it came, every command, and every product, in the order in which they happened. Feeding the
+//! A recording is one MCAP file per session. It is a log of every accepted message (its original
+//! bytes), every command and every product, in the order in which they happened. Feeding the
 //! messages and commands to a [`Session`](crate::signal::session::Session) again gives the same
 //! products.
 //!
@@ -12,10 +12,10 @@
 //! | `command` | json | a command of the operator |
 //! | `concepts`, `volume`, `run`, `status` | json | products, as published |
 //! | `conditions` | safetensors | the input of a generator, one file for each result |
-//! | `clip` | safetensors | the pictures it made, one file for each clip |
+//! | `clip` | safetensors | the pictures that the generator made, one file for each clip |
 //!
 //! `corticast-frames`: number of frames (u8), then for each its length (u32 LE) and its bytes.
-//! A file that was cut (kill -9, power) is readable up to its last whole chunk.
+//! A file that was cut (kill -9, power failure) is readable up to its last whole chunk.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -43,25 +43,25 @@ pub const TOPICS: [(&str, &str); 9] = [
     ("status", "json"),
 ];
 
-/// One thing that was recorded.
+/// One entry of a recording.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its topic.
     pub topic: String,
-    /// When, nanoseconds since 1970-01-01 UTC.
+    /// Time of recording, nanoseconds since 1970-01-01 UTC.
     pub wall_ns: u64,
     /// Its bytes.
     pub data: Bytes,
 }
 
 impl Entry {
-    /// The frames of a message, if that is what it is.
+    /// The frames of a message. `None` for another topic.
     #[must_use]
     pub fn frames(&self) -> Option<Vec<Bytes>> {
         (self.topic == WIRE).then(|| unpack(&self.data)).flatten()
     }
 
-    /// The command, if that is what it is.
+    /// The command. `None` for another topic.
     #[must_use]
     pub fn command(&self) -> Option<Command> {
         if self.topic != COMMAND {
@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-/// Frames as one block of bytes.
+/// Packs frames into one block of bytes.
 #[must_use]
 pub fn pack(frames: &[Bytes]) -> Bytes {
     let n_byte: usize = frames.iter().map(|frame| 4 + frame.len()).sum();
@@ -85,7 +85,7 @@ pub fn pack(frames: &[Bytes]) -> Bytes {
     packed.freeze()
 }
 
-/// The frames in a block of bytes, without copying. `None` when it is damaged.
+/// Unpacks the frames of a block of bytes without copying. `None` when the block is damaged.
 #[must_use]
 pub fn unpack(packed: &Bytes) -> Option<Vec<Bytes>> {
     let mut at = 1;
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What is packed is unpacked, and garbage never panics.
+        /// Unpacking returns the packed frames, and garbage never panics.
         #[test]
         fn frames_survive(frames in proptest::collection::vec(any::<Vec<u8>>(), 0..5), garbage: Vec<u8>) {
             let frames: Vec<Bytes> = frames.into_iter().map(Bytes::from).collect();

@@ -1,8 +1,8 @@
-//! A recording as what happened: its entries, and the events that ingest makes of them.
+//! A recording as a log: its entries, and the events that ingest makes of them.
 //!
-//! Entries go through the [`Ingest`] of the live daemon, so that runs have the names they had,
-//! and a volume that was recorded twice happened once. Any run may start: what was recorded was
-//! admitted before.
+//! Entries go through the same [`Ingest`] as in the live daemon, so that runs keep their names
+//! and a volume that was recorded twice gives one event. Every run is admitted: recorded runs
+//! passed admission when they were recorded.
 
 use std::{path::Path, sync::Arc};
 
@@ -30,20 +30,20 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// As [`Recording::open`].
+    /// Fails when [`Recording::open`] does.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let ingest = Ingest::new(
             Arc::new(|_| Ok(())),
             String::new(),
             Durability::None,
-            // Copies that were not to be used were not recorded.
+            // Copies that the session dropped are not in the recording.
             ContentDuplicates::Keep,
             Recorded::default(),
         );
         Ok(Self { recording: Recording::open(path)?, ingest })
     }
 
-    /// Why the file ends before its end, if it does. Known after the last entry.
+    /// Why the file was cut. `None` before the last entry was read, and for a whole file.
     #[must_use]
     pub fn cut(&self) -> Option<&str> {
         self.recording.cut()

@@ -7,7 +7,7 @@ use crate::{
     product::{Product, tensors::clip_to_safetensors},
 };
 
-/// Which products are recorded. A replay makes the others anew.
+/// Which products are recorded. A replay computes the others again.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedProducts {
     conditions: bool,
@@ -15,7 +15,7 @@ pub struct RecordedProducts {
 }
 
 impl RecordedProducts {
-    /// As configured.
+    /// The choice made in the configuration.
     #[must_use]
     pub fn of(config: &RecordingConfig) -> Self {
         Self { conditions: config.conditions, clips: config.clips }
@@ -32,7 +32,7 @@ impl RecordedProducts {
     }
 }
 
-/// A product as it stands in a recording: tensors as a safetensors file, the rest as JSON.
+/// A product in its recorded form: tensors as a safetensors file, the rest as JSON.
 #[must_use]
 pub fn to_recorded(product: &Product) -> Bytes {
     match product {

@@ -1,7 +1,7 @@
 //! Reading a recording back, entry by entry.
 //!
 //! A file that was cut is read up to its last whole chunk; after the last entry
-//! [`Recording::cut`] says why it ended early. Nothing of a damaged chunk is given out.
+//! [`Recording::cut`] gives the reason. No entry of a damaged chunk is returned.
 
 use std::{
     fs::File,
@@ -23,18 +23,18 @@ pub enum RecordingError {
     /// The file cannot be opened.
     #[error("cannot open the recording {path}: {source}")]
     Open {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// The file is no MCAP file.
-    #[error("{path} is no recording: {reason}")]
+    /// The file is not an MCAP file.
+    #[error("{path} is not a recording: {reason}")]
     NotARecording {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the reader said.
+        /// What is wrong with the file.
         reason: String,
     },
 }
@@ -58,7 +58,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be opened or does not begin as MCAP files do.
+    /// Fails when the file cannot be opened or does not start with the MCAP magic bytes.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let open = |source| RecordingError::Open { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(open)?;
@@ -68,11 +68,11 @@ impl Recording {
             .filter(|()| magic == *mcap::MAGIC)
             .ok_or_else(|| RecordingError::NotARecording {
                 path: path.to_owned(),
-                reason: "it does not begin as an MCAP file does".to_owned(),
+                reason: "it does not start with the MCAP magic bytes".to_owned(),
             })?;
         std::io::Seek::rewind(&mut file).map_err(open)?;
         let options = LinearReaderOptions::default()
-            // Nothing of a damaged chunk is given out.
+            // No entry of a damaged chunk is returned.
             .with_prevalidate_chunk_crcs(true)
             .with_validate_data_section_crc(true)
             .with_validate_summary_section_crc(true)
@@ -81,7 +81,7 @@ impl Recording {
         Ok(Self { reader, cut: None, ended: false })
     }
 
-    /// Why the file ends before its end, if it does. Known after the last entry.
+    /// Why the file was cut. `None` before the last entry was read, and for a whole file.
     #[must_use]
     pub fn cut(&self) -> Option<&str> {
         self.cut.as_deref()

@@ -1,13 +1,13 @@
-//! The recorder: a thread that writes the session's recording and says when it is safe.
+//! The recorder: a thread that writes the session's recording and reports which messages are safe.
 //!
 //! A volume is acknowledged once the chunk that holds it was written and flushed (with
-//! `durability = "fsync"`, synced). The queue is bounded in bytes, see the file `room.rs`: while it
-//! is full, messages are neither recorded nor acknowledged, so their adapter sends them again.
-//! Products are dropped first: a replay makes them anew.
+//! `durability = "fsync"`, synced). The queue is bounded in bytes (see `room.rs`): while it is
+//! full, messages are neither recorded nor acknowledged, so their adapter sends them again.
+//! Products are dropped first, because a replay can compute them again.
 //!
-//! When a write fails (disk full, gone, read-only) recording stops for good, with an alarm;
-//! decoding goes on, nothing further is acknowledged, and adapters keep what they have. When there
-//! is room again, a restart with the same file continues the session.
+//! When a write fails (disk full, gone, read-only), recording stops for good and raises an alarm.
+//! Decoding continues, no further message is acknowledged, and adapters keep the unacknowledged
+//! ones. Once the disk has room, a restart with the same file continues the session.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -35,24 +35,24 @@ use crate::{
 
 /// Messages that may wait to be written.
 const QUEUE_MESSAGES: usize = 1 << 15;
-/// Volumes that are written before they are flushed and acknowledged together.
+/// Most entries that are written, flushed and acknowledged together.
 const BATCH: usize = 16;
 /// How long products may wait to be flushed.
 const IDLE_FLUSH: Duration = Duration::from_millis(200);
-/// How often a recording that is only flushed is synced to the disk.
+/// How often a recording with durability `flush` is synced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(3);
 
 /// Under contention the recorder gets about a third of the signal thread's CPU share.
 const NICENESS: i32 = 5;
 
-/// Which adapter to tell that a message is safe, and how.
+/// The acknowledgement of a message, to be sent once the message is safe.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    /// Who sent it.
+    /// The adapter that sent the message.
     pub peer: PeerId,
-    /// How it was written.
+    /// Encoding of the message's headers.
     pub encoding: Encoding,
-    /// Its run.
+    /// The run of the message.
     pub number: RunNumber,
     /// The acknowledgement.
     pub ack: Ack,
@@ -65,7 +65,7 @@ struct Item {
     ticket: Option<Ticket>,
 }
 
-/// Hands things to the recorder's thread.
+/// Hands messages, commands and products to the recorder's thread.
 #[derive(Clone)]
 pub struct Recorder {
     items: Sender<Item>,
@@ -80,8 +80,8 @@ pub struct RecorderThread {
 }
 
 impl Recorder {
-    /// Starts the recorder's thread. `safe` is called from it for every message that is safe;
-    /// it may block for a moment.
+    /// Starts the recorder's thread. The thread calls `safe` for every message that is safe;
+    /// `safe` may block briefly.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl Recorder {
             alarm: Box::new(alarm),
         };
         let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-            // Where cores are few, a result should not wait until a volume is compressed. On
-            // Linux the priority is that of the thread alone; without it recording still works.
+            // With few cores, a result should not wait for the compression of a volume. On Linux
+            // this sets the priority of this thread only. Recording works without it.
             rustix::process::setpriority_process(None, NICENESS).ok();
             work.run(file)
         })?;
@@ -120,15 +120,15 @@ impl Recorder {
         u64::try_from(i128::from(self.clocks.wall_ns) + since).unwrap_or(0)
     }
 
-    /// Records a message from an adapter, received at `received_ns`. False when there is no
-    /// room: it is not recorded and will not be acknowledged.
+    /// Records a message from an adapter, received at `received_ns`. Returns false when the queue
+    /// is full: the message is then neither recorded nor acknowledged.
     #[must_use]
     pub fn message(&self, received_ns: u64, packed: Bytes, ticket: Option<Ticket>) -> bool {
         self.push(WIRE, received_ns, packed, ticket)
     }
 
-    /// As [`Recorder::message`], but waits for room: for a replay, which nobody waits for.
-    /// False once recording has failed.
+    /// As [`Recorder::message`], but waits while the queue is full: for a replay, which is not
+    /// bound to real time. Returns false once recording has failed.
     pub fn message_blocking(&self, received_ns: u64, packed: Bytes) -> bool {
         if !self.room.take(packed.len(), true) {
             return false;
@@ -139,10 +139,10 @@ impl Recorder {
         self.items.send(item).is_ok()
     }
 
-    /// Records a command or a product. Dropped when there is no room.
+    /// Records a command or a product, or drops it when the queue is full.
     pub fn note(&self, topic: &'static str, at_ns: u64, json: impl Into<Bytes>) {
         if !self.push(topic, at_ns, json.into(), None) {
-            tracing::debug!(topic, "no room in the recorder's queue");
+            tracing::debug!(topic, "the recorder's queue is full; entry dropped");
         }
     }
 
@@ -162,11 +162,11 @@ impl Recorder {
 }
 
 impl RecorderThread {
-    /// Waits until everything is written. All [`Recorder`]s have to be dropped before.
+    /// Waits until everything is written. Drop all [`Recorder`]s first.
     ///
     /// # Errors
     ///
-    /// Fails when a write failed.
+    /// Fails when a write has failed.
     pub fn join(self) -> Result<(), RecordError> {
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -188,10 +188,11 @@ impl Work {
         if let Err(error) = &result {
             self.metrics.recording_errors.increment(1);
             (self.alarm)(format!(
-                "recording stopped: {error}; decoding goes on, nothing further is acknowledged; \
-                 make room and restart the daemon with the same --record to take it up again"
+                "recording stopped: {error}; decoding continues, but no further volume is \
+                 acknowledged; make room on the disk and restart the daemon with the same --record \
+                 to continue the session"
             ));
-            // Otherwise a replay would wait for room for ever.
+            // Otherwise a replay would wait for room forever.
             self.room.close();
         }
         result

@@ -1,10 +1,9 @@
-//! Recovery: a recording that was cut becomes a whole file again.
+//! Recovery: makes a whole file of a recording that was cut.
 //!
-//! A daemon that was killed, a machine that lost power or a full disk leave a file without its
-//! end. `corticast run` with the same `--record` takes such a file up by itself; this is for
-//! other tools, which want an MCAP file to be whole. What can be read is copied into a new file,
-//! which is read back and compared before it takes the place of the old one. The old one stays
-//! beside it as `….cut`.
+//! A killed daemon, a power failure or a full disk leaves a file without its end. `corticast run`
+//! with the same `--record` continues such a file by itself; recovery is for other tools, which
+//! need a whole MCAP file. All readable entries are copied into a new file, which is read back
+//! and compared before it replaces the old one. The old file stays beside it as `….cut`.
 
 use std::{
     fs,
@@ -21,44 +20,44 @@ use crate::signal::happening::Event;
 /// Why a recording cannot be recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// It cannot be read.
+    /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// The copy cannot be written.
     #[error(transparent)]
     Copy(#[from] RecordError),
-    /// Something is there already.
-    #[error("{0} exists and is not overwritten; move it away, or choose another name with --out")]
+    /// The file to be written exists.
+    #[error("{0} exists and is not overwritten; move it away or choose another name with --out")]
     Exists(PathBuf),
-    /// The copy is not what was copied. The old file is as it was.
-    #[error("the copy {path} holds {found:?}, expected {expected:?}; is the disk sound?")]
+    /// The copy differs from the original, which is left unchanged.
+    #[error("the copy {path} holds {found:?}, expected {expected:?}; check the disk for errors")]
     Differs {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it holds.
+        /// Contents of the copy.
         found: Counts,
-        /// What it should hold.
+        /// Readable contents of the original.
         expected: Counts,
     },
     /// A file cannot be moved.
     #[error("{path}: {source}")]
     Io {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// How much a recording holds.
+/// Counts of what a recording holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Entries of any kind.
     pub n_entries: u64,
     /// Runs.
     pub n_runs: u64,
-    /// Volumes, each once.
+    /// Volumes, without duplicates.
     pub n_volumes: u64,
     /// Results.
     pub n_results: u64,
@@ -66,20 +65,20 @@ pub struct Counts {
     pub last_volume: Option<(String, u32)>,
 }
 
-/// What became of a recording.
+/// Outcome of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// It was whole. Nothing was done.
+    /// The recording was whole. Nothing was done.
     Whole(Counts),
-    /// It was cut.
+    /// The recording was cut.
     Repaired {
-        /// What was kept.
+        /// Contents of the repaired file.
         kept: Counts,
-        /// Why it ended where it did.
+        /// Why the recording ended early.
         cut: String,
-        /// Where the whole file is.
+        /// Path of the repaired file.
         file: PathBuf,
-        /// Where the cut one is.
+        /// Path of the cut file.
         original: PathBuf,
     },
 }
@@ -88,8 +87,8 @@ pub enum Recovered {
 ///
 /// # Errors
 ///
-/// Fails when the file is no recording or is being written, or the disk does; then it is as it
-/// was.
+/// Fails when the file is not a recording or is being written, or when the disk fails. The file
+/// is then left unchanged.
 pub fn recover(path: &Path, out: Option<&Path>) -> Result<Recovered, RecoverError> {
     let (kept, cut) = count(path)?;
     let Some(cut) = cut else { return Ok(Recovered::Whole(kept)) };
@@ -112,7 +111,7 @@ pub fn recover(path: &Path, out: Option<&Path>) -> Result<Recovered, RecoverErro
     let original = match out {
         Some(_) => path.to_owned(),
         None => {
-            // With a second name first, there is a recording under the first at any moment.
+            // Linking first keeps a recording under the original name at every moment.
             fs::hard_link(path, &original)
                 .or_else(|_| fs::rename(path, &original))
                 .map_err(moved)?;
@@ -123,7 +122,7 @@ pub fn recover(path: &Path, out: Option<&Path>) -> Result<Recovered, RecoverErro
     Ok(Recovered::Repaired { kept, cut, file: file.to_owned(), original })
 }
 
-/// What can be read of a recording, and why not more.
+/// Counts of the readable part of a recording, and the reason for the cut if it was cut.
 fn count(path: &Path) -> Result<(Counts, Option<String>), RecordingError> {
     let mut counts = Counts::default();
     let mut names = Vec::new();
@@ -168,7 +167,7 @@ mod tests {
         assert!(is_whole && all.len() == fixture::session().len());
         let out = folder.path().join("out.mcap");
         let mut lengths = std::collections::BTreeSet::new();
-        // Each is synced to the disk, so not every length; chunks are longer than a step.
+        // Every copy is synced, so only some lengths are tried; chunks are longer than a step.
         for length in (mcap::MAGIC.len()..bytes.len()).step_by(29).chain([bytes.len() - 1]) {
             fs::write(&path, &bytes[..length]).unwrap();
             let Recovered::Repaired { kept, .. } = recover(&path, Some(&out)).unwrap() else {
@@ -182,7 +181,7 @@ mod tests {
             lengths.insert(again.len());
             fs::remove_file(&out).unwrap();
         }
-        assert_eq!(lengths, (0..=all.len()).collect(), "no entry before the cut is given up");
+        assert_eq!(lengths, (0..=all.len()).collect(), "every entry before the cut is kept");
     }
 
     #[test]
@@ -220,10 +219,10 @@ mod tests {
             damaged[at] ^= 0x10;
             fs::write(&path, &damaged).unwrap();
             let (some, is_whole) = entries(&path);
-            assert!(!is_whole, "the damage of byte {at} goes unnoticed");
+            assert!(!is_whole, "damage at byte {at} goes unnoticed");
             let mut all = all.iter();
             let in_order = some.iter().all(|(_, _, data)| all.any(|(_, _, known)| data == known));
-            assert!(in_order, "with byte {at} damaged there is an entry that was never recorded");
+            assert!(in_order, "damage at byte {at} gives an entry that was never recorded");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Taking up a session after a restart, from its recording.
+//! Continuing a session after a restart, from its recording.
 //!
-//! The recording is a log. Its messages and commands go through ingest and session again,
-//! which leaves both as they were; results that had been recorded keep their bytes, and those
-//! that the death of the daemon cut off are given out now.
+//! The recording is a log. Replaying its messages and commands through ingest and session rebuilds
+//! the state of both. Results that were recorded keep their bytes; results that were lost when the
+//! daemon died are published now.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,28 +32,28 @@ use crate::{
     },
 };
 
-/// Conditions that are kept to be given out with their results: as many as a death can cut off,
-/// and no more, because they are large.
+/// Conditions kept for results that are published now: as many as a crash can lose, and no more,
+/// because conditions are large.
 const KEPT_CONDITIONS: usize = 8;
 
-/// What a restart found.
+/// A session read back from its recording.
 pub struct Restored {
-    /// The recording, to go on with.
+    /// The recording, open for writing.
     pub file: RecordingFile,
-    /// The results it held, and those it should have held.
+    /// The recorded results, and the missing ones.
     pub results: RestoredResults,
 }
 
 /// Results before the restart.
 #[derive(Default)]
 pub struct RestoredResults {
-    /// Lines that were recorded, in order.
+    /// JSON lines of the recorded results, in order.
     pub lines: Vec<Bytes>,
-    /// Results that were not.
+    /// Results that were not recorded, each followed by its conditions if these were kept.
     pub unpublished: Vec<Product>,
 }
 
-/// What tells one result from another.
+/// Key of a result: run, index, and the bits of the stimulus time.
 type Key = (String, u64, u64);
 
 fn key_of(result: &DecodedResult) -> Key {
@@ -67,11 +67,11 @@ fn key_of_line(line: &[u8]) -> Option<Key> {
     Some((run, value.get("index")?.as_u64()?, stimulus_time_s.to_bits()))
 }
 
-/// Opens the recording and takes up what is in it.
+/// Opens the recording and continues the session in it.
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be written, is no recording, or was made with another model,
+/// Fails when the file cannot be written, is not a recording, or was made with another model,
 /// mask or signal path.
 pub fn restore(
     path: &Path,
@@ -84,10 +84,10 @@ pub fn restore(
     let mut newest: VecDeque<ConditionsReport> = VecDeque::with_capacity(KEPT_CONDITIONS);
     let mut lines: HashMap<Key, Bytes> = HashMap::new();
     let mut n_volume = 0_u32;
-    // Before the file is touched: a recording of something else is left as it is.
+    // Checked before the file is opened for writing: another session's recording stays unchanged.
     if let Some(reason) = first_session(path).and_then(|entry| difference(&entry, description)) {
         anyhow::bail!(
-            "{} was recorded {reason}; give --record another name, or use what it was made with",
+            "{} was recorded {reason}; choose another file with --record or restore that setting",
             path.display()
         );
     }
@@ -147,19 +147,19 @@ pub fn restore(
             n_volume,
             open_run = run,
             n_unpublished = results.unpublished.len(),
-            "the session is taken up from its recording"
+            "the session continues from its recording"
         );
     }
     Ok(Restored { file, results })
 }
 
-/// How the session in a recording was configured. `None` when there is no recording yet; what
-/// is wrong with a file that is none is said by [`RecordingFile::open`].
+/// The description of the session in a recording. `None` when the file is missing or is not a
+/// recording; [`RecordingFile::open`] reports the latter.
 fn first_session(path: &Path) -> Option<Entry> {
     Recording::open(path).ok()?.find(|entry| entry.topic == SESSION)
 }
 
-/// In what a recording's session differs from this one, if it does.
+/// How the session of a recording differs from this one. `None` when they match.
 fn difference(entry: &Entry, now: &Value) -> Option<String> {
     let then: Value = serde_json::from_slice(&entry.data).ok()?;
     let networks = |session: &Value| session.pointer("/model/networks").cloned();

@@ -1,5 +1,5 @@
-//! The `control` socket: what operators command. JSON in, JSON out, in that order of care: a
-//! command is logged and recorded by the receive task, and answered once it holds.
+//! The `control` socket: receives the commands of operators. JSON in, JSON out. The receive task
+//! logs and records a command, and the operator gets the answer once the command is in force.
 
 use bytes::Bytes;
 use corticast_wire::socket::Router;
@@ -23,7 +23,7 @@ pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {
             Err(message) => json!({ "ok": false, "message": message }),
         };
         if let Err(error) = control.send(&peer, vec![Bytes::from(answer.to_string())]).await {
-            tracing::debug!(%error, "a command was obeyed but its answer did not arrive");
+            tracing::debug!(%error, "could not send the answer to a command");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Where the daemon can be reached.
+//! The endpoints of the daemon.
 
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
 
-/// Where the daemon can be reached, with the ports it got.
+/// The endpoints of the daemon, with the ports that the system chose.
 #[derive(Clone, Debug, Serialize)]
 pub struct Endpoints {
     /// For scanner adapters.
@@ -18,13 +18,13 @@ pub struct Endpoints {
     pub control: String,
     /// For Prometheus.
     pub http: String,
-    /// For workers, where workers make the clips.
+    /// For workers, if workers make the clips.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<String>,
 }
 
 impl Endpoints {
-    /// Logs that the daemon is ready, and writes the endpoints to a file where one is named.
+    /// Logs that the daemon is ready, and writes the endpoints to `file` if there is one.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Endpoints {
             "ready"
         );
         let Some(path) = file else { return Ok(()) };
-        // Renamed when complete, so that a script that waits for the file finds it whole.
+        // Renamed when complete, so that a waiting script never reads half a file.
         let aside = path.with_extension("part");
         std::fs::write(&aside, serde_json::to_vec_pretty(self)?)
             .and_then(|()| std::fs::rename(&aside, path))

@@ -1,4 +1,4 @@
-//! What a service is given besides its plan.
+//! The options of a service besides its plan.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,13 @@ use crate::{product::Product, queue::drop_oldest::Feeder};
 /// Options of a service.
 #[derive(Default)]
 pub struct ServiceOptions {
-    /// Written once all sockets are bound, for scripts that let the system choose the ports.
+    /// File for the endpoints, written once all sockets are bound. For scripts that let the system
+    /// choose the ports.
     pub endpoints_file: Option<PathBuf>,
     /// Gets the endpoints once all sockets are bound.
     pub ready: Option<oneshot::Sender<Endpoints>>,
     /// Stops the service like a signal does.
     pub stop: Option<oneshot::Receiver<()>>,
-    /// Gets every product but conditions, and drops its oldest when it is slow.
+    /// Gets every product except conditions. A slow reader loses the oldest products.
     pub watch: Option<Feeder<Product>>,
 }

@@ -1,4 +1,4 @@
-//! The `query` socket: what late joiners ask. One frame in, `[name][header]` out.
+//! The `query` socket: answers clients that join late. One frame in, `[name][header]` out.
 
 use bytes::Bytes;
 use corticast_wire::{
@@ -28,7 +28,7 @@ pub async fn serve(query: Router, board: Board) {
         let name = question.slice(..question.len().min(64));
         let frames: Vec<Bytes> = vec![name, encode(&answer, encoding)];
         if let Err(error) = query.send(&peer, frames).await {
-            tracing::debug!(%error, "a question was not answered");
+            tracing::debug!(%error, "could not send the answer to a query");
         }
     }
 }
@@ -53,7 +53,7 @@ fn answer(question: &str, board: &Board) -> Value {
             Some(Some(last)) => last,
             Some(None) => Value::Null,
             None => json!({
-                "error": "unknown question, expected state, last, last/<topic>, config or version"
+                "error": "unknown query, expected state, last, last/<topic>, config or version"
             }),
         },
     }

@@ -1,8 +1,8 @@
 //! Shutdown: the order in which the threads and tasks of a session end.
 //!
-//! The receive task has ended and its end of the ring is dropped. What is on its way is finished in
-//! the order of the path: the signal thread, the generator, the outputs, and the recording, which
-//! takes from all of them, last.
+//! By then the receive task has ended and dropped its end of the ring. Volumes and products in
+//! transit are finished in the order of the path: signal thread, generator, outputs. The recording
+//! takes entries from all of them and ends last.
 
 use std::{sync::Arc, thread};
 
@@ -11,22 +11,22 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{exit::Exit, outputs::pictures::PictureThreads, recording::recorder::RecorderThread};
 
-/// The threads and tasks of a session beside the one that receives.
+/// The threads and tasks of a session, except the receive task.
 pub(super) struct Running {
-    /// Ends with the number of volumes that were lost.
+    /// Returns the number of lost volumes.
     pub(super) signal: thread::JoinHandle<u32>,
-    /// Ends with whether the generator did not panic.
+    /// Returns false when the generator panicked.
     pub(super) generating: Option<JoinHandle<bool>>,
     pub(super) publishing: [JoinHandle<()>; 2],
-    /// The PUB socket stays open until everything has ended, so that it can send what it holds.
+    /// The PUB socket stays open until everything has ended, so that it can send its queue.
     pub(super) publisher: Arc<Publisher>,
     pub(super) pictures: PictureThreads,
     /// The results file.
     pub(super) results: Option<thread::JoinHandle<()>>,
     pub(super) recording: Option<RecorderThread>,
-    /// Answers on `query` and `control`, and metrics.
+    /// The tasks that serve `query`, `control` and metrics.
     pub(super) serving: [JoinHandle<()>; 3],
-    /// Answers to adapters.
+    /// The task that answers adapters.
     pub(super) answering: JoinHandle<()>,
 }
 
@@ -35,7 +35,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Fails when a thread panicked or the recording was lost.
+    /// Fails when a thread panicked or recording failed.
     pub(super) async fn shut_down(self) -> anyhow::Result<Exit> {
         let signal = self.signal;
         let n_lost = spawn_blocking(move || signal.join()).await?;

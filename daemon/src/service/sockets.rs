@@ -15,14 +15,14 @@ pub(super) struct Sockets {
     pub(super) publisher: Arc<Publisher>,
     pub(super) query: Router,
     pub(super) control: Router,
-    /// Where workers make the clips.
+    /// The socket for workers, if workers make the clips.
     pub(super) workers: Option<Router>,
     pub(super) http: TcpListener,
     pub(super) endpoints: Endpoints,
 }
 
 impl Sockets {
-    /// Binds all sockets; that of workers only if clips are made.
+    /// Binds all sockets; the one for workers only if clips are made.
     ///
     /// # Errors
     ///
@@ -45,9 +45,9 @@ impl Sockets {
             }
             _ => None,
         };
-        let http = TcpListener::bind(wire.http)
-            .await
-            .with_context(|| format!("cannot serve metrics on {}: is it in use?", wire.http))?;
+        let http = TcpListener::bind(wire.http).await.with_context(|| {
+            format!("cannot serve metrics on {}; the port may be in use", wire.http)
+        })?;
         let endpoints = Endpoints {
             adapter: adapters.endpoint().to_owned(),
             publish: publisher.endpoint().to_owned(),

@@ -42,16 +42,17 @@ use crate::{
     signal::{path::SignalPath, session::Session, thread as signal},
 };
 
-/// Products that wait for the PUB socket or the results file.
+/// Most products that wait for the PUB socket, or for the results file.
 const OUTPUT_QUEUE: usize = 4096;
 
-/// Conditions and clips that wait for the PUB socket; they are large, and old ones are of no use.
+/// Most conditions and clips that wait for the PUB socket: they are large, and old ones useless.
 const LARGE_QUEUE: usize = 8;
 
-/// Commands that wait for the receive task.
+/// Most commands that wait for the receive task.
 const COMMAND_QUEUE: usize = 16;
 
-/// Builds the session of a plan. Returns the receive task's state, and all that runs beside it.
+/// Builds the session of a plan. Returns the state of the receive task, and the threads and tasks
+/// beside it.
 ///
 /// # Errors
 ///
@@ -86,8 +87,7 @@ pub(super) async fn build(
     let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
-    // A recording of this session is continued before the sockets are bound, so that nothing
-    // arrives meanwhile.
+    // A recording is restored before the sockets are bound, so that nothing arrives meanwhile.
     let restored = config
         .recording
         .file
@@ -159,7 +159,7 @@ pub(super) async fn build(
         fanout.deliver(product);
     }
 
-    // The board of clients that join late shows a run that was continued, too.
+    // Clients that join late must see a restored run on the board, too.
     if let Some(report) = session.open_run() {
         fanout.deliver(Product::Run(report));
     }
@@ -176,7 +176,7 @@ pub(super) async fn build(
     is_ready.store(true, Ordering::Release);
     sockets.endpoints.announce(options.endpoints_file.as_deref())?;
     if let Some(ready) = options.ready.take() {
-        // The receiver may be gone; the service runs without it.
+        // The receiver may be gone; the service runs anyway.
         ready.send(sockets.endpoints).ok();
     }
 
@@ -208,7 +208,7 @@ pub(super) async fn build(
     Ok((inbox, running))
 }
 
-/// Starts what makes clips. `fanout` must not lead back to it.
+/// Starts the generator or the dispatcher of workers. `fanout` must not deliver back to it.
 fn generate(
     clips: Clips,
     pace: Pace,
@@ -234,10 +234,10 @@ fn generate(
     })
 }
 
-/// Says in the log and in the metrics which model runs and how clips are made.
+/// Reports the model and the way clips are made, in the log and in the metrics.
 fn announce_model(plan: &Plan, clips: Option<&Clips>, metrics: &Metrics) {
     let Some(decoder) = &plan.decoder else {
-        tracing::warn!("no model is configured: volumes are recorded, nothing is decoded");
+        tracing::warn!("no model is configured: volumes are recorded but not decoded");
         return;
     };
     let manifest = decoder.manifest();

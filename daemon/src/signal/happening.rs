@@ -9,7 +9,7 @@ use corticast_bold::run::RunHeader;
 use corticast_wire::message::{Mark, VolumeMessage};
 use serde::{Deserialize, Serialize};
 
-/// One thing that happened to a session.
+/// An accepted message or a command, as the session receives it.
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// A message from an adapter was accepted.
@@ -24,24 +24,24 @@ pub enum Happening {
 pub enum Command {
     /// Reports the state of the session. Changes nothing.
     Status,
-    /// Stops decoding; volumes are still taken, recorded and normalised.
+    /// Stops decoding; volumes are still accepted, recorded and normalised.
     Pause,
-    /// Decodes again.
+    /// Resumes decoding.
     Resume,
-    /// The participant sees neutral feedback.
+    /// Shows the participant neutral feedback.
     Blank,
-    /// The participant sees the feedback again.
+    /// Shows the participant the real feedback again.
     Unblank,
-    /// Ends the open run; the session goes on.
+    /// Ends the open run; the session continues.
     EndRun,
     /// Ends the run and the daemon.
     Abort,
-    /// The daemon was stopped by a signal. Not for operators.
+    /// Marks that a signal stopped the daemon. Operators cannot send it.
     #[serde(rename = "stop")]
     Stop,
 }
 
-/// Number of a run within the session, from 0, in order of their start.
+/// Number of a run within the session, from 0, in order of start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunNumber(pub usize);
 
@@ -50,26 +50,26 @@ pub struct RunNumber(pub usize);
 pub struct Run {
     /// Its number in the session.
     pub number: RunNumber,
-    /// Its name: its BIDS entities, and `+2` and so on where it is a repeat of the same.
+    /// Its name: its BIDS entities, followed by `+2` and so on for a repeat.
     pub name: Arc<str>,
-    /// What the adapter said of it.
+    /// The adapter's description of the run.
     pub header: Arc<RunHeader>,
 }
 
-/// What was accepted, in the order in which it happened.
+/// An event that ingest accepted from an adapter's message.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A run started.
     RunStarted(Run),
-    /// A volume came.
+    /// A volume arrived.
     Volume(RunNumber, VolumeMessage),
-    /// A trigger or event came.
+    /// A trigger or stimulus event arrived.
     Mark(RunNumber, Mark),
     /// A run ended.
     RunEnded {
-        /// Which run.
+        /// Number of the run.
         number: RunNumber,
-        /// Volumes that the adapter sent, where it said so.
+        /// Volumes that the adapter sent, if its `end` gives the number.
         n_sent: Option<u32>,
         /// Who ended it.
         by: EndedBy,
@@ -79,10 +79,10 @@ pub enum Event {
 /// Who ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
-    /// The adapter said `end`: everything it had was sent before.
+    /// The adapter, with `end`, after sending all its volumes.
     Adapter,
-    /// The operator. What still comes is refused.
+    /// The operator. Later volumes of the run are refused.
     Operator,
-    /// The daemon stopped, or another run started. The rest may come as a run of its own.
+    /// The daemon stopped, or another run started. The adapter may send the rest as a new run.
     Interruption,
 }

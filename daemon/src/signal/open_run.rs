@@ -1,4 +1,4 @@
-//! The open run of a session: which volumes were used, and the counts that its reports carry.
+//! The open run of a session: the volumes used so far, and the counts for its reports.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ pub(super) struct OpenRun {
     run: Run,
     /// Counts so far; without the time of publication.
     pub(super) report: RunReport,
-    /// Newest index that was used or given up.
+    /// Newest index that was used.
     last: Option<TrIndex>,
 }
 
 impl OpenRun {
-    /// A run of which no volume has come.
+    /// A run without volumes so far.
     pub(super) fn start(run: Run, is_paused: bool) -> Self {
         let mut report = RunReport::start(Arc::clone(&run.name), &run.header);
         if is_paused {
@@ -26,22 +26,22 @@ impl OpenRun {
         Self { run, report, last: None }
     }
 
-    /// Its number in the session.
+    /// The number of the run in the session.
     pub(super) fn number(&self) -> RunNumber {
         self.run.number
     }
 
-    /// Its name.
+    /// The name of the run.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.run.name
     }
 
-    /// The adapter's description of it.
+    /// The adapter's description of the run.
     pub(super) fn header(&self) -> &Arc<RunHeader> {
         &self.run.header
     }
 
-    /// Uses the volume of an index. Returns how many volumes before it are missing.
+    /// Notes that the volume of an index is used. Returns how many volumes before it are missing.
     pub(super) fn advance(&mut self, index: TrIndex) -> u32 {
         let n_missing = index.0 - self.last.map_or(0, |last| last.next().0);
         self.last = Some(index);
@@ -49,14 +49,14 @@ impl OpenRun {
         n_missing
     }
 
-    /// Counts a volume that came after later ones had been used.
+    /// Counts a volume that arrived after later ones were used.
     pub(super) fn late(&mut self) {
         self.report.n_late += 1;
         // It was counted as missing when later volumes were used.
         self.report.n_missing = self.report.n_missing.saturating_sub(1);
     }
 
-    /// Pauses decoding or takes it up again.
+    /// Pauses or resumes decoding.
     pub(super) fn set_paused(&mut self, is_paused: bool) {
         self.report.state = match (is_paused, self.report.n_results) {
             (true, _) => RunState::Paused,
@@ -65,7 +65,7 @@ impl OpenRun {
         };
     }
 
-    /// Ends the run. Returns how many volumes are missing at its end: they leave no gap, so only
+    /// Ends the run. Returns how many volumes are missing at its end; these leave no gap, so only
     /// the counts show them.
     pub(super) fn end(&mut self, n_sent: Option<u32>, by: EndedBy) -> u32 {
         let reached = self.last.map_or(0, |last| last.next().0);

@@ -1,4 +1,4 @@
-//! The signal path: one volume in, windows out, and what the model reads out of each.
+//! The signal path: one volume in, windows out, and the model's readouts of each window.
 //!
 //! Read [`SignalPath::step`] top to bottom and you have read what happens to a volume before a
 //! model sees it. `corticast run`, `corticast replay` and `corticast prepare` all call it.
@@ -23,7 +23,7 @@ use crate::{
     plan::{Plan, agree::SignalOptions},
 };
 
-/// A volume or a window that has to be dropped. The next one can still succeed.
+/// Why a volume or a window is dropped. The next one can still succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignalPathError {
     /// The mask could not be applied.
@@ -37,18 +37,18 @@ pub enum SignalPathError {
     Model(#[from] ModelError),
 }
 
-/// What one volume led to.
+/// The output of the path for one volume.
 #[derive(Debug)]
 pub struct Step {
-    /// Windows that are complete now, oldest first. Several when a gap was filled.
+    /// Windows that this volume completed, oldest first. Several if a gap was filled.
     pub windows: Vec<Window>,
     /// DVARS of this volume.
     pub dvars: Option<f64>,
-    /// When each stage was done, nanoseconds of the clock that was given.
+    /// When each stage was done, nanoseconds of the path's clock.
     pub stages_ns: BTreeMap<&'static str, u64>,
 }
 
-/// Everything a volume passes through, in order.
+/// The stages that a volume passes through, in order.
 pub struct SignalPath {
     options: SignalOptions,
     spatial_mask: SpatialMask,
@@ -62,8 +62,8 @@ pub struct SignalPath {
 }
 
 impl SignalPath {
-    /// A path that is ready for its first run. `clock` gives nanoseconds for the stamps; no
-    /// result depends on it.
+    /// A path without a run. `clock` gives the nanoseconds of the stamps; no decoded value depends
+    /// on it.
     ///
     /// # Errors
     ///
@@ -104,13 +104,13 @@ impl SignalPath {
         self.decoder.is_some()
     }
 
-    /// What was agreed.
+    /// The agreed settings.
     #[must_use]
     pub fn options(&self) -> &SignalOptions {
         &self.options
     }
 
-    /// Forgets the run before and gets ready for one with this TR.
+    /// Forgets the previous run and prepares for one with this TR.
     pub fn start_run(&mut self, repetition_time: RepetitionTime) {
         self.dvars.start_run();
         self.gap_fill.start_run();
@@ -123,11 +123,11 @@ impl SignalPath {
         ));
     }
 
-    /// Takes one volume through the mask alone. Used where statistics are learnt first.
+    /// Applies only the mask to one volume, for learning statistics before decoding.
     ///
     /// # Errors
     ///
-    /// Fails when this volume has to be dropped.
+    /// Fails when the mask cannot be applied to this volume.
     pub fn mask(&mut self, volume: Volume) -> Result<Option<MaskedVolume>, SignalPathError> {
         if volume.tr.0 < self.options.discard_volumes {
             return Ok(None);
@@ -135,11 +135,11 @@ impl SignalPath {
         Ok(self.spatial_mask.process(volume)?)
     }
 
-    /// Takes one volume as far as it goes.
+    /// Passes one volume through all stages before the model.
     ///
     /// # Errors
     ///
-    /// Fails when this volume has to be dropped; the next one can still succeed.
+    /// Fails when a stage cannot use this volume; the next one can still succeed.
     pub fn step(&mut self, volume: Volume) -> Result<Step, SignalPathError> {
         let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
         let mut watch = Stopwatch::start(&self.metrics, self.clock);
@@ -171,12 +171,12 @@ impl SignalPath {
         Ok(step)
     }
 
-    /// What the model reads out of a window, and when each of its parts was done. `None` without
-    /// a model.
+    /// The model's readouts of a window. `stages_ns` gets the time at which each part of the model
+    /// was done. `None` without a model.
     ///
     /// # Errors
     ///
-    /// Fails when this window has to be dropped; the next one can still succeed.
+    /// Fails when the model fails on this window; the next one can still succeed.
     pub fn decode(
         &mut self,
         window: &Window,

@@ -1,4 +1,4 @@
-//! Builds what a session publishes about a window: its result, and the conditions for a generator.
+//! Builds the reports about a window: its result, and the conditions for a generator.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,17 +11,17 @@ use crate::product::{
     tensors::to_safetensors,
 };
 
-/// When things happened to a window, nanoseconds of the monotonic clock.
+/// Times in the life of a window, nanoseconds of the monotonic clock.
 pub(super) struct Stamps {
-    /// Its newest volume was received.
+    /// When its newest volume was received.
     pub(super) received_ns: u64,
-    /// Each stage was done.
+    /// When each stage was done.
     pub(super) stages_ns: BTreeMap<&'static str, u64>,
-    /// The result was handed to the outputs.
+    /// When the result was handed to the outputs.
     pub(super) published_ns: u64,
 }
 
-/// The result of a window, from what the model read out of it.
+/// The result of a window, from the model's readouts.
 pub(super) fn result(
     run: &Arc<str>,
     window: &Window,
@@ -48,7 +48,7 @@ pub(super) fn result(
     }
 }
 
-/// The conditions of a window, as bytes. `clock` gives the time at which they are ready.
+/// The conditions of a window, as bytes. `clock` stamps the time at which they are ready.
 pub(super) fn conditions(
     run: Arc<str>,
     window: &Window,

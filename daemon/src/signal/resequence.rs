@@ -1,24 +1,24 @@
-//! Resequence: volumes in the order of their index, when some come late.
+//! Resequence: puts volumes in the order of their index when some arrive late.
 //!
-//! A volume whose predecessor is missing is held back until the predecessor comes, or until
-//! more than `window` volumes are held: then the predecessor counts as missing. Arrivals are
-//! counted and no clock is read, so a replay decides the same.
+//! A volume whose predecessor is missing is held back until the predecessor arrives, or until
+//! more than `window` volumes are held: then the predecessor counts as missing. Only arrivals are
+//! counted and no clock is read, so a replay makes the same decisions.
 
 use std::collections::BTreeMap;
 
 use corticast_bold::time::TrIndex;
 
-/// A volume that came after later ones had been used.
+/// A volume that arrived after later ones were used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{got} came too late: {next} was expected by then; it is recorded but not used")]
+#[error("{got} came too late, expected {next} or later; it is recorded but not used")]
 pub struct TooLate {
-    /// What came.
+    /// Index that arrived.
     pub got: TrIndex,
-    /// What was expected.
+    /// Lowest index that could still be used.
     pub next: TrIndex,
 }
 
-/// Puts arrivals in order. `T` is whatever belongs to an index.
+/// Puts arrivals in order. `T` is the item that belongs to an index.
 #[derive(Clone, Debug)]
 pub struct Resequence<T> {
     window: usize,
@@ -33,11 +33,11 @@ impl<T> Resequence<T> {
         Self { window: window as usize, next: TrIndex(0), held: BTreeMap::new() }
     }
 
-    /// Takes one arrival; gives what may be used now, oldest first.
+    /// Adds one arrival. Returns the items that can be used now, oldest first.
     ///
     /// # Errors
     ///
-    /// Fails when later volumes were used already. Nothing changes.
+    /// Fails when later volumes were used already, and then changes nothing.
     pub fn arrive(&mut self, index: TrIndex, item: T) -> Result<Vec<(TrIndex, T)>, TooLate> {
         if index < self.next {
             return Err(TooLate { got: index, next: self.next });
@@ -51,7 +51,7 @@ impl<T> Resequence<T> {
         Ok(self.release())
     }
 
-    /// Everything that is still held, oldest first: the run is over.
+    /// Ends the run. Returns the items still held, oldest first.
     pub fn finish(&mut self) -> Vec<(TrIndex, T)> {
         let held = std::mem::take(&mut self.held);
         if let Some(last) = held.keys().next_back() {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order, indices are used in rising order, each once.
+        /// For any arrivals in any order, indices are used in rising order, each once.
         #[test]
         fn indices_rise(arrivals in proptest::collection::vec(0_u32..30, 0..60), window in 0_u32..5) {
             let used = order(window, &arrivals);

@@ -1,8 +1,8 @@
-//! The life of a session: runs start, volumes come, results go out.
+//! The life of a session: runs start, volumes arrive, results go out.
 //!
-//! Pure but for the clock that stamps what goes out: the same events in the same order give
-//! the same products. The live daemon, a restart after a crash and `corticast replay` all feed
-//! this one type; only where the events come from differs.
+//! Pure except for the clock that stamps products: the same events in the same order give the same
+//! products. The live daemon, a restart after a crash and `corticast replay` all feed this one
+//! type; only the source of the events differs.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ struct Arrived {
     received_ns: u64,
 }
 
-/// Sees every window a model would be given, with the name of its run.
+/// Called with every window that a model would decode, and the name of its run.
 pub type WindowTap = Box<dyn FnMut(&str, &Window) + Send>;
 
 /// A session. See the module docs.
@@ -39,7 +39,7 @@ pub struct Session {
     path: SignalPath,
     resequence_volumes: u32,
     run: Option<OpenRun>,
-    /// Volumes of the open run that wait for one before them.
+    /// Volumes of the open run that wait for an earlier one.
     resequence: Resequence<Arrived>,
     paused: bool,
     blanked: bool,
@@ -50,7 +50,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Nothing has happened yet.
+    /// A session without runs.
     #[must_use]
     pub fn new(
         path: SignalPath,
@@ -72,15 +72,15 @@ impl Session {
         }
     }
 
-    /// Lets `tap` see every window, whether or not there is a model: `corticast prepare` makes
-    /// training data of them.
+    /// Calls `tap` with every window, with or without a model. `corticast prepare` uses it to make
+    /// training data.
     #[must_use]
     pub fn with_tap(mut self, tap: WindowTap) -> Self {
         self.tap = Some(tap);
         self
     }
 
-    /// Volumes that were acquired or planned and gave the model nothing, in all ended runs.
+    /// Volumes of all ended runs that were acquired or planned but could not be used.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
         self.n_lost
@@ -98,14 +98,14 @@ impl Session {
         self.blanked
     }
 
-    /// What is known about the open run.
+    /// A report on the open run.
     #[must_use]
     pub fn open_run(&self) -> Option<RunReport> {
         let published_ns = (self.clock)();
         self.run.as_ref().map(|open| RunReport { published_ns, ..open.report.clone() })
     }
 
-    /// Takes what happened, received at `received_ns`; hands what comes of it to `out`.
+    /// Processes a happening that was received at `received_ns`; hands its products to `out`.
     pub fn handle(&mut self, happening: Happening, received_ns: u64, out: &mut dyn FnMut(Product)) {
         match happening {
             Happening::Event(Event::RunStarted(run)) => self.start_run(run, out),
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Takes one volume through the signal path, and each window that it completes.
+    /// Passes one volume through the signal path, and decodes each window that it completes.
     fn step(&mut self, index: TrIndex, arrived: &Arrived, out: &mut dyn FnMut(Product)) {
         let Some(open) = &mut self.run else { return };
         let header = Arc::clone(open.header());
@@ -204,8 +204,8 @@ impl Session {
         out(Product::Volume(report));
     }
 
-    /// Reads out a window with the model and hands out the result, with the conditions for a
-    /// generator where the model gives them.
+    /// Decodes a window with the model and hands its result to `out`, with the conditions for a
+    /// generator if the model gives them.
     fn decode(
         &mut self,
         window: &Window,
@@ -231,7 +231,7 @@ impl Session {
             }
         };
         for HeadFailure { head, error } in &readouts.failures {
-            self.warn(format!("{}: the head `{head}` gave nothing: {error}", window.tr), out);
+            self.warn(format!("{}: the head `{head}` failed: {error}", window.tr), out);
         }
         let Some(open) = &mut self.run else { return };
         let published_ns = (self.clock)();
@@ -283,7 +283,7 @@ impl Session {
             Command::Resume => self.paused = false,
             Command::Blank => self.blanked = true,
             Command::Unblank => self.blanked = false,
-            // The end of the run comes as an event of its own.
+            // The end of the run comes as a separate event.
             Command::EndRun | Command::Abort | Command::Status | Command::Stop => {}
         }
         if let Some(open) = &mut self.run {

@@ -18,8 +18,8 @@ impl<'a> Stopwatch<'a> {
         Self { metrics, clock, last_ns: clock() }
     }
 
-    /// Does the work of a stage; notes how long it took, whether it failed, and in `stages_ns` when
-    /// it was done.
+    /// Does the work of a stage. Records its duration and failure as metrics, and the time at which
+    /// it was done in `stages_ns`.
     pub(super) fn time<T, E>(
         &mut self,
         stage: &'static str,
@@ -35,7 +35,7 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// Times the parts of a model, as they report that they are done.
+/// Times the parts of a model, each when the model reports it as done.
 pub(super) struct PartTimes<'a> {
     metrics: &'a Metrics,
     clock: fn() -> u64,
@@ -57,7 +57,7 @@ impl<'a> PartTimes<'a> {
 
 impl Watch for PartTimes<'_> {
     fn done(&mut self, part: &'static str) {
-        // The whole of a model that is one part is timed anyway.
+        // A model with a single part: its total time is recorded elsewhere.
         if part == "decoder" {
             return;
         }

@@ -1,7 +1,7 @@
-//! What the participant of the demo saw: the clips of the shipped session, with their captions.
+//! The clips that the participant of the demo saw, with their captions.
 //!
-//! `clips.jsonl` lies beside the session's volumes, one clip a line, as `corticast-train synth`
-//! writes it. It is compared with what is decoded, and never decoded from.
+//! `corticast-train synth` writes them as `clips.jsonl` beside the session's volumes, one clip per
+//! line. They are only compared with the decoded results, and are never an input of decoding.
 
 use std::{fs, path::Path};
 
@@ -13,13 +13,13 @@ use serde::Deserialize;
 pub(super) struct Clip {
     /// Start, seconds since the start of the run.
     pub(super) onset_s: f64,
-    /// What is seen, in words.
+    /// Description of the clip in words.
     pub(super) caption: String,
-    /// Classes of what is seen; several at once.
+    /// Classes in the clip; several are possible.
     pub(super) classes: Vec<String>,
 }
 
-/// The clips of a run, by onset; each goes on for as long.
+/// The clips of a run, by onset; all have the same duration.
 #[derive(Clone, Debug)]
 pub(super) struct Film {
     clips: Vec<Clip>,
@@ -31,7 +31,7 @@ impl Film {
     ///
     /// # Errors
     ///
-    /// Fails when the file is not there, or a line is no clip.
+    /// Fails when the file cannot be read, holds no clips, or has an invalid line.
     pub(super) fn read(path: &Path, clip_s: f64) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let clips = text
@@ -45,12 +45,12 @@ impl Film {
         Ok(Self { clips, clip_s })
     }
 
-    /// What was shown at a time, in seconds since the start of the run.
+    /// The clip shown at a time, in seconds since the start of the run.
     pub(super) fn at(&self, time_s: f64) -> Option<&Clip> {
         self.clips.iter().find(|clip| (clip.onset_s..clip.onset_s + self.clip_s).contains(&time_s))
     }
 
-    /// How often one class out of `n_class`, picked blindly, is in a clip.
+    /// Chance level: how often a random class out of `n_class` is in a clip.
     pub(super) fn chance(&self, n_class: usize) -> f64 {
         let n_shown: usize = self.clips.iter().map(|clip| clip.classes.len()).sum();
         n_shown as f64 / (self.clips.len() * n_class.max(1)) as f64
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn chance_is_the_share_of_classes_that_a_clip_shows() {
-        // One and three of eight.
+        // One and three classes of eight.
         assert!((film(TWO).unwrap().chance(8) - 0.25).abs() < 1e-12);
     }
 

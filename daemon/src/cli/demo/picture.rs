@@ -2,16 +2,16 @@
 
 use crate::product::clips::ClipReport;
 
-/// Characters of a picture, across and, with two pixels each, down.
+/// Width of a picture in characters, and its height in pixels (two per character).
 const EDGE: usize = 24;
-/// Between two pictures.
+/// Gap between two pictures.
 const GAP: &str = "  ";
 
 /// Red, green and blue.
 type Colour = [u8; 3];
 
-/// The middle frames of a clip: blurry, the object in it, and the clip, one line for each row of
-/// characters, in 24-bit colour. Nothing where there are no pictures.
+/// The middle frame of a clip in three forms (blurry, objects, final), side by side, one line per
+/// row of characters, in 24-bit colour. Empty when there are no pictures.
 pub(super) fn lines(clip: &ClipReport) -> Vec<String> {
     let pictures = &clip.pictures;
     let (n_blurry, edge) = (pictures.n_blurry(), pictures.blurry_edge);
@@ -49,7 +49,7 @@ fn middle(frames: &[u8], n: usize) -> &[u8] {
     frames.get(n / 2 * len..(n / 2 + 1) * len).unwrap_or_default()
 }
 
-/// The pixel under a place of the small picture.
+/// The pixel of the frame at a place in the small picture.
 fn colour(frame: &[u8], edge: usize, x: usize, y: usize) -> Colour {
     let under = |place: usize| place * edge / EDGE;
     let at = 3 * (under(y) * edge + under(x));

@@ -1,20 +1,20 @@
-//! What the demo shows of a result, and what it counts.
+//! How the demo shows a result, and its counts.
 
 use super::film::{Clip, Film};
 use crate::product::{clips::ClipReport, results::DecodedResult};
 
 /// Width of a probability bar, in characters.
 const BAR: usize = 24;
-/// Classes that are shown: the most probable ones.
+/// Number of classes shown, the most probable first.
 const SHOWN_CLASSES: usize = 6;
 
-/// What the demo counts.
+/// The counts of the demo.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) n_result: u32,
     /// Results whose clip is known.
     pub(super) n_shown: u32,
-    /// Of these, those whose most probable class is in the clip.
+    /// Of these, results whose most probable class is in the clip.
     pub(super) n_right: u32,
     pub(super) n_class: usize,
     pub(super) latencies_ms: Vec<f64>,
@@ -44,11 +44,11 @@ impl Tally {
         self.clips_s.push(clip.took_ns as f64 / 1e9);
     }
 
-    /// Two lines for the end.
+    /// The summary in two lines.
     pub(super) fn summary(&self, film: &Film) -> String {
         format!(
             "{} results; the most probable class was in {} of {} clips (chance {:.0} %); median \
-             latency {:.1} ms\n{} clips made, each in {:.2} s (median), while decoding went on",
+             latency {:.1} ms\n{} clips made, each in {:.2} s (median), while decoding continued",
             self.n_result,
             self.n_right,
             self.n_shown,
@@ -66,8 +66,8 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// One result as a table of bars, under the last clip's pictures; every line clears what stood
-/// there before.
+/// One result as a table of bars, under the last clip's pictures; every line first clears itself
+/// on the terminal.
 pub(super) fn table(
     result: &DecodedResult,
     shown: Option<&Clip>,

@@ -138,7 +138,7 @@ fn what_comes_after_the_operator_ended_the_run_is_refused_for_good() {
 }
 
 proptest! {
-    /// However often volumes are sent, each is accepted once.
+    /// Each volume is accepted once, however often it is sent.
     #[test]
     fn each_volume_is_accepted_once(sent in proptest::collection::vec(0_u32..20, 0..80)) {
         let (mut ingest, _) = ingest(Durability::None);

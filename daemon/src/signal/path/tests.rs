@@ -89,8 +89,8 @@ fn any_shift() -> impl Strategy<Value = ShiftInterpolation> {
 }
 
 proptest! {
-    /// Causality and prefix stability: whatever comes after a volume, and however a run is
-    /// configured, what was given out up to it is the same to the bit.
+    /// Causality and prefix stability: for every configuration, the output up to a volume is the
+    /// same to the bit whichever volumes follow.
     #[test]
     fn a_longer_run_leaves_its_prefix_unchanged(
         arrived in proptest::collection::btree_set(0_u32..40, 1..40),
@@ -107,8 +107,8 @@ proptest! {
         prop_assert_eq!(&long[..cut], &short[..]);
     }
 
-    /// No window rests on an index that was neither measured nor filled: with `restart`
-    /// every index up to a window's newest, as far back as it reaches, has arrived.
+    /// No window rests on an index that was neither measured nor filled: with `restart`, every
+    /// index within the reach of a window has arrived.
     #[test]
     fn no_window_spans_a_gap(
         arrived in proptest::collection::btree_set(0_u32..40, 1..40),
