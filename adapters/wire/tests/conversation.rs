@@ -46,7 +46,7 @@ async fn a_file_where_an_ipc_socket_should_be_is_left_alone() {
     let endpoint = format!("ipc://{}", path.display());
     let bound = Router::bind(&endpoint, &ServerSecurity::LoopbackOnly, &Limits::default()).await;
     let error = bound.unwrap_err().to_string();
-    assert!(error.contains("no socket"), "{error}");
+    assert!(error.contains("not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
