@@ -84,7 +84,7 @@ impl fmt::Display for RunEntities {
     }
 }
 
-/// What an adapter knows about a run before its first volume.
+/// A run as the adapter announces it before the first volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunHeader {
     /// Name of the session the run belongs to, as the adapter sent it.

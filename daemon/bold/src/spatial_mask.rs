@@ -201,7 +201,7 @@ impl SpatialMask {
         &self.hash
     }
 
-    /// What kind of mask it is, for people.
+    /// Kind of the mask, for messages to people.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.gather.kind()

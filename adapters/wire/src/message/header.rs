@@ -36,7 +36,7 @@ pub fn encode<T: Serialize>(header: &T, encoding: Encoding) -> Bytes {
         Encoding::MessagePack => rmp_serde::to_vec_named(header).ok(),
         Encoding::Json => serde_json::to_vec(header).ok(),
     };
-    bytes.expect("our own headers hold nothing that cannot be written").into()
+    bytes.expect("our own headers always encode").into()
 }
 
 /// A header from bytes.

@@ -50,7 +50,7 @@ impl Gather {
         }
     }
 
-    /// What kind of mask it is, for people.
+    /// Kind of the mask, for messages to people.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Voxels { weights, .. } if weights.is_empty() => "boolean",
