@@ -1,5 +1,5 @@
-# What people type and what CI runs; `make` alone lists it. Everything fetched lands in
-# git-ignored folders here: .runtime (ONNX Runtime), .venv (Python), target (Rust).
+# Targets for people and CI; `make` alone lists them. Everything fetched or built goes into
+# git-ignored folders of this tree: .runtime (ONNX Runtime), .venv (Python), target (Rust).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,24 +8,24 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PYTHON := .venv/bin/python
-# Absolute, because cargo runs every test in the folder of its own crate.
+# Absolute paths, because cargo runs every test in the folder of its crate.
 export CORTICAST_ONNXRUNTIME ?= $(CURDIR)/.runtime/libonnxruntime.so
 export CORTICAST_PYTHON ?= $(CURDIR)/$(PYTHON)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
-demo: runtime binaries ## recorded scans, daemon and the shipped model; DEMO_SECONDS=20 shortens it
+demo: runtime binaries ## decode recorded scans with the shipped model; DEMO_SECONDS=20 shortens it
 	./target/release/corticast demo --seconds $${DEMO_SECONDS:-60}
 
-test: runtime binaries .venv/dev.stamp ## every test, Rust and Python
+test: runtime binaries .venv/dev.stamp ## run every test, Rust and Python
 	$(CARGO) test --release --workspace --locked
 	cd training && $(CORTICAST_PYTHON) -m pytest
 
-test-reference: runtime .venv/dev.stamp ## one line per case: error, tolerance, verdict; CORTICAST_REFERENCE names other cases
+test-reference: runtime .venv/dev.stamp ## compare with the reference, one line per case; CORTICAST_REFERENCE names other cases
 	CARGO='$(CARGO)' scripts/test_reference.sh
 
-check: .venv/dev.stamp ## formatting, lints, docs and types
+check: .venv/dev.stamp ## check formatting, lints, docs and types
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --no-deps --workspace --locked
@@ -33,20 +33,20 @@ check: .venv/dev.stamp ## formatting, lints, docs and types
 	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts
 	cd training && $(CORTICAST_PYTHON) -m mypy
 
-bench: runtime binaries .venv/linear.stamp ## the figures of docs/benchmarks.md; HAXBY_DIR or CORTICAST_DATA adds decoding
+bench: runtime binaries .venv/linear.stamp ## measure the figures of docs/benchmarks.md; HAXBY_DIR or CORTICAST_DATA adds decoding
 	$(CARGO) bench --locked -p corticast-tests --bench daemon
 
-runtime: ## ONNX Runtime into .runtime; GPU=1 takes the CUDA one (about 1.8 GB)
+runtime: ## fetch ONNX Runtime into .runtime; GPU=1 fetches the CUDA build (about 1.8 GB)
 	scripts/fetch_runtime.sh
 
-haxby: runtime binaries .venv/linear.stamp ## prepare, train, replay a real run: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
+haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
 	$(PYTHON) scripts/haxby.py
 
-train-demo: runtime binaries .venv/train.stamp ## synth to evaluate at `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
+train-demo: runtime binaries .venv/train.stamp ## all of training at preset `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
 	scripts/train_demo.sh $${TRAIN_DEMO_DIR:-train-demo-out} $(if $(INSTALL),install)
 
-deps: ## Debian packages of optional tests: prometheus has promtool
-	@if command -v promtool >/dev/null; then echo "promtool is there"; else \
+deps: ## install Debian packages for optional tests (prometheus, for promtool)
+	@if command -v promtool >/dev/null; then echo "promtool is already installed"; else \
 	    if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
 	    $$sudo apt-get update -qq; \
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
@@ -63,7 +63,7 @@ binaries:
 	scripts/venv.sh train .venv
 	touch .venv/linear.stamp $@
 
-# The development versions are those of training and more, so its stamp serves all.
+# The development requirements include those of training, so this stamp covers all three.
 .venv/dev.stamp: training/requirements-dev.txt training/pyproject.toml scripts/venv.sh
 	scripts/venv.sh dev .venv
 	touch .venv/linear.stamp .venv/train.stamp $@

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Puts ONNX Runtime's shared library into .runtime/, out of the Python wheel that ships it.
+# Puts ONNX Runtime's shared library into .runtime/, from the Python wheel that ships it.
 #
-# pip is only the downloader: the tags below name the wheel whatever Python is installed here,
-# and the hashes in requirements-runtime*.txt decide what is accepted. Does nothing when the
-# pinned version is there already.
+# pip only downloads: the tags below select the wheel independently of the installed Python, and
+# the hashes in requirements-runtime*.txt decide which files are accepted. Does nothing when the
+# pinned version is already in .runtime/.
 #
 #   scripts/fetch_runtime.sh          CPU, 28 MB
-#   GPU=1 scripts/fetch_runtime.sh    CUDA 13 and cuDNN beside it, about 1.8 GB
+#   GPU=1 scripts/fetch_runtime.sh    with CUDA 13 and cuDNN, about 1.8 GB
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 requirements=scripts/requirements-runtime.txt
 [ "${GPU:-0}" = 1 ] && requirements=scripts/requirements-runtime-gpu.txt
 folder=.runtime
-# The stamp is the pinned file itself: a new version or GPU=1 fetches again.
+# The installed copy of the requirements is the stamp: a new version or GPU=1 fetches again.
 if [ -e "$folder/libonnxruntime.so" ] && cmp -s "$requirements" "$folder/requirements.txt"; then
     exit 0
 fi
@@ -23,7 +23,7 @@ case "$machine" in
 x86_64 | aarch64) ;;
 *) echo "error: no ONNX Runtime wheel for $machine, expected x86_64 or aarch64" >&2; exit 1 ;;
 esac
-python3 -m pip --version >/dev/null 2>&1 || { echo "error: pip is missing: apt install python3-pip" >&2; exit 1; }
+python3 -m pip --version >/dev/null 2>&1 || { echo "error: pip is missing; run: apt install python3-pip" >&2; exit 1; }
 
 aside=$(mktemp -d .runtime.XXXXXX)
 trap 'rm -rf "$aside"' EXIT
@@ -34,7 +34,7 @@ python3 -m pip download --quiet --disable-pip-version-check --require-hashes \
     --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
     --dest "$aside/wheels" --requirement "$requirements"
 
-# A wheel is a zip. Everything lies in one folder, where the libraries find each other.
+# A wheel is a zip. All libraries go into one folder, where they find each other.
 python3 - "$aside" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A Slurm of one machine on its loopback, to try configs/slurm before a cluster sees it.
+# Runs Slurm on one machine's loopback, to try configs/slurm before using a cluster.
 #
-#   scripts/slurm_one_node.sh start DIR [NODES]   munge key, configuration, daemons; prints SLURM_CONF
-#   scripts/slurm_one_node.sh status DIR          the nodes' state
-#   scripts/slurm_one_node.sh stop DIR            cancels the jobs and ends the daemons of `start`, no others
+#   scripts/slurm_one_node.sh start DIR [NODES]   configures and starts the daemons; prints SLURM_CONF
+#   scripts/slurm_one_node.sh status DIR          prints the state of the nodes
+#   scripts/slurm_one_node.sh stop DIR            cancels the jobs, stops the daemons of `start`
 #
-# NODES (default 1) is how many nodes the machine pretends to be: each has all its CPUs, its part of
-# the memory, and two GPUs that are a name only (count on it for `--gpus-per-node`, not in CUDA).
-# Needs the Debian packages slurm-wlm and munge; no network, no service of the system is touched.
-# Everything it writes is below DIR, which should be new. Jobs run as the user who started it.
+# The machine pretends to be NODES nodes (default 1). Each has all of its CPUs, an equal part of its
+# memory, and two GPUs in name only (enough for `--gpus-per-node`, not for CUDA).
+# Needs the Debian packages slurm-wlm and munge, but no network; leaves the system's services alone.
+# Writes only below DIR, which should be new. Jobs run as the user who started it.
 set -euo pipefail
 
 usage() {
@@ -29,12 +29,12 @@ PATH=$PATH:/usr/sbin:/sbin
 
 need() {
     command -v "$1" >/dev/null || {
-        echo "error: $1 is not installed, expected the Debian package slurm-wlm" >&2
+        echo "error: $1 is not installed; run: apt install slurm-wlm munge" >&2
         exit 1
     }
 }
 
-# Ports that nobody listens on, from a start that differs by folder.
+# Finds free ports, starting at a number that depends on the folder.
 free_ports() {
     python3 - "$dir" "$n_node" <<'PY'
 import socket
@@ -79,7 +79,7 @@ SlurmctldPidFile=$dir/slurmctld.pid
 SlurmdPidFile=$dir/slurmd.%n.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd.%n.log
-# Nothing of the kernel's: no cgroups, so that it also runs in a container.
+# No cgroups, so that it also runs in a container.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -102,21 +102,21 @@ CONF
         echo "NodeName=node$k NodeAddr=127.0.0.1 NodeHostname=$(hostname -s) Port=${ports[k]}" \
             "CPUs=$cpus RealMemory=$memory_mb Gres=gpu:2 State=UNKNOWN" >>"$SLURM_CONF"
     done
-    # GPUs are counted by their files; two files that every machine has.
+    # Slurm counts GPUs by their device files; every machine has these two files.
     echo "Name=gpu File=/dev/null,/dev/zero" >"$dir/gres.conf"
 }
 
 start() {
     for tool in munged slurmctld slurmd sinfo python3; do need "$tool"; done
     if [ -e "$dir/slurmctld.pid" ] && kill -0 "$(cat "$dir/slurmctld.pid")" 2>/dev/null; then
-        echo "error: a Slurm already runs from $dir, expected a new folder or stop first" >&2
+        echo "error: Slurm already runs from $dir; stop it first or choose a new folder" >&2
         exit 1
     fi
     mkdir -p "$dir/state" "$dir/munge"
     chmod 700 "$dir/munge"
     (umask 077 && head -c 1024 /dev/urandom >"$dir/munge/munge.key")
     write_configuration
-    # --force: a scratch folder may lie below one that others can write to.
+    # --force: DIR may be below a folder that other users can write to.
     munged --force --socket="$dir/munge.socket" --key-file="$dir/munge/munge.key" \
         --pid-file="$dir/munge/munged.pid" --log-file="$dir/munge/munged.log" \
         --seed-file="$dir/munge/seed" 2>"$dir/munge/started.log"
@@ -141,7 +141,7 @@ start() {
 
 stop() {
     local file pid
-    # A job outlives its node's daemon.
+    # Jobs are cancelled first, because a job outlives its node's daemon.
     scancel --user="$(id -un)" 2>/dev/null || true
     for _ in $(seq 50); do
         [ -n "$(squeue -h 2>/dev/null)" ] || break

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Compares with the reference, in Rust and in Python: one line per case with its error, its
-# tolerance, and pass or FAIL. CORTICAST_REFERENCE names another folder than the shipped one.
+# tolerance, and pass or FAIL. CORTICAST_REFERENCE names a folder to use instead of the shipped one.
 #
-# Fails when a case is beyond its tolerance, when one that the manifest lists was not run, or when
-# a side compares nothing; then says all that the side had to say.
+# Fails when a case exceeds its tolerance, when a case of the manifest was not run, or when Rust or
+# Python compares nothing; then prints the full output of the side that failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 said=$(mktemp)

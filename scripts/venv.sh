@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the Python environment of the tests: `scripts/venv.sh linear|train|dev FOLDER`.
 #
-# Debian splits `venv` out of python3; where it is missing, pip fetches `virtualenv` into a
-# folder of its own. Versions and hashes are pinned in training/requirements-*.txt.
+# Debian packages `venv` apart from python3; if it is missing, pip fetches `virtualenv` into a
+# temporary folder. Versions and hashes are pinned in training/requirements-*.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=$1 folder=$2
@@ -28,6 +28,6 @@ fi
 echo "installing $requirements into $folder"
 "$folder/bin/python" -m pip install "${quiet[@]}" --require-hashes \
     --requirement "$requirements"
-# Without isolation: setuptools is pinned above and nothing else is fetched for the build.
+# No build isolation: setuptools is pinned above, so pip fetches nothing else for the build.
 "$folder/bin/python" -m pip install "${quiet[@]}" --no-deps \
     --no-build-isolation --editable training

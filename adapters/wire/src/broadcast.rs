@@ -1,7 +1,7 @@
-//! PUB and SUB: one side sends, any number of subscribers receive, and none is waited for.
+//! PUB and SUB: one publisher sends to any number of subscribers and waits for none of them.
 //!
 //! A subscriber that does not keep up loses its own oldest messages. Messages carry a sequence
-//! number per topic, so it can count what it lost.
+//! number per topic, so a subscriber can count the messages it lost.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
     trust::{ClientSecurity, ServerSecurity},
 };
 
-/// Sends to every subscriber. A subscriber that does not keep up loses its own oldest
-/// messages; nobody else notices.
+/// Sends to every subscriber. A subscriber that does not keep up loses its own oldest messages;
+/// the other subscribers are not affected.
 #[derive(Debug)]
 pub struct Publisher {
     socket: Socket,
@@ -36,32 +36,33 @@ impl Publisher {
         Ok(Self { socket })
     }
 
-    /// Where it listens, with the port it got.
+    /// The endpoint it listens at, with the actual port.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.socket.endpoint
     }
 
-    /// Hands a message to every subscriber of its first frame. Waits for no subscriber, only
-    /// for the task that copies messages to them, so that a burst is not cut.
+    /// Sends a message to every subscriber of its topic (first frame). Waits for no subscriber,
+    /// only for the task that copies messages to them, so that a burst loses no messages.
     ///
     /// # Errors
     ///
-    /// Fails when the socket is closed or this process is starved.
+    /// Fails when the socket is closed, or when this process gets too little CPU time to copy
+    /// messages within the send timeout.
     pub async fn send(&self, frames: Vec<Bytes>) -> Result<(), SocketError> {
         self.socket.publish(frames).await.map_err(|failure| self.socket.error(failure))
     }
 }
 
-/// Listens to a [`Publisher`]. Reconnects and subscribes again by itself.
+/// Listens to a [`Publisher`]. Reconnects and resubscribes automatically.
 #[derive(Debug)]
 pub struct Subscriber {
     socket: Socket,
 }
 
 impl Subscriber {
-    /// Subscribes to topics at `endpoint`, now or as soon as somebody listens there. A topic is
-    /// a prefix; the empty one is everything. Needs a tokio runtime.
+    /// Subscribes to topics at `endpoint`, now or as soon as a publisher listens there. A topic is
+    /// a prefix; the empty prefix matches every message. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -76,11 +77,11 @@ impl Subscriber {
         Ok(Self { socket })
     }
 
-    /// Waits until the other side has answered.
+    /// Waits until the publisher has answered.
     ///
     /// # Errors
     ///
-    /// [`SocketError::NoAnswer`] after `limit`; the socket goes on trying.
+    /// [`SocketError::NoAnswer`] after `limit`; the socket keeps trying to connect.
     pub async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
         self.socket.wait_connected(limit).await
     }
@@ -89,7 +90,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`SocketError::KeyRefused`] when the other side does not want us.
+    /// [`SocketError::KeyRefused`] when the publisher refuses our key.
     pub async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
         self.socket.recv_unless_refused().await
     }

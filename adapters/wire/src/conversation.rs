@@ -1,6 +1,6 @@
-//! ROUTER and DEALER: one side is bound and talks to many, each of the others to it alone.
+//! ROUTER and DEALER: the bound side talks to many peers, and each peer talks only to it.
 //!
-//! A message that was sent may not arrive: a peer can go while it is on the way. Where arrival
+//! A message can get lost: a peer may disconnect while the message is on its way. Where delivery
 //! matters, the protocol acknowledges it ([`crate::message`]).
 
 use std::time::Duration;
@@ -14,19 +14,20 @@ use crate::{
     trust::{ClientSecurity, ServerSecurity},
 };
 
-/// The binding side of a conversation: DEALER and REQ peers connect. Sends and receives at the
-/// same time through a shared reference.
+/// The binding side of a conversation: DEALER and REQ peers connect. Two tasks can send and
+/// receive at the same time through a shared reference.
 #[derive(Debug)]
 pub struct Router {
     socket: Socket,
 }
 
 impl Router {
-    /// Listens at `endpoint`. Port `*` or 0 takes a free one. Needs a tokio runtime.
+    /// Listens at `endpoint`. Port `*` or 0 picks a free one. Needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// Fails when the endpoint is invalid, is taken, or leaves the machine without keys.
+    /// Fails when the endpoint is invalid or in use, or when other machines can reach it and no
+    /// keys are configured.
     pub async fn bind(
         endpoint: &str,
         security: &ServerSecurity,
@@ -36,13 +37,13 @@ impl Router {
         Ok(Self { socket })
     }
 
-    /// Where it listens, with the port it got.
+    /// The endpoint it listens at, with the actual port.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.socket.endpoint
     }
 
-    /// Waits for a message. Cancel-safe: a dropped call has taken nothing.
+    /// Waits for a message. Cancel-safe: a dropped call loses no message.
     ///
     /// # Errors
     ///
@@ -58,8 +59,8 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// [`SocketError::PeerGone`] when it is not connected, [`SocketError::SendTimeout`] when it
-    /// does not read. Other peers are still served.
+    /// [`SocketError::PeerGone`] when the peer is not connected, [`SocketError::SendTimeout`] when
+    /// it does not read. Other peers are still served.
     pub async fn send(&self, peer: &PeerId, frames: Vec<Bytes>) -> Result<(), SocketError> {
         let envelope = [Some(peer.route.clone()), peer.delimited.then(Bytes::new)];
         let frames = envelope.into_iter().flatten().chain(frames).collect();
@@ -73,15 +74,15 @@ impl Router {
     }
 }
 
-/// The connecting side of a conversation. Reconnects by itself. Messages on the way are lost, so
-/// those that matter are acknowledged and sent again.
+/// The connecting side of a conversation. Reconnects automatically. Messages on their way are lost
+/// with a connection, so the protocol acknowledges and resends the ones that matter.
 #[derive(Debug)]
 pub struct Dealer {
     socket: Socket,
 }
 
 impl Dealer {
-    /// Connects to `endpoint`, now or as soon as somebody listens there. Needs a tokio runtime.
+    /// Connects to `endpoint`, now or as soon as a server listens there. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -95,29 +96,29 @@ impl Dealer {
         Ok(Self { socket })
     }
 
-    /// Where it connects to.
+    /// The endpoint it connects to.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.socket.endpoint
     }
 
-    /// Waits until the other side has answered.
+    /// Waits until the server has answered.
     ///
     /// # Errors
     ///
-    /// [`SocketError::NoAnswer`] after `limit`; the socket goes on trying.
+    /// [`SocketError::NoAnswer`] after `limit`; the socket keeps trying to connect.
     pub async fn wait_connected(&self, limit: Duration) -> Result<(), SocketError> {
         self.socket.wait_connected(limit).await
     }
 
-    /// Sends a message. While nobody is connected, some are kept, as many as `send_hwm`, but a
-    /// connection that comes to nothing can take them with it: what has to arrive is sent again
-    /// until it is answered.
+    /// Sends a message. While the server is not connected, up to `send_hwm` messages are kept, but
+    /// a connection attempt that fails can lose them: resend important messages until the server
+    /// answers.
     ///
     /// # Errors
     ///
-    /// [`SocketError::SendTimeout`] when there is no room, [`SocketError::KeyRefused`] when the
-    /// other side does not want us.
+    /// [`SocketError::SendTimeout`] when the queue stays full, [`SocketError::KeyRefused`] when the
+    /// server refuses our key.
     pub async fn send(&self, frames: Vec<Bytes>) -> Result<(), SocketError> {
         self.socket.check_refusal()?;
         self.socket.send(frames).await.map_err(|failure| self.socket.error(failure))
@@ -127,7 +128,7 @@ impl Dealer {
     ///
     /// # Errors
     ///
-    /// [`SocketError::KeyRefused`] when the other side does not want us.
+    /// [`SocketError::KeyRefused`] when the server refuses our key.
     pub async fn recv(&self) -> Result<Vec<Bytes>, SocketError> {
         self.socket.recv_unless_refused().await
     }

@@ -1,36 +1,39 @@
-//! Why a socket cannot be used: which one, what was found, and what to do about it.
+//! Errors of sockets: which endpoint, what went wrong, and what to do about it.
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-/// Why a socket cannot be used.
+/// Why an operation on a socket failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The endpoint is invalid.
-    #[error("`{endpoint}` is not an endpoint: {reason}; write tcp://HOST:PORT or ipc://PATH")]
+    #[error("`{endpoint}` is not a valid endpoint: {reason}; write tcp://HOST:PORT or ipc://PATH")]
     Endpoint {
         /// Which endpoint.
         endpoint: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The endpoint can be reached from other machines and there are no keys.
+    /// The endpoint can be reached from other machines and no keys are configured.
     #[error(
-        "`{endpoint}` can be reached from other machines, which takes keys: make a pair with \
-         `corticast keygen`, configure it with an allow-list of client keys, or bind 127.0.0.1"
+        "`{endpoint}` can be reached from other machines, which requires keys: make a pair with \
+         `corticast keygen` and configure it with an allow-list of client keys, or bind 127.0.0.1"
     )]
     NotLocal {
         /// Which endpoint.
         endpoint: String,
     },
-    /// CURVE is configured, but nobody may connect.
-    #[error("`{endpoint}`: the allow-list is empty, nobody could connect; add a client's .pub")]
+    /// CURVE is configured, but no client may connect.
+    #[error(
+        "`{endpoint}`: the allow-list is empty, so no client could connect; add a client's .pub \
+         file"
+    )]
     EmptyAllowList {
         /// Which endpoint.
         endpoint: String,
     },
-    /// Another process listens there.
+    /// Another process listens at the endpoint.
     #[error(
         "`{endpoint}` is in use: another daemon may be running; stop it or choose another port"
     )]
@@ -38,64 +41,67 @@ pub enum SocketError {
         /// Which endpoint.
         endpoint: String,
     },
-    /// The system refuses to listen there.
+    /// The operating system refuses to listen at the endpoint.
     #[error("cannot listen at `{endpoint}`: {reason}")]
     Bind {
         /// Which endpoint.
         endpoint: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// Nobody has answered yet. The socket goes on trying.
+    /// No answer yet. The socket keeps trying to connect.
     #[error(
-        "nobody answers at `{endpoint}` after {} s: is the daemon running there, with the key \
-         we know it by?", after.as_secs_f32()
+        "no answer from `{endpoint}` after {} s: check that the daemon runs there and that its \
+         public key is the one configured here", after.as_secs_f32()
     )]
     NoAnswer {
         /// Which endpoint.
         endpoint: String,
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
-    /// The other side refuses our key. The socket stops trying.
+    /// The server refuses our key. The socket stops trying.
     #[error("`{endpoint}` refuses our key ({reason}): add our .pub file to its allow-list")]
     KeyRefused {
         /// Which endpoint.
         endpoint: String,
-        /// What it said.
+        /// The server's reason.
         reason: String,
     },
-    /// The peer is not connected any more.
-    #[error("{peer:?} is not connected to `{endpoint}` any more")]
+    /// The peer has disconnected.
+    #[error("{peer:?} is no longer connected to `{endpoint}`")]
     PeerGone {
         /// Our endpoint.
         endpoint: String,
         /// Which peer.
         peer: PeerId,
     },
-    /// There was no room for a message in time.
-    #[error("`{endpoint}`: no room for a message for {} s, the peer is stuck", after.as_secs_f32())]
+    /// The send queue stayed full until the timeout.
+    #[error(
+        "`{endpoint}`: the send queue was full for {} s; the peer is stuck or not connected",
+        after.as_secs_f32()
+    )]
     SendTimeout {
         /// Which endpoint.
         endpoint: String,
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
-    /// The socket cannot go on.
+    /// The socket failed and is unusable.
     #[error("socket at `{endpoint}` failed: {reason}")]
     Failed {
         /// Which endpoint.
         endpoint: String,
-        /// What the library said.
+        /// The library's error.
         reason: String,
     },
 }
 
-/// Who sent a message, and whom to answer. Valid until the peer reconnects.
+/// Address of the peer that sent a message, for the answer. Valid until the peer reconnects.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PeerId {
     pub(crate) route: Bytes,
-    /// A REQ puts an empty frame before its question and wants it before the answer.
+    /// A REQ sends an empty frame before its question and expects one before the answer.
     pub(crate) delimited: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Signs of life: how often one is sent, and after what silence a peer counts as gone.
+//! Heartbeats: how often they are sent, and after how long a silence a peer counts as gone.
 //!
-//! The same on both sides of a connection: a peer that waited less than the other sends would
-//! count every idle peer as gone.
+//! Both sides of a connection use the same values: with a timeout shorter than the other side's
+//! interval, every idle peer would count as gone.
 
 use std::time::Duration;
 
-/// How often a sign of life is sent, by the protocols and by ZeroMQ itself.
+/// Interval of heartbeats, those of our protocols and those of ZeroMQ itself.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// An adapter or daemon that sent nothing for this long counts as gone.
 pub const SILENCE: Duration = Duration::from_secs(3);

@@ -1,8 +1,8 @@
-//! CURVE keys as files: `NAME.key` stays on its machine, `NAME.pub` is copied to the other.
+//! CURVE keys as files: `NAME.key` stays on its machine, `NAME.pub` is copied to the other one.
 //!
-//! A machine that may connect is one whose `.pub` lies in the allow-list folder of the daemon.
-//! The files are those of ZeroMQ's own tools (`public-key = "…"`), so `zmq.auth` in Python reads
-//! them too. A secret that others on the machine can read is no secret: such a file is refused.
+//! A machine may connect if its `.pub` file is in the daemon's allow-list folder. The files have
+//! the format of ZeroMQ's own tools (`public-key = "…"`), so `zmq.auth` in Python reads them too.
+//! A `.key` file that other users can read is refused.
 
 use std::{
     fmt, fs,
@@ -13,47 +13,47 @@ use std::{
 
 use crate::zmq::{CurveKeypair, CurvePublicKey, CurveSecretKey};
 
-/// Longest key file that is read, in bytes.
+/// Longest accepted key file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// Why a key cannot be read or written.
+/// Why reading or writing a key failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A file cannot be read or written.
+    /// The system refuses to read or write a file.
     #[error("{path}: {source}")]
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A key of this name exists. Overwriting it would lock out the machines that rely on it.
-    #[error("{0} exists and is not overwritten; choose another name or move it away")]
+    #[error("{0} exists and is not overwritten; choose another name or move the file away")]
     Exists(PathBuf),
-    /// The file of a secret key can be read by others.
-    #[error("{path} has mode {mode:03o} and can be read by others; run `chmod 600 {path}`")]
+    /// Other users can read the file of a secret key.
+    #[error("{path} has mode {mode:03o}, so other users can read it; run `chmod 600 {path}`")]
     Readable {
         /// Which file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// The file holds no key, or an invalid one.
-    #[error("{path} holds no {wanted}: {reason}")]
+    /// The file contains no key, or an invalid one.
+    #[error("{path} holds no valid {wanted}: {reason}")]
     Malformed {
         /// Which file.
         path: PathBuf,
-        /// Which key was looked for.
+        /// Which key was expected.
         wanted: &'static str,
         /// What was found.
         reason: String,
     },
-    /// Text is no key.
-    #[error("a key is 40 characters of Z85, got {0} that are not")]
+    /// Text is not a key.
+    #[error("expected a key of 40 Z85 characters, got invalid text of {0} characters")]
     Text(usize),
-    /// A folder that should hold public keys holds none.
-    #[error("{0} holds no public key (*.pub); nobody could connect")]
+    /// An allow-list folder contains no public key.
+    #[error("{0} holds no public key, so no client could connect; add a client's .pub file")]
     Nobody(PathBuf),
 }
 
@@ -61,7 +61,7 @@ pub enum KeyError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(pub(crate) CurvePublicKey);
 
-/// A machine's key pair. Its secret appears in no output but the file it is written to.
+/// A machine's key pair. The secret appears in no output except the file it is written to.
 #[derive(Clone)]
 pub struct KeyPair(pub(crate) CurveKeypair);
 
@@ -70,7 +70,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// Fails unless it is 40 characters of Z85.
+    /// Fails unless the text is 40 characters of Z85.
     pub fn from_z85(text: &str) -> Result<Self, KeyError> {
         CurvePublicKey::from_z85(text).map(Self).map_err(|_| KeyError::Text(text.chars().count()))
     }
@@ -81,11 +81,11 @@ impl PublicKey {
         self.0.to_z85()
     }
 
-    /// Reads the public key out of a `.pub` or `.key` file.
+    /// Reads the public key from a `.pub` or `.key` file.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read or holds no public key.
+    /// Fails when the file is unreadable or contains no public key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let text = read_text(path)?;
         let value = field(&text, path, "public-key")?;
@@ -126,11 +126,12 @@ impl KeyPair {
         PublicKey(self.0.public)
     }
 
-    /// Writes `STEM.key` (both halves, for its owner only) and `STEM.pub`; returns their paths.
+    /// Writes `STEM.key` (both halves, readable by its owner only) and `STEM.pub`; returns their
+    /// paths.
     ///
     /// # Errors
     ///
-    /// Fails when either file exists or cannot be written. Then neither is left behind.
+    /// Fails when either file exists or writing fails. In that case it leaves neither behind.
     pub fn write_files(&self, stem: &Path) -> Result<(PathBuf, PathBuf), KeyError> {
         let named = |extension: &str| {
             let mut name = stem.as_os_str().to_owned();
@@ -140,7 +141,7 @@ impl KeyPair {
         let (own, public) = (named(".key"), named(".pub"));
         let line = format!("curve\n    public-key = \"{}\"\n", self.public());
         let secret = format!(
-            "# CURVE key pair of Corticast. Whoever holds it can act as this machine.\n\
+            "# CURVE key pair of Corticast. Anyone who has this file can act as this machine.\n\
              {line}    secret-key = \"{}\"\n",
             self.0.secret.to_z85()
         );
@@ -157,7 +158,7 @@ impl KeyPair {
     ///
     /// # Errors
     ///
-    /// Fails when others can read the file, or when it holds no pair that belongs together.
+    /// Fails when other users can read the file, or when it contains no matching key pair.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let mode = fs::metadata(path)
             .map_err(|source| KeyError::Io { path: path.to_owned(), source })?
@@ -170,17 +171,18 @@ impl KeyPair {
             .map_err(|_| malformed(path, "secret-key", &"it is not 40 characters of Z85"))?;
         let public = secret.derive_public();
         if PublicKey::read(path)?.0 != public {
-            return Err(malformed(path, "key pair", &"its two halves do not belong together"));
+            return Err(malformed(path, "key pair", &"its public and secret key do not match"));
         }
         Ok(Self(CurveKeypair { public, secret }))
     }
 }
 
-/// Who may connect: the keys of these `.pub` files, and of all `*.pub` in these folders.
+/// Keys of the clients that may connect: those in these `.pub` files, and in all `*.pub` files of
+/// these folders.
 ///
 /// # Errors
 ///
-/// Fails when a file holds no public key, or a folder no such file.
+/// Fails when a file contains no public key, or a folder contains no `.pub` file.
 pub fn allow_list<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<PublicKey>, KeyError> {
     let mut allowed = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -211,7 +213,7 @@ fn read_text(path: &Path) -> Result<String, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(io)?.len();
     if length > MAX_FILE_BYTES {
-        let reason = format!("it is {length} bytes long, a key file has a few hundred");
+        let reason = format!("it is {length} bytes long, expected at most {MAX_FILE_BYTES}");
         return Err(malformed(path, "key", &reason));
     }
     fs::read_to_string(path).map_err(io)
@@ -287,7 +289,7 @@ mod tests {
     fn the_allow_list_is_every_pub_file_and_never_empty() {
         let folder = tempfile::tempdir().unwrap();
         let error = allow_list(&[folder.path()]).unwrap_err();
-        assert!(error.to_string().contains("nobody could connect"), "{error}");
+        assert!(error.to_string().contains("no client could connect"), "{error}");
         let pairs = [KeyPair::generate(), KeyPair::generate()];
         for (name, pair) in ["a", "b"].iter().zip(&pairs) {
             pair.write_files(&folder.path().join(name)).unwrap();
@@ -297,7 +299,7 @@ mod tests {
         assert!(pairs.iter().all(|pair| allowed.contains(&pair.public())));
         fs::write(folder.path().join("c.pub"), "no key").unwrap();
         let error = allow_list(&[folder.path()]).unwrap_err();
-        assert!(error.to_string().contains("c.pub holds no public-key"), "{error}");
+        assert!(error.to_string().contains("c.pub holds no valid public-key"), "{error}");
     }
 
     #[test]
@@ -309,6 +311,6 @@ mod tests {
             fs::read_to_string(&own).unwrap().replace(&a.public().to_z85(), &b.public().to_z85());
         fs::write(&own, mixed).unwrap();
         let message = KeyPair::read(&own).unwrap_err().to_string();
-        assert!(message.contains("do not belong together"), "{message}");
+        assert!(message.contains("do not match"), "{message}");
     }
 }

@@ -1,20 +1,21 @@
-//! What crosses ZeroMQ between scanner adapters, the daemon, its workers and its subscribers.
+//! The ZeroMQ protocols between scanner adapters, the daemon, its workers and its subscribers.
 //!
 //! # Adapter → daemon
 //!
 //! ROUTER (the daemon binds) ↔ DEALER (an adapter connects). A message is multipart:
 //! `[type][header]` or `[type][header][voxels]`. The header is a MessagePack map with named
-//! keys, or a JSON object; the daemon answers in the encoding it was spoken to. Voxels are raw
+//! keys, or a JSON object; the daemon answers in the encoding of the request. Voxels are raw
 //! little-endian bytes. [`message`] lists the types and their keys.
 //!
-//! A `run` is answered `ready` or `refused`. A `vol` is answered `ack` once it is in the
-//! recording (`ready` says how durable that is), or `refused` when it can never be used.
-//! Messages that were not acknowledged are sent again after a reconnect; duplicates are harmless.
+//! The daemon answers `run` with `ready` or `refused`. It answers `vol` with `ack` once the volume
+//! is in the recording (`ready` states how durable that is), or with `refused` when the volume can
+//! never be used. After a reconnect the adapter sends unacknowledged messages again; duplicates
+//! are harmless.
 //!
-//! # Daemon → the world
+//! # Daemon → subscribers and operators
 //!
-//! PUB (the daemon binds): `[topic][header]` or `[topic][header][payload]`, MessagePack. A
-//! `query` ROUTER answers for late joiners, a `control` ROUTER takes commands.
+//! PUB (the daemon binds): `[topic][header]` or `[topic][header][payload]`, MessagePack. A `query`
+//! ROUTER tells late joiners the current state, a `control` ROUTER takes an operator's commands.
 //!
 //! # Daemon ↔ workers
 //!
@@ -23,8 +24,8 @@
 //!
 //! # Trust
 //!
-//! No field is used before it was checked. Sockets leave the machine only with CURVE and an
-//! allow-list of client keys ([`socket`]).
+//! Every field is checked before it is used. Sockets that other machines can reach require CURVE
+//! and an allow-list of client keys ([`socket`]).
 
 mod broadcast;
 mod conversation;

@@ -1,23 +1,23 @@
-//! What a socket puts up with. Every queue and every message has a bound, so that a peer can
-//! cost its own connection and nothing else.
+//! Limits of a socket. Every queue and every message is bounded, so that a bad peer can ruin only
+//! its own connection.
 
 use std::time::Duration;
 
-/// What a socket puts up with.
+/// Limits of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A larger message ends its connection. 128 MiB holds a volume of 256³ `<f4`, twice.
+    /// A larger message ends its connection. 128 MiB is twice a volume of 256³ `<f4`.
     pub max_message_bytes: usize,
-    /// Messages that wait for one peer.
+    /// Messages queued for one peer.
     pub send_hwm: u32,
-    /// Messages that wait for us.
+    /// Received messages queued for us.
     pub recv_hwm: u32,
-    /// Messages that wait for one subscriber, before it loses its oldest. Behind CURVE, where
-    /// they are not counted by bytes, it is `send_hwm`.
+    /// Messages queued for one subscriber before it loses its oldest. With CURVE, `send_hwm`
+    /// applies instead, and bytes are not counted.
     pub subscriber_backlog: u32,
-    /// Bytes that wait for one subscriber, before it loses its oldest messages.
+    /// Bytes queued for one subscriber before it loses its oldest messages.
     pub subscriber_backlog_bytes: usize,
-    /// A send that waits longer for room has failed.
+    /// A send fails if the queue stays full for this long.
     pub send_timeout: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For sockets that take short commands and questions.
+    /// Limits for sockets that take short commands and queries.
     #[must_use]
     pub fn for_commands() -> Self {
         Self { max_message_bytes: 64 << 10, ..Self::default() }

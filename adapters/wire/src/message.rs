@@ -1,7 +1,7 @@
-//! Messages ↔ frames. No sockets here: everything can be tested on bytes.
+//! Messages ↔ frames. This module has no sockets, so everything can be tested on bytes.
 //!
-//! Foreign bytes become one of the types below or a [`MessageError`] that says what was found
-//! and what was expected; nothing panics and nothing is allocated from an unchecked length.
+//! Foreign bytes become one of the types below or a [`MessageError`] that states what was found
+//! and what was expected. Parsing never panics, and never allocates from an unchecked length.
 
 mod error;
 mod from_adapter;

@@ -1,8 +1,8 @@
-//! A ZeroMQ socket with its limits: what every kind of socket shares.
+//! A ZeroMQ socket with its limits: the common part of all kinds of sockets.
 //!
-//! A peer can be slow, gone, hostile or replaced. None of these may stop the others: every wait
-//! ends, every queue is bounded, a frame over the limit ends its own connection, and a peer that
-//! is gone is a value, not a hang.
+//! A peer can be slow, gone, hostile or replaced, and must not affect the other peers: every wait
+//! has a timeout, every queue is bounded, a frame over the limit ends its own connection, and
+//! sending to a peer that is gone returns an error instead of hanging.
 
 mod endpoint;
 mod options;
@@ -29,17 +29,17 @@ use crate::{
     zmq::{self, CurveServerOptions, Error, Message, Options, SocketType, TrySendError},
 };
 
-/// What every socket has.
+/// The common part of all sockets.
 #[derive(Debug)]
 pub(crate) struct Socket {
     inner: zmq::Socket,
     pub(crate) endpoint: String,
     limits: Limits,
-    /// Why the other side refuses us, once it has said so.
+    /// Why the server refuses our key, once it has refused.
     refusal: watch::Receiver<Option<String>>,
 }
 
-/// Why a send failed, before it is known what that means.
+/// Why a send failed. The caller turns it into the right [`SocketError`].
 pub(crate) enum Failure {
     Timeout,
     Unroutable,
@@ -73,7 +73,7 @@ impl Socket {
             ServerSecurity::LoopbackOnly => options,
             ServerSecurity::Curve { keys, allowed } => {
                 let allowed = allowed.clone();
-                // Without this closure CURVE admits everybody who knows our public key.
+                // Without this closure CURVE admits every client that knows our public key.
                 let admit = CurveServerOptions::new().authenticator(move |client| {
                     allowed.iter().any(|key| key.0.as_bytes() == &client.public_key)
                 });
@@ -118,7 +118,7 @@ impl Socket {
         limits: &Limits,
     ) -> Result<Self, SocketError> {
         if !["tcp://", "ipc://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
-            let reason = "it is neither tcp nor ipc".to_owned();
+            let reason = "it starts with neither tcp:// nor ipc://".to_owned();
             return Err(SocketError::Endpoint { endpoint: endpoint.to_owned(), reason });
         }
         let inner = zmq::Socket::try_new(kind, options).map_err(|error| SocketError::Failed {
@@ -145,7 +145,7 @@ impl Socket {
         }
     }
 
-    /// Waits for room for a message, as long as the limits allow.
+    /// Sends a message, waiting up to the send timeout for room in the queue.
     pub(crate) async fn send(&self, frames: Vec<Bytes>) -> Result<(), Failure> {
         let sent = self.inner.send(Message::multipart(frames));
         timeout(self.limits.send_timeout, sent)
@@ -154,8 +154,8 @@ impl Socket {
             .map_err(Into::into)
     }
 
-    /// Hands a message to all subscribers. It is copied to them by a task of this process, which
-    /// waits for none of them; only that task is waited for, else a burst would be cut.
+    /// Sends a message to all subscribers. A task of this process copies it to them and waits for
+    /// no subscriber. We wait only for that task; otherwise a burst would lose messages.
     pub(crate) async fn publish(&self, frames: Vec<Bytes>) -> Result<(), Failure> {
         let deadline = Instant::now() + self.limits.send_timeout;
         let mut message = Message::multipart(frames);

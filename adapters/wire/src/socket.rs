@@ -1,5 +1,5 @@
-//! The sockets: bound and connected, with their limits and their trust. The only place where a
-//! socket is made, so that none is made without its limits.
+//! The sockets, bound and connected, with their limits and security. Every socket is made through
+//! these types, so none exists without limits.
 
 pub use crate::{
     broadcast::{Publisher, Subscriber},

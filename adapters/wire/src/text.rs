@@ -1,6 +1,6 @@
 //! Text for people: an error with its causes, and foreign text made safe to print.
 //!
-//! Foreign text comes from files and peers. It can be long, and it can hold control characters
+//! Foreign text comes from files and peers. It can be long, and it can contain control characters
 //! that would garble a log or a terminal.
 
 /// The first characters of a foreign text, at most `n_char`. Print it with `{:?}`, which escapes
@@ -16,7 +16,7 @@ pub fn printable(text: &str, n_char: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(n_char).collect()
 }
 
-/// An error with its causes. A cause whose text is part of the message already is left out.
+/// An error with its causes. A cause is left out if the message already contains its text.
 #[must_use]
 pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

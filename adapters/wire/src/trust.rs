@@ -1,7 +1,7 @@
-//! Which peers a socket trusts, and from where it may therefore be reached.
+//! Which peers a socket trusts, and whether other machines may reach it.
 //!
-//! Without keys a socket serves this machine only. Off the machine it takes CURVE *and* a list
-//! of the clients that may connect: encryption without a list would admit anyone.
+//! Without keys a socket serves this machine only. To serve other machines it needs CURVE *and* a
+//! list of allowed clients: encryption without a list would admit every client.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -13,16 +13,16 @@ use crate::{
     keys::{KeyError, KeyPair, PublicKey, allow_list},
 };
 
-/// What the binding side asks of its clients.
+/// What the binding side requires of its clients.
 #[derive(Clone, Debug)]
 pub enum ServerSecurity {
-    /// Nothing, and so only this machine can connect.
+    /// No key, so only clients on this machine can connect.
     LoopbackOnly,
-    /// A key on the list.
+    /// A key on the allow-list.
     Curve {
-        /// Our own.
+        /// Our own key pair.
         keys: KeyPair,
-        /// Who may connect. Never empty.
+        /// Keys of the clients that may connect. Must not be empty.
         allowed: Vec<PublicKey>,
     },
 }
@@ -32,16 +32,17 @@ impl ServerSecurity {
     ///
     /// # Errors
     ///
-    /// Fails when a file cannot be read or holds no key.
+    /// Fails when a file is unreadable or contains no key, or a folder contains no `.pub` file.
     pub fn from_files<P: AsRef<Path>>(own: &Path, allowed: &[P]) -> Result<Self, KeyError> {
         Ok(Self::Curve { keys: KeyPair::read(own)?, allowed: allow_list(allowed)? })
     }
 
-    /// Whether a socket with this security may be bound here.
+    /// Checks that a socket with this security may be bound at `endpoint`.
     ///
     /// # Errors
     ///
-    /// Fails when the endpoint leaves this machine without keys, or nobody is on the list.
+    /// Fails when other machines can reach the endpoint and there are no keys, or when the
+    /// allow-list is empty.
     pub fn permits(&self, endpoint: &str) -> Result<(), SocketError> {
         match self {
             Self::LoopbackOnly if !is_local(endpoint) => {
@@ -55,16 +56,16 @@ impl ServerSecurity {
     }
 }
 
-/// What the connecting side presents.
+/// What the connecting side presents to the server.
 #[derive(Clone, Debug)]
 pub enum ClientSecurity {
-    /// Nothing: a server on this machine.
+    /// No key, for a server on this machine.
     None,
-    /// Our key, and the one by which we know the server.
+    /// Our key, and the public key that the server must have.
     Curve {
-        /// Our own.
+        /// Our own key pair.
         keys: KeyPair,
-        /// The server's.
+        /// The server's public key.
         server: PublicKey,
     },
 }
@@ -74,14 +75,14 @@ impl ClientSecurity {
     ///
     /// # Errors
     ///
-    /// Fails when a file cannot be read or holds no key.
+    /// Fails when a file is unreadable or contains no key.
     pub fn from_files(own: &Path, server: &Path) -> Result<Self, KeyError> {
         Ok(Self::Curve { keys: KeyPair::read(own)?, server: PublicKey::read(server)? })
     }
 }
 
-/// Whether only this machine can reach the endpoint. A name other than `localhost` is not
-/// resolved: what it stands for can change after the check.
+/// Whether only this machine can reach the endpoint. A host name other than `localhost` counts as
+/// remote: its address can change after the check.
 fn is_local(endpoint: &str) -> bool {
     if endpoint.starts_with("ipc://") {
         return true;

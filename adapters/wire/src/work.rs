@@ -1,22 +1,22 @@
-//! Messages between the daemon and workers that make clips elsewhere. No sockets here.
+//! Messages between the daemon and remote workers that make clips. This module has no sockets.
 //!
-//! ROUTER (the daemon binds) ↔ DEALER (a worker connects). A message is `[type][header]`, with
-//! payloads behind it where its type has them; the header is a MessagePack map.
+//! ROUTER (the daemon binds) ↔ DEALER (a worker connects). A message is `[type][header]`, followed
+//! by the payloads of its type; the header is a MessagePack map.
 //!
 //! | from a worker | payloads | |
 //! |---|---|---|
-//! | `hello` | | who it is, and with which files and settings it makes clips |
+//! | `hello` | | the worker's name, and the files and settings it makes clips with |
 //! | `made` | clip, blurry frames, masks | a clip |
-//! | `failed` | | there will be no clip |
+//! | `failed` | | the job gives no clip |
 //! | `ping` | | once a second |
 //!
 //! | from the daemon | payloads | |
 //! |---|---|---|
-//! | `welcome` | | jobs will come |
-//! | `refused` | | none will, and why |
-//! | `job` | conditions, a safetensors file | make a clip of this |
-//! | `drop` | | newer conditions came: stop making it, say `failed` |
-//! | `who` | | the daemon does not know the worker: say `hello` |
+//! | `welcome` | | the worker is accepted and will get jobs |
+//! | `refused` | | the worker is not accepted, and why |
+//! | `job` | conditions, a safetensors file | make a clip of these conditions |
+//! | `drop` | | newer conditions arrived: stop this job and answer `failed` |
+//! | `who` | | the daemon does not know the worker: send `hello` |
 //! | `ping` | | once a second |
 
 use bytes::Bytes;
@@ -27,33 +27,33 @@ use crate::message::{Encoding, MessageError, decode, encode};
 /// Version of this protocol, in `hello`.
 pub const WORK_PROTOCOL: u32 = 1;
 
-/// A message of a worker.
+/// A message from a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
-    /// It is there.
+    /// The worker introduces itself.
     Hello(Hello),
     /// A clip.
     Made(MadeHeader, MadePictures),
-    /// There will be no clip.
+    /// The job gives no clip.
     Failed(Failed),
-    /// Sign of life.
+    /// Heartbeat.
     Ping,
 }
 
-/// A message of the daemon.
+/// A message from the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToWorker {
-    /// Jobs will come.
+    /// The worker is accepted and will get jobs.
     Welcome,
-    /// None will.
+    /// The worker is not accepted.
     Refused(WorkRefused),
     /// Make a clip of these conditions, a safetensors file.
     Job(Job, Bytes),
-    /// Stop making a clip.
+    /// Stop this job.
     Drop(JobId),
-    /// Say `hello`.
+    /// Send `hello`.
     Who,
-    /// Sign of life.
+    /// Heartbeat.
     Ping,
 }
 
@@ -62,7 +62,7 @@ pub enum ToWorker {
 pub struct Hello {
     /// Version of this protocol.
     pub protocol: u32,
-    /// Its name, in clips and messages.
+    /// The worker's name, in clips and messages.
     pub name: String,
     /// Hash of the files that clips are made with.
     pub files: String,
@@ -73,7 +73,7 @@ pub struct Hello {
 /// `refused`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkRefused {
-    /// What was found, what was expected.
+    /// What was found and what was expected.
     pub reason: String,
 }
 
@@ -84,7 +84,7 @@ pub struct Job {
     pub id: u64,
     /// Name of the run.
     pub run: String,
-    /// Newest volume that the conditions rest on.
+    /// Newest volume used for the conditions.
     pub index: u32,
     /// When the stimulus was shown, seconds since the start of volume index 0.
     pub stimulus_time_s: f64,
@@ -102,9 +102,9 @@ pub struct JobId {
 pub struct Failed {
     /// Number of the job.
     pub id: u64,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// It was dropped because the daemon said so.
+    /// The daemon asked for this job to be dropped.
     pub dropped: bool,
 }
 
@@ -113,28 +113,28 @@ pub struct Failed {
 pub struct MadeHeader {
     /// Number of the job.
     pub id: u64,
-    /// How it was made.
+    /// Generation mode, as in the configuration.
     pub mode: String,
-    /// Steps that were taken.
+    /// Number of sampling steps taken.
     pub steps: u32,
-    /// What its noise was made of.
+    /// Seed of the clip's noise.
     pub seed: u64,
-    /// The words, where there were any.
+    /// The caption, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
-    /// They were too many.
+    /// The caption was too long and was cut.
     pub caption_cut: bool,
-    /// How long it took, nanoseconds.
+    /// Time taken to make the clip, nanoseconds.
     pub took_ns: u64,
-    /// Frames.
+    /// Number of frames.
     pub n_frame: u32,
     /// Pixels along an edge of a frame.
     pub edge: u32,
-    /// Blurry frames.
+    /// Number of blurry frames.
     pub n_blurry: u32,
     /// Pixels along an edge of a blurry frame.
     pub blurry_edge: u32,
-    /// Values along an edge of a mask; 0 where there is none.
+    /// Values along an edge of a mask; 0 if there is none.
     pub mask_edge: u32,
 }
 
@@ -157,7 +157,7 @@ impl FromWorker {
     ///
     /// # Errors
     ///
-    /// Fails when the frames are not a message of a worker; says what was found.
+    /// Fails when the frames are not a valid message from a worker; the error says what was found.
     pub fn parse(frames: &[Bytes]) -> Result<Self, MessageError> {
         Ok(match kind(frames) {
             b"hello" => Self::Hello(header("hello", frames, 2)?),
@@ -200,7 +200,7 @@ impl ToWorker {
     ///
     /// # Errors
     ///
-    /// Fails when the frames are not a message of a daemon; says what was found.
+    /// Fails when the frames are not a valid message from a daemon; the error says what was found.
     pub fn parse(frames: &[Bytes]) -> Result<Self, MessageError> {
         Ok(match kind(frames) {
             b"welcome" => Self::Welcome,
@@ -232,7 +232,7 @@ impl ToWorker {
 }
 
 impl MadeHeader {
-    /// Refuses pictures that are not as many bytes as the header promises.
+    /// Refuses pictures whose size in bytes does not match the header.
     fn check(&self, pictures: &MadePictures) -> Result<(), MessageError> {
         let picture = |n: u32, edge: u32, channels: u64| {
             u64::from(n)
@@ -246,7 +246,7 @@ impl MadeHeader {
             ("mask_edge", &pictures.mask, picture(self.n_blurry, self.mask_edge, 1)),
         ] {
             if Some(found.len() as u64) != expected {
-                let reason = format!("{} bytes came with it, they do not fit", found.len());
+                let reason = format!("the payload has {} bytes, which do not match", found.len());
                 return Err(MessageError::Value { kind: "made", key, reason });
             }
         }
@@ -350,7 +350,7 @@ mod tests {
         header.edge = u32::MAX;
         let frames = FromWorker::Made(header, pictures).to_frames();
         let message = FromWorker::parse(&frames).unwrap_err().to_string();
-        assert!(message.contains("`n_frame` of `made`: 6 bytes came"), "{message}");
+        assert!(message.contains("`n_frame` of `made`: the payload has 6 bytes"), "{message}");
         let message = FromWorker::parse(&frames[..4]).unwrap_err().to_string();
         assert!(message.contains("has 5 frames, got 4"), "{message}");
     }

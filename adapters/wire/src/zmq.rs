@@ -1,5 +1,5 @@
-//! The ZeroMQ crate, named in this file alone. It is young: what we use of it is listed here, and
-//! another one would be put in its place here.
+//! Everything we use of the ZeroMQ crate. No other file names the crate: it is young, and this is
+//! the place to replace it.
 
 pub(crate) use omq_tokio::{
     CurveKeypair, CurvePublicKey, CurveSecretKey, CurveServerOptions, DisconnectReason, Error,

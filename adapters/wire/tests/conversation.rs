@@ -1,4 +1,4 @@
-//! ROUTER and DEALER in the life of a session: ports in use, peers that go, daemons that restart.
+//! ROUTER and DEALER during a session: ports in use, peers that disconnect, daemons that restart.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
@@ -28,7 +28,7 @@ async fn an_ipc_socket_in_use_is_named_and_a_stale_one_is_taken_over() {
     let limits = Limits::default();
     let folder = tempfile::tempdir().unwrap();
     let endpoint = format!("ipc://{}", folder.path().join("volumes").display());
-    // What a killed daemon leaves behind.
+    // A killed daemon leaves its socket file behind.
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("volumes")).unwrap());
     let router = Router::bind(&endpoint, &ServerSecurity::LoopbackOnly, &limits).await.unwrap();
     let again = Router::bind(&endpoint, &ServerSecurity::LoopbackOnly, &limits).await;
@@ -46,7 +46,7 @@ async fn a_file_where_an_ipc_socket_should_be_is_left_alone() {
     let endpoint = format!("ipc://{}", path.display());
     let bound = Router::bind(&endpoint, &ServerSecurity::LoopbackOnly, &Limits::default()).await;
     let error = bound.unwrap_err().to_string();
-    assert!(error.contains("no socket"), "{error}");
+    assert!(error.contains("not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -106,10 +106,10 @@ async fn a_peer_that_is_gone_is_a_value() {
 async fn a_peer_that_does_not_read_costs_a_bounded_wait() {
     let limits = Limits { send_timeout: Duration::from_millis(100), ..Limits::default() };
     let router = local_router(&limits).await;
-    // A good peer, and one whose process has stopped: its system takes what fits, it reads none.
+    // A good peer, and one that never reads: its kernel only fills the receive buffer.
     let good = local_dealer(router.endpoint()).await;
-    let context_that_never_reads = local_dealer(router.endpoint()).await;
-    context_that_never_reads.send(frames(&[b"hello"])).await.unwrap();
+    let dealer_that_never_reads = local_dealer(router.endpoint()).await;
+    dealer_that_never_reads.send(frames(&[b"hello"])).await.unwrap();
     let (stuck, _) = soon("hello", router.recv()).await.unwrap();
     let large = vec![0_u8; 1 << 20];
     let error = soon("a full queue", async {
@@ -170,7 +170,7 @@ async fn a_wait_that_is_given_up_takes_no_message() {
     soon("500 messages", async { tokio::join!(sender, receiver) }).await;
 }
 
-/// What an adapter does: it resends what was not acknowledged. The daemon dies in the middle.
+/// As an adapter does, the dealer resends unacknowledged messages when the daemon restarts.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_acknowledged_is_sent_again_to_the_next_daemon() {
     let security = ServerSecurity::LoopbackOnly;
@@ -181,7 +181,7 @@ async fn what_is_not_acknowledged_is_sent_again_to_the_next_daemon() {
     let (peer, _) = soon("volume 0", router.recv()).await.unwrap();
     router.send(&peer, frames(&[b"ack", b"0"])).await.unwrap();
     assert_eq!(soon("its ack", dealer.recv()).await.unwrap(), frames(&[b"ack", b"0"]));
-    // Received, never acknowledged.
+    // Received but never acknowledged.
     dealer.send(frames(&[b"vol", b"1"])).await.unwrap();
     soon("volume 1", router.recv()).await.unwrap();
     drop(router);

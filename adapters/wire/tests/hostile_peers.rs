@@ -1,5 +1,5 @@
-//! Whatever a peer sends, it costs its own connection: a good peer beside it is served, and the
-//! memory of the daemon stays flat.
+//! A hostile peer loses its own connection and does no other harm: a good peer beside it is still
+//! served, and memory stays flat.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
@@ -14,7 +14,7 @@ use corticast_wire::socket::{Limits, Router, SocketError};
 use support::{PATIENCE, converses, frames, local_dealer, local_router, resident_mib, soon};
 use tokio::sync::Mutex;
 
-/// Memory is that of the process, so these tests run one after the other.
+/// Memory is measured for the entire process, so these tests run one after the other.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn greeting() -> Vec<u8> {
@@ -42,7 +42,7 @@ fn connect(router: &Router) -> TcpStream {
     stream
 }
 
-/// Whether the other side ends the connection, whatever it says before that.
+/// Whether the router ends the connection, possibly after sending something.
 fn is_cut_off(mut stream: TcpStream) -> bool {
     let mut buffer = [0; 4096];
     loop {
@@ -103,7 +103,7 @@ async fn frames_at_the_limit_that_never_come_hold_no_memory() {
             let mut stream = connect(&router);
             let bytes = [greeting(), ready(), announce(largest)].concat();
             stream.write_all(&bytes).unwrap();
-            // Its greeting and its `READY`: it has read ours, and the frame came with them.
+            // Its greeting and `READY` show that it has read ours, and with them our frame.
             let mut theirs = vec![0; greeting().len() + ready().len()];
             stream.read_exact(&mut theirs).unwrap();
             stream
@@ -121,7 +121,7 @@ async fn garbage_instead_of_a_greeting_is_refused() {
     survives(20, Limits::default(), |mut stream| {
         let noise: Vec<u8> =
             (0_u32..4096).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        // The other side may hang up before it has read everything.
+        // The router may end the connection before it has read everything.
         stream.write_all(&noise).is_err() || is_cut_off(stream)
     })
     .await;
@@ -146,13 +146,13 @@ async fn a_peer_that_says_nothing_is_dropped() {
 async fn peers_that_say_nothing_do_not_keep_others_out_for_long() {
     let _alone = ALONE.lock().await;
     let router = local_router(&Limits::default()).await;
-    // More than may be in a handshake at the same time.
+    // More connections than may be in a handshake at the same time.
     let silent: Vec<_> = (0..300).map(|_| connect(&router)).collect();
     let dealer = local_dealer(router.endpoint()).await;
-    // A question asked while the door is blocked may be lost, so it is asked until it is heard.
+    // A question sent while handshakes are blocked may be lost, so it is sent until it arrives.
     soon("a question among the silent", async {
         loop {
-            // Kept as long as there is room, until a greeting is answered.
+            // Queued, while there is room, until the handshake is done.
             let sent = dealer.send(frames(&[b"ask"])).await;
             assert!(matches!(sent, Ok(()) | Err(SocketError::SendTimeout { .. })), "{sent:?}");
             let heard = tokio::time::timeout(Duration::from_millis(200), router.recv());
@@ -172,7 +172,7 @@ async fn an_endless_multipart_is_refused() {
         if stream.write_all(&[greeting(), ready()].concat()).is_err() {
             return false;
         }
-        // Frames of one byte, each followed by more.
+        // Frames of one byte, each announcing another.
         let many = [1, 1, 0].repeat(100_000);
         let refused = (0..10).any(|_| stream.write_all(&many).is_err());
         refused || is_cut_off(stream)

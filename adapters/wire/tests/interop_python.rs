@@ -1,7 +1,7 @@
-//! libzmq, by way of pyzmq, as the other side: what Python, MATLAB, Julia and C++ clients use.
+//! Interoperation with libzmq, through pyzmq. Clients in Python, MATLAB, Julia and C++ use libzmq.
 //!
 //! Needs an interpreter with pyzmq, msgpack and numpy: the one named by `CORTICAST_PYTHON`, else
-//! `python3` if it has them. Without one these tests say that they did not run.
+//! `python3` if it has them. Without one these tests print `NOT RUN`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
@@ -25,7 +25,7 @@ use corticast_wire::{
 use support::{ANY_PORT, frames, local_router, soon};
 use tokio::{io::AsyncBufReadExt as _, process::Command};
 
-/// The interpreter. When it is named and cannot be used, that is a failure.
+/// The interpreter. Fails when `CORTICAST_PYTHON` names one that lacks a package.
 fn python() -> Option<PathBuf> {
     let named = std::env::var_os("CORTICAST_PYTHON").map(PathBuf::from);
     let python = named.clone().unwrap_or_else(|| "python3".into());
@@ -63,7 +63,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// What a daemon answers, as far as an adapter can tell. Returns when told that the run is over.
+/// Answers an adapter as a daemon does. Returns when the adapter reports the end of the run.
 async fn answer_as_a_daemon(router: &Router) -> (Vec<f32>, Option<u32>) {
     let mut run: Option<RunHeader> = None;
     let mut first_voxels = Vec::new();
@@ -190,7 +190,7 @@ async fn we_talk_to_python_when_python_is_bound() {
     let limits = Limits::default();
 
     let dealer = Dealer::connect(&local(router), &ClientSecurity::None, &limits).await.unwrap();
-    // The echo, and the name that libzmq gave to our connection.
+    // Returns the name that libzmq gave to our connection, after checking the echo.
     let echo = async |part: &[u8]| {
         dealer.send(frames(&[b"vol", part])).await.unwrap();
         let mut echo = soon("an echo", dealer.recv()).await.unwrap();
@@ -211,8 +211,8 @@ async fn we_talk_to_python_when_python_is_bound() {
         assert_eq!(message[0].as_ref(), b"concepts");
         String::from_utf8_lossy(&message[1]).parse::<u64>().unwrap()
     };
-    // Longer than our heartbeats, so that libzmq has to understand them. Both connections are held:
-    // no message is missing, and the name is the same.
+    // This takes longer than our heartbeat timeout, so libzmq has to understand our heartbeats.
+    // Both connections survive: no message is missing, and the name is the same.
     let stop = tokio::time::Instant::now() + Duration::from_secs(4);
     let mut last = hear().await;
     while tokio::time::Instant::now() < stop {
@@ -235,7 +235,7 @@ async fn python_gets_in_with_a_key_on_the_list_and_not_without() {
     let security = ServerSecurity::from_files(&server, &[friend_public]).unwrap();
     let router = Router::bind(ANY_PORT, &security, &Limits::default()).await.unwrap();
     let client = |own: &Path, server: &Path| {
-        // Who is let in is answered at once, on a busy machine later; the others never are.
+        // An allowed client gets its answer soon, or later on a busy machine; the others never do.
         let wait_ms = if own == friend && server == server_public { "100000" } else { "3000" };
         let [own, server] = [own, server].map(|path| path.to_str().unwrap());
         let arguments = [router.endpoint(), own, server, wait_ms];
@@ -265,7 +265,7 @@ async fn python_gets_in_with_a_key_on_the_list_and_not_without() {
     }
 }
 
-/// One endpoint of each kind; the folder of the second has to be kept.
+/// One endpoint of each kind. The caller must keep the folder of the ipc socket.
 fn endpoints(folder: &tempfile::TempDir) -> [String; 2] {
     [ANY_PORT.to_owned(), format!("ipc://{}", folder.path().join("socket").display())]
 }

@@ -1,4 +1,4 @@
-//! A subscriber that stops reading costs the publisher nothing: neither time nor memory. It
+//! A subscriber that stops reading costs the publisher neither time nor memory. The subscriber
 //! loses its own oldest messages and can count them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -16,13 +16,13 @@ use corticast_wire::{
 use support::{ANY_PORT, PATIENCE, frames, resident_mib, soon};
 use tokio::sync::Mutex;
 
-/// Memory is that of the process, so these tests run one after the other.
+/// Memory is measured for the entire process, so these tests run one after the other.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const MESSAGES: u32 = 1500;
 
-/// A publisher that waited for a subscriber that does not read would wait until the kernel drops
-/// it, which is after 5 s. A send that takes less has waited for nothing but this machine.
+/// A publisher that waits for a stuck subscriber waits until the kernel drops the connection,
+/// after 5 s. A shorter send was slowed down only by a busy machine.
 const WAITED: Duration = Duration::from_secs(4);
 
 fn number(received: &[bytes::Bytes]) -> u32 {
@@ -43,7 +43,7 @@ async fn listens(publisher: &Publisher, subscriber: &Subscriber) {
 }
 
 async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
-    // A machine that is busy for a second is no reason for a send to fail.
+    // A send must not fail because the machine is busy for a second.
     let limits = Limits { send_timeout: PATIENCE, ..Limits::default() };
     let publisher = Publisher::bind(ANY_PORT, server, &limits).await.unwrap();
     let subscribe = async || {
@@ -54,7 +54,7 @@ async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
     listens(&publisher, &fast).await;
     let before = resident_mib();
 
-    // 1.5 GB in all; the slow one reads nothing of it.
+    // 1.5 GB in total; the slow subscriber reads none of it.
     let payload = bytes::Bytes::from(vec![7_u8; 1 << 20]);
     let heard = AtomicU32::new(0);
     let publish = async {
@@ -65,7 +65,7 @@ async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
             let start = Instant::now();
             publisher.send(message).await.unwrap();
             longest = longest.max(start.elapsed());
-            // As fast as the fast one reads, on any machine.
+            // Publish no faster than the fast subscriber reads, on any machine.
             while index.saturating_sub(heard.load(Ordering::Relaxed)) > 8 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -92,9 +92,9 @@ async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
     assert!(grown < 250.0, "memory grew by {grown:.0} MiB");
     assert_eq!(got, MESSAGES, "the fast one misses nothing");
 
-    // The slow one wakes up. It has lost messages, in one stretch or more, and hears the newest. If
-    // it was silent for so long that it was disconnected, it has to come back first, and then hears
-    // the messages of both connections in turn.
+    // The slow subscriber wakes up. It has lost messages, in one stretch or more, and receives the
+    // newest. If it was silent so long that it was disconnected, it reconnects first, and then
+    // receives messages of both connections in turn.
     let mut heard = Vec::new();
     soon("news for the slow one", async {
         for index in MESSAGES.. {
@@ -120,7 +120,7 @@ async fn slow_beside_fast(server: &ServerSecurity, client: &ClientSecurity) {
     heard.dedup();
     assert_eq!(heard.len(), n_heard, "it heard a message twice");
     let n_kept = heard.iter().filter(|&&number| number < MESSAGES).count();
-    println!("the slow one got {n_kept} of {MESSAGES} and what came after");
+    println!("the slow one got {n_kept} of {MESSAGES}, and the later messages");
     assert!(n_kept < MESSAGES as usize / 2, "it lost most");
 }
 

@@ -1,5 +1,6 @@
-//! Off the machine only with CURVE and a list of clients: whoever is not on it, has the wrong
-//! key for the server, or has none, gets nothing, and nobody who may connect notices.
+//! Other machines reach a socket only with CURVE and an allow-list: a client that is not on the
+//! list, expects another server key, or has no key gets nothing, and allowed clients are not
+//! affected.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
@@ -14,7 +15,7 @@ use corticast_wire::{
 };
 use support::{ANY_PORT, converses, frames, local_dealer, soon};
 
-/// Long enough that a connection that works would have worked.
+/// Long enough for an allowed client to connect.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
 struct Parties {
@@ -49,14 +50,14 @@ async fn only_the_key_on_the_list_gets_through() {
         local_dealer(router.endpoint()).await,
     ];
     for other in &others {
-        // May be kept for later, or refused: it must not arrive.
+        // The message may be queued or refused, but must not arrive.
         other.send(frames(&[b"intruder"])).await.ok();
     }
     for other in &others {
         let error = other.wait_connected(A_WHILE).await.unwrap_err();
         println!("{error}");
     }
-    // What comes first is the friend's, so nothing of the others' had come.
+    // The first message received is the friend's, so no message of the others arrived.
     converses(&router, &dealer, b"after").await;
 }
 

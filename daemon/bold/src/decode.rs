@@ -1,9 +1,10 @@
-//! Decode: from the bytes that the scanner stored to a signal in scanner units.
+//! Decode: from the bytes that the scanner stored to signal in scanner units.
 //!
 //! `signal = slope · stored + intercept`, in f32. The axes of the result are x, y, z for either
 //! order of the stored voxels; only the strides differ, so nothing is transposed.
 //!
-//! Bytes that are too few or too many for the matrix are an error of this volume alone.
+//! A volume with too few or too many bytes for its matrix is an error. Later volumes are
+//! unaffected.
 
 use ndarray::{Array3, ShapeBuilder};
 use serde::{Deserialize, Serialize};
@@ -64,15 +65,15 @@ pub struct StoredVolume<'a> {
     pub voxels: &'a [u8],
 }
 
-/// The voxels are not as many bytes as matrix and dtype ask for.
+/// The number of voxel bytes does not match the run's matrix and the dtype.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{tr} holds {found} bytes of voxels, its run and dtype ask for {expected}")]
+#[error("{tr} has {found} bytes of voxels, expected {expected} for its matrix and dtype")]
 pub struct WrongSize {
     /// Which volume.
     pub tr: TrIndex,
     /// Bytes found.
     pub found: usize,
-    /// Bytes that matrix and dtype ask for.
+    /// Bytes expected from matrix and dtype.
     pub expected: usize,
 }
 
@@ -81,7 +82,7 @@ impl StoredVolume<'_> {
     ///
     /// # Errors
     ///
-    /// Fails when the voxels are not as many as the matrix of the run.
+    /// Fails when the number of voxels differs from the run's matrix.
     pub fn to_volume(&self, run: &RunHeader) -> Result<Volume, WrongSize> {
         let Self { tr, dtype, order, voxels, .. } = *self;
         let wrong_size = || WrongSize {
@@ -92,7 +93,7 @@ impl StoredVolume<'_> {
         let slope = self.slope.filter(|&s| s.abs() > 0.0).unwrap_or(1.0) as f32;
         let intercept = self.intercept.unwrap_or(0.0) as f32;
         let scale = |stored: f32| slope * stored + intercept;
-        // A frame starts at any address: read little-endian, never cast.
+        // A frame can start at any address, so the bytes are read and never cast.
         let pairs = || voxels.as_chunks::<2>().0.iter().copied();
         let signal: Vec<f32> = match dtype {
             Dtype::Int16 => pairs().map(|b| scale(i16::from_le_bytes(b).into())).collect(),
@@ -159,7 +160,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes of any number are a volume or an error, whatever their type.
+        /// Any number of bytes gives a volume or an error, for every dtype.
         #[test]
         fn bytes_of_any_number_never_panic(
             voxels in proptest::collection::vec(any::<u8>(), 0..30),
@@ -167,7 +168,7 @@ mod tests {
             order in prop_oneof![Just(Order::C), Just(Order::F)],
         ) {
             let decoded = StoredVolume { dtype, ..stored(&voxels, order) }.to_volume(&run());
-            // A rest smaller than a voxel is cut off; the door to the daemon refuses it.
+            // A trailing part of a voxel is cut off here; the daemon refuses it on arrival.
             let whole = voxels.len() / dtype.size_bytes() == 6;
             prop_assert_eq!(decoded.is_ok(), whole);
         }

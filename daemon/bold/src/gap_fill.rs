@@ -1,15 +1,15 @@
-//! Gap fill: what stands in for a volume that never came.
+//! Gap fill: replaces volumes that never arrived.
 //!
-//! A gap shows when the next volume arrives with an index that leaves some out: by counting
-//! arrivals, never by a clock, so a replay decides the same. Three policies:
+//! The stage detects a gap when the index of the next volume skips some. It counts indices and
+//! never uses a clock, so a replay makes the same decisions. Three policies:
 //!
-//! - `restart`: nothing stands in; windows that would span the gap are not made.
+//! - `restart`: nothing is filled in; windows that would span the gap are not made.
 //! - `hold`: the last volume is repeated.
 //! - `interpolate`: a straight line between the volumes before and after the gap.
 //!
-//! What is filled in is marked ([`MadeFrom`]) up to the result, and never enters the
-//! statistics of the normalisation. A gap longer than `max_fill` is never filled: it would be
-//! invention.
+//! A filled-in volume stays marked ([`MadeFrom`]) up to the result and never enters the
+//! statistics of the normalisation. A gap longer than `max_fill` is never filled: the filling
+//! would be invented data.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,26 +19,26 @@ use crate::{
     volume::{MadeFrom, MaskedVolume},
 };
 
-/// What stands in for a missing volume. See the module docs.
+/// How a missing volume is replaced. See the module docs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingVolumes {
-    /// Nothing: the window restarts.
+    /// Not at all: the window restarts.
     #[default]
     Restart,
-    /// The volume before.
+    /// By the volume before it.
     Hold,
-    /// A line to the volume after.
+    /// By a straight line between the volumes before and after.
     Interpolate,
 }
 
-/// A volume that does not come after the one before it.
+/// A volume arrived after a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{got} came after {last}; later volumes were used already")]
+#[error("{got} arrived after {last} was already used")]
 pub struct OutOfOrder {
-    /// The volume before.
+    /// The last volume used.
     pub last: TrIndex,
-    /// The volume that came.
+    /// The volume that arrived late.
     pub got: TrIndex,
 }
 
@@ -57,7 +57,7 @@ impl GapFill {
         Self { policy, max_fill, last: None }
     }
 
-    /// Forgets the run before.
+    /// Forgets the previous run.
     pub fn start_run(&mut self) {
         self.last = None;
     }
@@ -66,7 +66,7 @@ impl GapFill {
 impl Stage for GapFill {
     const NAME: &'static str = "gap_fill";
     type Input = MaskedVolume;
-    /// What stands in for the gap, oldest first, then the volume itself.
+    /// The filled-in volumes, oldest first, then the volume itself.
     type Output = Vec<MaskedVolume>;
     type Error = OutOfOrder;
 

@@ -1,8 +1,8 @@
 //! Hemodynamic shift: pair each stretch of BOLD with the stimulus that caused it.
 //!
-//! BOLD follows the stimulus by a few seconds: what is acquired at `t` answers what was shown
-//! at `t - delay`. The model was trained on windows paired that way, so it has to be fed the
-//! same way online. The delay is in seconds and need not be a multiple of the TR:
+//! BOLD follows the stimulus by a few seconds: a volume acquired at `t` responds to the stimulus
+//! shown at `t - delay`. The model was trained on windows paired that way, so the daemon pairs
+//! them the same way online. The delay is in seconds and need not be a multiple of the TR:
 //!
 //! ```text
 //! nearest   stimulus time = acquisition time of the window's first volume - delay
@@ -13,8 +13,8 @@
 //! delay 5 s at TR 2 s         └──┬──┘              row for k = ½ (k+2) + ½ (k+3)
 //! ```
 //!
-//! A window never spans a gap, because one that does looks valid to the model and is not: an
-//! index that was neither measured nor filled in empties the stage.
+//! A window never spans a gap: it would look valid to the model and would not be. When an index
+//! was neither measured nor filled in, the stage drops the volumes it holds and starts again.
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 
@@ -27,7 +27,7 @@ use crate::{
     volume::{MadeFrom, NormalisedVolume, ShiftInterpolation, Window},
 };
 
-/// Below this fraction of a TR the delay counts as a whole number of volumes.
+/// A delay within this fraction of a whole number of TRs counts as whole.
 const WHOLE: f64 = 1e-6;
 
 /// Collects normalised volumes into windows labelled with their stimulus. See the module docs.
@@ -61,7 +61,7 @@ impl HemodynamicShift {
         (whole as u32, if fraction < WHOLE { 0.0 } else { fraction })
     }
 
-    /// Volumes that one window rests on.
+    /// Number of volumes that one window needs.
     fn needed(&self) -> usize {
         let between = match self.interpolation {
             ShiftInterpolation::Nearest => 0,
@@ -130,7 +130,7 @@ impl Stage for HemodynamicShift {
         if self.recent.len() < self.needed() {
             return Ok(None);
         }
-        // Early in the run the window's cause lies before the first volume.
+        // Early in the run, the stimulus was shown before the first volume.
         let Some(stimulus_time_s) = self.stimulus_time_s() else {
             return Ok(None);
         };

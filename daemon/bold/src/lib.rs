@@ -1,8 +1,8 @@
-//! What a BOLD volume is, and what happens to it before a model sees it.
+//! BOLD volumes, and the signal path that prepares them for a model.
 //!
 //! Everything here is pure: no clock, no I/O, no thread, no unseeded randomness. Time comes in
 //! with the data. The daemon, `corticast replay` and `corticast prepare` run this same code, so
-//! a model is only ever trained on what it gets online.
+//! a model is trained on exactly the input that it gets online.
 //!
 //! A volume goes through the stages in the order of the modules below:
 //! [`decode`], [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].

@@ -6,12 +6,12 @@
 //! | mode | mean | s.d. |
 //! |---|---|---|
 //! | `none` | 0 | 1 |
-//! | `growing` | of the run so far, this volume included | likewise |
-//! | `baseline` | of the run's first volumes | likewise |
-//! | `session` | of all runs so far | likewise |
+//! | `growing` | of the run so far, this volume included | same |
+//! | `baseline` | of the run's first volumes | same |
+//! | `session` | of all runs so far | same |
 //! | `frozen` | of the run so far, or of the training data | of the training data |
 //!
-//! Means and sums of squares grow in f64 ([`welford`](crate::welford)). The s.d. is the
+//! Means and sums of squares accumulate in f64 ([`welford`](crate::welford)). The s.d. is the
 //! population's (divided by n). A voxel that does not vary gives 0, never NaN. Volumes that
 //! were filled in are normalised but do not change the statistics.
 
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// As they are.
+    /// Left in scanner units.
     None,
     /// By the run so far.
     #[default]
@@ -61,10 +61,10 @@ pub struct Statistics {
     pub sd: Array1<f32>,
 }
 
-/// What the stage is told. Agreed between session, mask and model.
+/// Settings of the stage, after session, mask and model were checked against each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormaliseOptions {
-    /// How.
+    /// How volumes are normalised.
     pub mode: Mode,
     /// Measured volumes before the first result, for modes that learn from the run.
     pub warm_up_volumes: u32,
@@ -72,22 +72,22 @@ pub struct NormaliseOptions {
     pub baseline_volumes: u32,
     /// Where the mean comes from, for [`Mode::Frozen`].
     pub frozen_mean: FrozenMean,
-    /// Of the training data, for [`Mode::Frozen`].
+    /// Statistics of the training data, for [`Mode::Frozen`].
     pub statistics: Option<Statistics>,
 }
 
-/// Options that contradict themselves or the mask.
+/// Options that contradict each other or the mask.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidNormalise {
     /// Frozen needs statistics.
-    #[error("mode `frozen` needs the statistics of the training data; the model brings none")]
+    #[error("mode `frozen` needs the statistics of the training data; the model has none")]
     NoStatistics,
     /// The statistics are for another number of voxels.
     #[error("the frozen statistics are for {found} voxels, the mask has {expected}")]
     Length {
-        /// Of the statistics.
+        /// Voxels of the statistics.
         found: usize,
-        /// Of the mask.
+        /// Voxels of the mask.
         expected: usize,
     },
     /// A baseline of fewer than two volumes has no s.d.
@@ -95,7 +95,7 @@ pub enum InvalidNormalise {
     Baseline(u32),
 }
 
-/// Brings masked volumes to z-scores. See the module docs.
+/// Turns masked volumes into z-scores. See the module docs.
 #[derive(Clone, Debug)]
 pub struct Normalise {
     options: NormaliseOptions,
@@ -107,7 +107,8 @@ impl Normalise {
     ///
     /// # Errors
     ///
-    /// Fails when the options ask for statistics that are missing or of another length.
+    /// Fails when the statistics that the mode needs are missing or have another length than the
+    /// mask, or when the baseline is shorter than two volumes.
     pub fn new(options: NormaliseOptions, n_voxel: usize) -> Result<Self, InvalidNormalise> {
         match (options.mode, &options.statistics) {
             (Mode::Frozen, None) => return Err(InvalidNormalise::NoStatistics),
@@ -126,7 +127,7 @@ impl Normalise {
         Ok(Self { options, seen: Welford::new(n_voxel) })
     }
 
-    /// Forgets the run before, but for [`Mode::Session`].
+    /// Forgets the previous run, except in [`Mode::Session`].
     pub fn start_run(&mut self) {
         if self.options.mode != Mode::Session {
             self.seen = Welford::new(self.seen.mean().len());
@@ -143,7 +144,7 @@ impl Normalise {
         }
     }
 
-    /// Measured volumes that have to be seen, this one included, for a result.
+    /// Measured volumes needed for a result, the current one included.
     fn needed(&self) -> u32 {
         match self.options.mode {
             Mode::None => 0,
@@ -181,8 +182,8 @@ impl Normalise {
     }
 }
 
-/// A voxel whose s.d. is below this share of its mean does not vary: what is left is the
-/// rounding of f32, and dividing by it would make signal of it.
+/// A voxel whose s.d. is below this fraction of its mean counts as constant: the rest is
+/// rounding of f32, and dividing by it would turn rounding into signal.
 const CONSTANT: f64 = 1e-7;
 
 fn z_score(value: f32, mean: f64, sd: f64) -> f32 {

@@ -1,9 +1,9 @@
-//! Quality control, per volume: what an operator watches for motion and spikes.
+//! Quality control per volume: DVARS, which shows the operator motion and spikes.
 //!
-//! DVARS is the root mean square, over the mask, of the difference to the volume before,
-//! as `1000 · RMS / (median in-mask signal of the baseline volumes)`, so 10 is 1 % of signal
-//! change (Power et al. 2012, NeuroImage 59:2142, whose scaling by the mode of the image this
-//! replaces by the median of the baseline).
+//! DVARS is the root mean square, over the mask, of the difference to the previous volume,
+//! scaled as `1000 · RMS / (median in-mask signal of the baseline volumes)`, so 10 means a signal
+//! change of 1 %. After Power et al. 2012, NeuroImage 59:2142, who scale by the mode of the image
+//! instead of the median of the baseline.
 
 use ndarray::Array1;
 
@@ -19,13 +19,13 @@ pub struct Dvars {
 }
 
 impl Dvars {
-    /// With a baseline of the run's first `baseline_volumes` volumes.
+    /// Uses the run's first `baseline_volumes` volumes as the baseline.
     #[must_use]
     pub fn new(baseline_volumes: u32) -> Self {
         Self { baseline_volumes: baseline_volumes.max(1), medians: Vec::new(), last: None }
     }
 
-    /// Forgets the run before.
+    /// Forgets the previous run.
     pub fn start_run(&mut self) {
         self.medians.clear();
         self.last = None;
@@ -51,8 +51,8 @@ impl Dvars {
     }
 }
 
-/// Sum of squared differences. In lanes, because one sum would wait for each addition before the
-/// next; the lanes' order is fixed, and so is the result to the bit.
+/// Sum of squared differences. It adds in lanes, because in a single sum each addition waits for
+/// the one before; the order of the lanes is fixed, so the result is reproducible to the bit.
 fn sum_of_squares(before: &Array1<f32>, after: &Array1<f32>) -> f64 {
     const LANES: usize = 16;
     let square = |a: f32, b: f32| {
@@ -73,7 +73,7 @@ fn sum_of_squares(before: &Array1<f32>, after: &Array1<f32>) -> f64 {
     lanes.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
-/// Middle value; of an even number, the upper of the two. `values` is not empty.
+/// Middle value; the upper of the two for an even number of values. `values` must not be empty.
 fn median(mut values: Vec<f32>) -> f32 {
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f32::total_cmp).1

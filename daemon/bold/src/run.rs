@@ -1,4 +1,4 @@
-//! A run: what is known before its first volume.
+//! A run: its name, geometry and timing, known before its first volume.
 
 use std::fmt;
 
@@ -25,17 +25,17 @@ pub struct RunEntities {
 pub struct InvalidEntity {
     /// Which entity.
     pub key: &'static str,
-    /// What it held.
+    /// The value found.
     pub value: String,
 }
 
 impl RunEntities {
-    /// Checks the values; a prefix that repeats the key (`sub-01`) is taken off.
+    /// Checks the values; a prefix that repeats the key (`sub-01`) is removed.
     ///
     /// # Errors
     ///
-    /// Fails when a value holds anything but letters, digits and `+` (they end up in file
-    /// names and in metric labels), or when there is no subject.
+    /// Fails when a value holds anything but letters, digits and `+`, because values become part
+    /// of file names and metric labels, or when there is no subject.
     pub fn checked(
         sub: &str,
         ses: Option<&str>,
@@ -84,10 +84,10 @@ impl fmt::Display for RunEntities {
     }
 }
 
-/// What an adapter knows about a run before its first volume.
+/// A run as the adapter announces it before the first volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunHeader {
-    /// Name of the session the run belongs to, as the adapter gives it.
+    /// Name of the session the run belongs to, as the adapter sent it.
     pub session: String,
     /// BIDS entities.
     pub entities: RunEntities,
@@ -95,11 +95,11 @@ pub struct RunHeader {
     pub repetition_time: RepetitionTime,
     /// Matrix and affine of every volume.
     pub space: VoxelSpace,
-    /// Volumes the protocol asks for, where the scanner says so.
+    /// Volumes in the scan protocol, if the scanner reports them.
     pub n_volumes: Option<u32>,
-    /// Which adapter, and from what.
+    /// Name of the adapter and of its data source.
     pub source: String,
-    /// What tells one acquisition of this run from another, e.g. a hash of the DICOM
+    /// Distinguishes repeated acquisitions of this run, e.g. a hash of the DICOM
     /// SeriesInstanceUID. Two messages with the same name and series are the same run.
     pub series_id: String,
 }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Largest number of voxels along one axis that is believed; above it a header is damaged.
+/// Largest plausible number of voxels along one axis; a header with more counts as damaged.
 pub const MAX_AXIS_VOXELS: usize = 1024;
-/// Largest number of voxels of one volume that is believed (256 MiB of f32).
+/// Largest plausible number of voxels in one volume (256 MiB of f32).
 pub const MAX_VOLUME_VOXELS: usize = 1 << 26;
-/// How far two affines may differ, in mm, and still be the same space: DICOM rounds more.
+/// How far two affines may differ, in mm, and still count as the same space. Allows for the
+/// rounding of DICOM headers.
 pub const AFFINE_TOLERANCE_MM: f64 = 1e-2;
 
 /// Matrix and affine of a scan or of a mask.
@@ -26,17 +27,20 @@ struct Written {
     affine: [[f64; 4]; 4],
 }
 
-/// A matrix or an affine that no scan can have.
+/// An invalid matrix or affine.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidSpace {
     /// An axis is empty or too long.
     #[error(
-        "a matrix has 1 to {MAX_AXIS_VOXELS} voxels along each axis and at most \
-         {MAX_VOLUME_VOXELS} in all, got {0:?}"
+        "a matrix must have 1 to {MAX_AXIS_VOXELS} voxels along each axis and at most \
+         {MAX_VOLUME_VOXELS} in total, got {0:?}"
     )]
     Matrix([usize; 3]),
-    /// The affine is not one.
-    #[error("an affine is finite, its last row is 0 0 0 1 and its axes span a volume, got {0:?}")]
+    /// The affine is invalid.
+    #[error(
+        "an affine must be finite, have 0 0 0 1 as its last row and three independent axes, \
+         got {0:?}"
+    )]
     Affine([[f64; 4]; 4]),
 }
 
@@ -46,22 +50,22 @@ pub enum SpaceMismatch {
     /// The numbers of voxels differ.
     #[error("matrix is {found:?}, expected {expected:?}")]
     Matrix {
-        /// Voxels along x, y, z of what came.
+        /// Voxels along x, y, z that were found.
         found: [usize; 3],
-        /// Voxels along x, y, z of what was wanted.
+        /// Voxels along x, y, z that were expected.
         expected: [usize; 3],
     },
-    /// The same matrix lies elsewhere in the scanner.
+    /// The matrix is the same, but its position in the scanner differs.
     #[error(
-        "affine places a corner {distance_mm:.3} mm away from where it is expected \
+        "affine places a corner {distance_mm:.3} mm from its expected position \
          (found {found:?}, expected {expected:?})"
     )]
     Affine {
         /// Largest displacement of a corner voxel, in mm.
         distance_mm: f64,
-        /// Affine of what came.
+        /// The affine found.
         found: [[f64; 4]; 4],
-        /// Affine of what was wanted.
+        /// The affine expected.
         expected: [[f64; 4]; 4],
     },
 }
@@ -71,8 +75,8 @@ impl VoxelSpace {
     ///
     /// # Errors
     ///
-    /// Fails when the matrix is empty or absurdly large, or when the affine is not finite,
-    /// not affine, or flat.
+    /// Fails when the matrix is empty or larger than the limits above, or when the affine is not
+    /// finite, is not affine, or maps the volume to a plane.
     pub fn new(matrix: [usize; 3], affine: [[f64; 4]; 4]) -> Result<Self, InvalidSpace> {
         let in_range = matrix.iter().all(|&n| (1..=MAX_AXIS_VOXELS).contains(&n));
         if !in_range || matrix.iter().product::<usize>() > MAX_VOLUME_VOXELS {
@@ -122,17 +126,17 @@ impl VoxelSpace {
         })
     }
 
-    /// Checks that `self` (what came) is the space that was `expected`: the same matrix, and no
-    /// corner of the volume further than [`AFFINE_TOLERANCE_MM`] from where it should be.
+    /// Checks that `self`, the space found, is the `expected` one: the same matrix, and no corner
+    /// of the volume further than [`AFFINE_TOLERANCE_MM`] from its expected position.
     ///
     /// # Errors
     ///
-    /// Says what differs, with both values.
+    /// Fails when matrix or affine differ. The error holds both values.
     pub fn check_is(&self, expected: &Self) -> Result<(), SpaceMismatch> {
         if self.matrix != expected.matrix {
             return Err(SpaceMismatch::Matrix { found: self.matrix, expected: expected.matrix });
         }
-        // An affine map differs most at a corner.
+        // Two affine maps differ most at a corner.
         let distance_mm = (0..8)
             .map(|corner| {
                 let voxel: [f64; 3] = std::array::from_fn(|axis| {

@@ -2,11 +2,11 @@
 //!
 //! Three kinds. A *boolean* mask picks voxels. A *weighted* mask picks voxels and multiplies
 //! each by its weight. A *sparse matrix* makes each output a weighted sum of voxels (surface
-//! vertices, parcels, ROI means). The order of the outputs is the model's order, and it is part
-//! of the mask's hash, so a model cannot be fed by a mask it was not trained with.
+//! vertices, parcels, ROI means). The order of the outputs is the model's order. It is part of
+//! the mask's hash, so the daemon notices when a mask is not the one the model was trained with.
 //!
-//! A volume with a voxel inside the mask that is NaN or infinite is dropped: normalisation
-//! would carry it into every later volume.
+//! A volume with a NaN or infinite voxel inside the mask is dropped: normalisation would carry
+//! the value into every later volume.
 
 mod gather;
 mod hash;
@@ -34,29 +34,29 @@ pub struct SparseRows {
     pub weights: Vec<f32>,
 }
 
-/// Why a mask cannot be used.
+/// Why a mask is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidMask {
-    /// No voxel is in it.
+    /// The mask is empty.
     #[error("the mask holds no voxel: every value is 0")]
     Empty,
     /// A weight is NaN or infinite.
     #[error("the weight of voxel {voxel:?} is {weight}, expected a finite number")]
     Weight {
-        /// Where, along x, y, z.
+        /// Position along x, y, z.
         voxel: [usize; 3],
-        /// What was found.
+        /// The weight found.
         weight: f32,
     },
-    /// The values are not as many as the space has voxels.
-    #[error("the mask has shape {found:?}, its space has {expected:?}")]
+    /// The shape of the values is not the matrix of the space.
+    #[error("the mask has shape {found:?}, expected the matrix of its space, {expected:?}")]
     Shape {
         /// Shape of the values.
         found: Vec<usize>,
         /// Matrix of the space.
         expected: [usize; 3],
     },
-    /// The rows of a sparse matrix contradict themselves.
+    /// The arrays of a sparse matrix contradict each other.
     #[error("the sparse matrix is damaged: {0}")]
     Rows(String),
 }
@@ -72,8 +72,8 @@ pub enum MaskError {
         /// Mask outputs that are not finite.
         n_voxel: usize,
     },
-    /// The volume has another matrix than the mask.
-    #[error("volume {index} has matrix {found:?}, the mask is drawn on {expected:?}")]
+    /// The matrix of the volume is not that of the mask.
+    #[error("volume {index} has matrix {found:?}, expected the mask's, {expected:?}")]
     Matrix {
         /// Position of the volume.
         index: u32,
@@ -93,12 +93,12 @@ pub struct SpatialMask {
 }
 
 impl SpatialMask {
-    /// A boolean or weighted mask from an image: every voxel that is not 0 is in it, in the
-    /// order `(x·ny + y)·nz + z`; if all of them are 1 the mask is boolean.
+    /// A boolean or weighted mask from an image. The mask holds every voxel that is not 0, in the
+    /// order `(x·ny + y)·nz + z`; if all of them are 1, the mask is boolean.
     ///
     /// # Errors
     ///
-    /// Fails when no voxel is in it, a weight is not finite, or the shape is not the space's.
+    /// Fails when every voxel is 0, a weight is not finite, or the shape is not the space's.
     pub fn from_image(space: VoxelSpace, values: ArrayView3<'_, f32>) -> Result<Self, InvalidMask> {
         if values.shape() != space.matrix() {
             return Err(InvalidMask::Shape {
@@ -108,7 +108,7 @@ impl SpatialMask {
         }
         let mut indices = Vec::new();
         let mut weights = Vec::new();
-        // `indexed_iter` walks in logical order, whatever the strides.
+        // `indexed_iter` walks in logical order for any strides.
         for (linear, ((x, y, z), &weight)) in (0_u32..).zip(values.indexed_iter()) {
             if !weight.is_finite() {
                 return Err(InvalidMask::Weight { voxel: [x, y, z], weight });
@@ -140,8 +140,8 @@ impl SpatialMask {
     ///
     /// # Errors
     ///
-    /// Fails when the rows contradict themselves, point outside the space, or hold a weight
-    /// that is not finite.
+    /// Fails when the arrays contradict each other, an index lies outside the space, or a weight
+    /// is not finite.
     pub fn from_rows(space: VoxelSpace, rows: SparseRows) -> Result<Self, InvalidMask> {
         let SparseRows { indptr, indices, weights } = rows;
         let n_entry = u32::try_from(indices.len())
@@ -159,14 +159,14 @@ impl SpatialMask {
         let ordered = indptr.windows(2).all(|pair| pair[0] <= pair[1]);
         if indptr[0] != 0 || indptr.last() != Some(&n_entry) || !ordered {
             return Err(InvalidMask::Rows(format!(
-                "`indptr` must rise from 0 to the {n_entry} entries, it goes from {} to {}",
+                "`indptr` must rise from 0 to {n_entry}, the number of entries, got {} to {}",
                 indptr[0],
                 indptr[indptr.len() - 1]
             )));
         }
         if let Some(&outside) = indices.iter().find(|&&i| i as usize >= space.n_voxel()) {
             return Err(InvalidMask::Rows(format!(
-                "voxel index {outside} lies outside the {} voxels of {:?}",
+                "voxel index {outside} is outside the {} voxels of matrix {:?}",
                 space.n_voxel(),
                 space.matrix()
             )));
@@ -182,7 +182,7 @@ impl SpatialMask {
         Ok(Self { space, hash, gather })
     }
 
-    /// Matrix and affine the mask is drawn on.
+    /// Matrix and affine of the mask.
     #[must_use]
     pub fn space(&self) -> &VoxelSpace {
         &self.space
@@ -195,13 +195,13 @@ impl SpatialMask {
     }
 
     /// BLAKE3 of matrix, affine, voxels and weights, as 64 hexadecimal digits.
-    /// `spatial_mask/hash.rs` says what is hashed.
+    /// `spatial_mask/hash.rs` lists the hashed bytes.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// What kind of mask it is, for people.
+    /// Kind of the mask, for messages to people.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.gather.kind()
@@ -227,8 +227,8 @@ impl Stage for SpatialMask {
         let contiguous;
         let (signal, is_c) = match (voxels.as_slice(), voxels.as_slice_memory_order()) {
             (Some(signal), _) => (signal, true),
-            // A contiguous array of this shape that is not C order is F order here: volumes
-            // come from the wire, which knows no third.
+            // A contiguous array that is not in C order is in F order here: the wire protocol
+            // has only these two.
             (None, Some(signal)) => (signal, false),
             (None, None) => {
                 contiguous = voxels.iter().copied().collect::<Vec<_>>();
@@ -236,7 +236,8 @@ impl Stage for SpatialMask {
             }
         };
         let bold = self.gather.of(signal, is_c, self.space.matrix());
-        // Without a branch or a count it takes a fifth of the time, and it is nearly always true.
+        // The common case is that all are finite. Checking that without a branch or a count takes
+        // a fifth of the time.
         if !bold.iter().fold(true, |all, value| all & value.is_finite()) {
             let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
             return Err(MaskError::NotFinite { index: tr.0, n_voxel });

@@ -1,4 +1,4 @@
-//! What all steps of the signal path have in common.
+//! The trait that every step of the signal path implements.
 
 /// One named step of the signal path.
 ///
@@ -7,9 +7,9 @@
 pub trait Stage {
     /// Name in metrics, spans and recordings. Same as the stage's file name.
     const NAME: &'static str;
-    /// What the stage takes.
+    /// Type of the input.
     type Input;
-    /// What the stage hands on.
+    /// Type of the output.
     type Output;
     /// Why one input could not be processed.
     type Error: std::error::Error;
@@ -18,6 +18,6 @@ pub trait Stage {
     ///
     /// # Errors
     ///
-    /// Returns an error when this input has to be dropped. The stage stays usable.
+    /// Fails when this input has to be dropped. The stage stays usable.
     fn process(&mut self, input: Self::Input) -> Result<Option<Self::Output>, Self::Error>;
 }

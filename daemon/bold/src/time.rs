@@ -1,4 +1,4 @@
-//! Time, in the units the field counts it: volumes, repetition times, seconds of stimulus.
+//! Time in the units of fMRI: volumes, repetition times, seconds of stimulus.
 //!
 //! Time 0 of a run is the start of the acquisition of volume index 0, discarded volumes
 //! included. A volume's time is the *start* of its acquisition.
@@ -36,7 +36,7 @@ impl fmt::Display for TrIndex {
 #[serde(try_from = "f64", into = "f64")]
 pub struct RepetitionTime(f64);
 
-/// A repetition time that no scan can have.
+/// An invalid repetition time.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("a repetition time must be positive, finite and at most 60 s, got {0} s")]
 pub struct InvalidRepetitionTime(pub f64);
@@ -46,8 +46,8 @@ impl RepetitionTime {
     ///
     /// # Errors
     ///
-    /// Fails unless the value is positive, finite and at most 60 s: a larger one is a
-    /// repetition time in milliseconds that nobody converted.
+    /// Fails unless the value is positive, finite and at most 60 s: a larger value is most likely
+    /// in milliseconds.
     pub fn from_secs(seconds: f64) -> Result<Self, InvalidRepetitionTime> {
         if seconds.is_finite() && seconds > 0.0 && seconds <= 60.0 {
             Ok(Self(seconds))
@@ -72,14 +72,14 @@ impl RepetitionTime {
     }
 
     /// Start of the acquisition of a volume, in seconds since the run's start, if the scanner
-    /// keeps its own beat.
+    /// keeps the repetition time exactly.
     #[must_use]
     pub fn start_of(self, tr: TrIndex) -> f64 {
         self.0 * f64::from(tr.0)
     }
 
-    /// Whether two repetition times are the same to within a tenth of a millisecond, which is
-    /// less than a scanner's own rounding.
+    /// Whether two repetition times differ by less than 0.1 ms, which is less than a scanner's
+    /// own rounding.
     #[must_use]
     pub fn agrees_with(self, other: Self) -> bool {
         (self.0 - other.0).abs() < 1e-4

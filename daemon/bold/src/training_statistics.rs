@@ -1,6 +1,5 @@
-//! What a model's training data say about each voxel: mean and s.d., learnt from the runs that
-//! the model is trained on and used online by the mode `frozen` of
-//! [`normalise`](crate::normalise).
+//! Mean and s.d. of each voxel over a model's training runs. The mode `frozen` of
+//! [`normalise`](crate::normalise) uses them online.
 //!
 //! Fewer than two volumes give no statistics.
 
@@ -14,9 +13,9 @@ use crate::{
 
 /// Learns the statistics that [`Mode::Frozen`](crate::normalise::Mode::Frozen) divides by online.
 ///
-/// With [`FrozenMean::Growing`] the s.d. is that of the deviations from the growing mean, after
-/// the warm-up: the very numbers that are divided by it online. With [`FrozenMean::Manifest`]
-/// it is that of all volumes of all runs about their common mean.
+/// With [`FrozenMean::Growing`], the s.d. is taken over the deviations from the growing mean after
+/// the warm-up, because online it divides exactly these deviations. With
+/// [`FrozenMean::Manifest`], it is taken over all volumes of all runs about their common mean.
 #[derive(Clone, Debug)]
 pub struct TrainingStatistics {
     frozen_mean: FrozenMean,
@@ -28,7 +27,7 @@ pub struct TrainingStatistics {
 }
 
 impl TrainingStatistics {
-    /// Nothing seen yet, for `n_voxel` voxels.
+    /// Empty statistics for `n_voxel` voxels.
     #[must_use]
     pub fn new(options: &NormaliseOptions, n_voxel: usize) -> Self {
         Self {
@@ -41,12 +40,12 @@ impl TrainingStatistics {
         }
     }
 
-    /// The next volume belongs to another run.
+    /// Starts the next run.
     pub fn start_run(&mut self) {
         self.run = Welford::new(self.run.mean().len());
     }
 
-    /// Takes in one volume; one that was filled in is ignored.
+    /// Adds one volume. Filled-in volumes are ignored.
     pub fn update(&mut self, volume: &MaskedVolume) {
         if volume.made_from != MadeFrom::Measured {
             return;
@@ -62,7 +61,7 @@ impl TrainingStatistics {
         }
     }
 
-    /// What was learnt. `None` when fewer than two volumes were seen after the warm-up.
+    /// The statistics so far. `None` when fewer than two volumes count.
     #[must_use]
     pub fn finish(&self) -> Option<Statistics> {
         let (squares, n) = match self.frozen_mean {

@@ -1,14 +1,14 @@
-//! What a volume is on its way through the signal path.
+//! The types of a volume along the signal path.
 //!
 //! [`Volume`] → [`MaskedVolume`] → [`NormalisedVolume`] → [`Window`]. A model takes only a
-//! `Window`, and a `Window` can only be made of normalised volumes.
+//! `Window`, and a `Window` consists of normalised volumes only.
 
 use ndarray::{Array1, Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use crate::time::TrIndex;
 
-/// One volume as the scanner gave it, scaled to its units.
+/// One volume as the scanner sent it, scaled to scanner units.
 #[derive(Clone, Debug)]
 pub struct Volume {
     /// Position in the run.
@@ -19,13 +19,13 @@ pub struct Volume {
     pub voxels: Array3<f32>,
 }
 
-/// What a result rests on.
+/// Whether volumes were measured or filled in.
 ///
-/// Ordered from best to worst: a window says the worst of its volumes.
+/// Ordered from best to worst: a window takes the worst value of its volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MadeFrom {
-    /// Volumes that were acquired.
+    /// All volumes were acquired.
     Measured,
     /// At least one missing volume was interpolated between its neighbours.
     Interpolated,
@@ -59,30 +59,31 @@ pub struct NormalisedVolume {
     pub made_from: MadeFrom,
 }
 
-/// How volumes were brought to the time of a stimulus.
+/// How volumes are aligned with the time of a stimulus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShiftInterpolation {
-    /// The volume as acquired; the stimulus time is its own time less the delay.
+    /// The volume as acquired; the stimulus time is the volume's time minus the delay.
     Nearest,
-    /// Between the two volumes that bracket the delay; one result per TR, on the grid `k·TR`.
+    /// Interpolated between the two volumes that bracket the delayed time; one result per TR, on
+    /// the grid `k·TR`.
     Linear,
 }
 
 /// Normalised BOLD that belongs to one stimulus.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Newest volume the window rests on.
+    /// Newest volume used in the window.
     pub tr: TrIndex,
     /// Start of acquisition of that volume, seconds since the start of volume index 0.
     pub acquisition_time_s: f64,
-    /// When the stimulus was shown that the window's first row answers, seconds since the
-    /// start of volume index 0.
+    /// When the stimulus of the window's first row was shown, seconds since the start of volume
+    /// index 0.
     pub stimulus_time_s: f64,
     /// z-scores, oldest first. Shape `[n_tr, n_voxel]`.
     pub bold: Array2<f32>,
-    /// The worst of its volumes.
+    /// The worst value of its volumes.
     pub made_from: MadeFrom,
-    /// How its rows were brought to the stimulus' time.
+    /// How its rows were aligned with the stimulus.
     pub interpolation: ShiftInterpolation,
 }

@@ -1,5 +1,5 @@
 //! Running mean and sum of squared deviations by Welford's recurrence (Welford 1962,
-//! Technometrics 4:419), in f64, so that a long run on large scanner units loses no digits.
+//! Technometrics 4:419), in f64, so that a long run of large values loses no precision.
 
 use ndarray::{Array1, Zip};
 
@@ -12,7 +12,7 @@ pub struct Welford {
 }
 
 impl Welford {
-    /// Nothing seen yet, for `n_voxel` voxels.
+    /// Empty statistics for `n_voxel` voxels.
     #[must_use]
     pub fn new(n_voxel: usize) -> Self {
         Self { n: 0, mean: Array1::zeros(n_voxel), squares: Array1::zeros(n_voxel) }
@@ -36,7 +36,7 @@ impl Welford {
         &self.squares
     }
 
-    /// Takes in one volume. Shape `[n_voxel]`, scanner units.
+    /// Adds one volume. Shape `[n_voxel]`, scanner units.
     pub fn update(&mut self, bold: &Array1<f32>) {
         self.n += 1;
         let n = f64::from(self.n);

@@ -47,7 +47,7 @@ fn the_message_names_line_and_column() {
     let message = refusal("hrf_delay_s = 0.0", "hrf_delay_s = 4000.0");
     assert!(message.contains("`hrf_delay_s` is 4000, expected 0 to 60"), "{message}");
     let message = refusal("[3.0, 0.0, 0.0, 0.0]", "[0.0, 0.0, 0.0, 0.0]");
-    assert!(message.contains(":7:1: an affine is finite"), "{message}");
+    assert!(message.contains(":7:1: an affine must be finite"), "{message}");
     let message = refusal("repetition_time_s = 2.0", "repetition_time_s = 2000.0");
     assert!(message.contains(":19:21: a repetition time must be"), "{message}");
 }

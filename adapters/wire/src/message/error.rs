@@ -1,20 +1,20 @@
-//! Why frames are not a message: what was found and what was expected.
+//! Errors of parsing: what was found and what was expected.
 
 use corticast_bold::time::TrIndex;
 
 use super::protocol::{MAX_HEADER_BYTES, PROTOCOL};
 
-/// Why frames are not a message.
+/// Why frames are not a valid message.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// Too few or too many frames.
     #[error("a `{kind}` message has {expected} frames, got {found}")]
     FrameCount {
-        /// Type of the message, as far as it is known.
+        /// Type of the message.
         kind: String,
-        /// Frames wanted.
+        /// Number of frames expected.
         expected: &'static str,
-        /// Frames that came.
+        /// Number of frames found.
         found: usize,
     },
     /// The first frame names an unknown type.
@@ -26,14 +26,14 @@ pub enum MessageError {
         expected: &'static str,
     },
     /// The header is too long.
-    #[error("the header holds {0} bytes, at most {MAX_HEADER_BYTES} are read")]
+    #[error("the header has {0} bytes, expected at most {MAX_HEADER_BYTES}")]
     HeaderTooLong(usize),
-    /// The header cannot be parsed or lacks a key.
-    #[error("the header of `{kind}` cannot be read: {reason}")]
+    /// The header is malformed or lacks a key.
+    #[error("the header of `{kind}` is invalid: {reason}")]
     Header {
         /// Type of the message.
         kind: &'static str,
-        /// What the parser said.
+        /// The parser's error.
         reason: String,
     },
     /// A key holds an invalid value.
@@ -46,38 +46,38 @@ pub enum MessageError {
         /// What was found and what was expected.
         reason: String,
     },
-    /// The adapter speaks another protocol version.
-    #[error("the adapter speaks protocol {found}, this daemon speaks {PROTOCOL}")]
+    /// The adapter uses another protocol version.
+    #[error("the adapter uses protocol {found}, expected {PROTOCOL}")]
     Protocol {
-        /// Its version.
+        /// The adapter's version.
         found: u32,
     },
-    /// The voxels are not as many bytes as the header promises.
-    #[error("{tr} holds {found} bytes of voxels, its header promises {expected}")]
+    /// The number of voxel bytes does not match the run's matrix and the dtype.
+    #[error("{tr} has {found} bytes of voxels, expected {expected}")]
     Truncated {
         /// Which volume.
         tr: TrIndex,
-        /// Bytes that came.
+        /// Bytes received.
         found: usize,
-        /// Bytes that matrix and dtype ask for.
+        /// Bytes expected from matrix and dtype.
         expected: usize,
     },
-    /// The voxels were damaged on the way.
-    #[error("{tr} has CRC-32 {found:#010x}, its header promises {expected:#010x}")]
+    /// The voxels were damaged in transit.
+    #[error("{tr} has CRC-32 {found:#010x}, expected {expected:#010x} from its header")]
     Checksum {
         /// Which volume.
         tr: TrIndex,
-        /// CRC-32 of the bytes that came.
+        /// CRC-32 of the bytes received.
         found: u32,
         /// CRC-32 in the header.
         expected: u32,
     },
-    /// The volume has another matrix than its run.
-    #[error("{tr} has matrix {found:?}, its run has {expected:?}")]
+    /// The matrix of the volume is not that of its run.
+    #[error("{tr} has matrix {found:?}, expected the run's, {expected:?}")]
     WrongMatrix {
         /// Which volume.
         tr: TrIndex,
-        /// Its matrix.
+        /// The volume's matrix.
         found: Vec<usize>,
         /// The run's matrix.
         expected: [usize; 3],

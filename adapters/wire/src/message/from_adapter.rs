@@ -1,4 +1,4 @@
-//! Messages of an adapter to the daemon.
+//! Messages from an adapter to the daemon.
 
 use bytes::Bytes;
 use corticast_bold::run::RunHeader;
@@ -22,11 +22,11 @@ pub struct Mark {
     /// Name of the run.
     #[serde(deserialize_with = "run_name", alias = "run_id")]
     pub run: String,
-    /// When, in seconds since the start of index 0.
+    /// Time of the event, in seconds since the start of index 0.
     pub time_s: f64,
-    /// What, e.g. `ttl` or a trial type.
+    /// Name of the event, e.g. `ttl` or a trial type.
     pub name: String,
-    /// A value that belongs to it.
+    /// Value of the event, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
 }
@@ -37,12 +37,12 @@ pub struct End {
     /// Name of the run.
     #[serde(deserialize_with = "run_name", alias = "run_id")]
     pub run: String,
-    /// Volumes the adapter sent, dropped ones not counted. Absent: not checked.
+    /// Number of volumes the adapter sent, without the ones it dropped. Absent: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_sent: Option<u32>,
 }
 
-/// A message of an adapter.
+/// A message from an adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromAdapter {
     /// A run starts.
@@ -58,17 +58,17 @@ pub enum FromAdapter {
     Mark(Mark),
     /// The run is over.
     End(End),
-    /// Sign of life.
+    /// Heartbeat.
     Ping,
 }
 
 impl FromAdapter {
-    /// Reads the frames of one message and tells how its header was written.
+    /// Reads the frames of one message and returns the encoding of its header.
     ///
     /// # Errors
     ///
-    /// Fails on anything that is not a whole message of a known type with valid values.
-    /// Sizes of a volume that depend on its run are checked by [`VolumeMessage::check`].
+    /// Fails unless the frames are a complete message of a known type with valid values.
+    /// [`VolumeMessage::check`] checks the sizes of a volume that depend on its run.
     pub fn parse(frames: &[Bytes]) -> Result<(Self, Encoding), MessageError> {
         let kind = frames.first().map(AsRef::as_ref).unwrap_or_default();
         let header = || frames.get(1).cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Headers: MessagePack or JSON, with bounds on what a peer may send.
+//! Headers: MessagePack or JSON, with bounds on length and values.
 //!
-//! A header that is too long, that is no map, that lacks a key or holds an invalid value is a
-//! [`MessageError`]; nothing is allocated from an unchecked length.
+//! A header that is too long, is not a map, lacks a key or holds an invalid value gives a
+//! [`MessageError`]. Nothing is allocated from an unchecked length.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::text::shorten;
 
-/// How a header is written.
+/// Encoding of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Encoding {
     /// MessagePack map with named keys.
@@ -23,7 +23,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// How this header is written: a JSON object starts with a brace, and no MessagePack map does.
+    /// Encoding of this header: a JSON object starts with a brace, and no MessagePack map does.
     pub(super) fn of(header: &[u8]) -> Self {
         if header.first() == Some(&b'{') { Self::Json } else { Self::MessagePack }
     }
@@ -36,14 +36,14 @@ pub fn encode<T: Serialize>(header: &T, encoding: Encoding) -> Bytes {
         Encoding::MessagePack => rmp_serde::to_vec_named(header).ok(),
         Encoding::Json => serde_json::to_vec(header).ok(),
     };
-    bytes.expect("our own headers hold nothing that cannot be written").into()
+    bytes.expect("our own headers always encode").into()
 }
 
 /// A header from bytes.
 ///
 /// # Errors
 ///
-/// Fails when the header is too long, is no map, or lacks a key.
+/// Fails when the header is too long, is not a map, or lacks a key.
 pub fn decode<T: DeserializeOwned>(
     kind: &'static str,
     header: &[u8],

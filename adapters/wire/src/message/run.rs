@@ -40,7 +40,7 @@ fn protocol() -> u32 {
     PROTOCOL
 }
 
-/// A run is named by its BIDS entities, or by the name that they make.
+/// A run is named by its BIDS entities, or by the name built from them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum RunNameWire {
@@ -56,7 +56,7 @@ enum RunNameWire {
     },
 }
 
-/// `"01"` or `1`: people write both.
+/// `"01"` or `1`: adapters send both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Label {
@@ -78,7 +78,7 @@ impl RunNameWire {
         match self {
             Self::Name(name) => RunEntities::from_name(name).ok_or_else(|| {
                 format!(
-                    "{:?} is no BIDS name such as sub-01_task-movie_run-1",
+                    "{:?} is not a BIDS name; expected a name such as sub-01_task-movie_run-1",
                     shorten(name, SHOWN_CHARS)
                 )
             }),
@@ -100,7 +100,7 @@ impl RunNameWire {
 pub(super) fn run_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = RunNameWire::deserialize(deserializer)?;
     match name {
-        // The name that the daemon gave may carry the mark of a repeated run, which is no entity.
+        // The daemon's name for a repeated run has a suffix that is not a BIDS entity.
         RunNameWire::Name(name) if name.len() <= MAX_TEXT_BYTES => Ok(name),
         other => other.entities().map(|e| e.to_string()).map_err(serde::de::Error::custom),
     }
@@ -110,7 +110,7 @@ pub(super) fn run_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
 ///
 /// # Errors
 ///
-/// Names the key that holds an invalid value.
+/// Fails when a key holds an invalid value; the error names the key.
 pub(super) fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {
     if wire.protocol != PROTOCOL {
         return Err(MessageError::Protocol { found: wire.protocol });

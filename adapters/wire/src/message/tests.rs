@@ -1,4 +1,4 @@
-//! Messages there and back, and messages that are refused.
+//! Messages written and read back, and messages that are refused.
 
 use bytes::Bytes;
 use corticast_bold::{
@@ -76,7 +76,7 @@ fn damaged_short_and_misshapen_volumes_are_told_apart() {
     let mut short = volume(Order::C);
     short.voxels = short.voxels.slice(..11);
     let message = short.check(space).unwrap_err().to_string();
-    assert_eq!(message, "volume 3 holds 11 bytes of voxels, its header promises 12");
+    assert_eq!(message, "volume 3 has 11 bytes of voxels, expected 12");
     let mut misshapen = volume(Order::C);
     misshapen.header.shape = Some(vec![3, 2, 1]);
     assert!(matches!(misshapen.check(space), Err(MessageError::WrongMatrix { .. })));
@@ -103,7 +103,7 @@ fn an_invalid_value_names_its_key() {
 }
 
 proptest! {
-    /// Whatever comes, parsing gives a message or an error, never a panic.
+    /// Parsing any bytes gives a message or an error, never a panic.
     #[test]
     fn foreign_bytes_never_panic(
         kind in prop_oneof![Just(b"run".to_vec()), Just(b"vol".to_vec()),

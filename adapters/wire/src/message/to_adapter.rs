@@ -1,4 +1,4 @@
-//! Answers of the daemon to an adapter.
+//! Answers from the daemon to an adapter.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,30 +10,31 @@ use super::{
 };
 use crate::text::shorten;
 
-/// Types the daemon answers.
+/// Types of the daemon's answers.
 const TO_ADAPTER: &str = "`ready`, `refused`, `ack`, `ping`";
 
-/// How safe a volume is once it is acknowledged.
+/// How durable a volume is once it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// There is no recording: acknowledged after ingest.
+    /// Not recorded: acknowledged after ingest.
     None,
-    /// Written and flushed to the operating system: survives the daemon, not a power cut.
+    /// Written and handed to the operating system: survives a crash of the daemon, but not a power
+    /// cut.
     Flush,
     /// Synced to the disk.
     Fsync,
 }
 
-/// Why something was refused, for programs.
+/// Reason of a refusal, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// The message cannot be read. Sending it again will not help.
+    /// The message is invalid. Sending it again does not help.
     BadMessage,
-    /// The bytes were damaged on the way: send it again.
+    /// The bytes were damaged in transit: send the message again.
     Damaged,
-    /// The volume belongs to no run that is open: send `run` with `resume`, then the volumes.
+    /// The volume's run is not open: send `run` with `resume`, then the volumes.
     UnknownRun,
     /// The volume does not fit its run. It is lost.
     DoesNotFit,
@@ -41,16 +42,16 @@ pub enum RefusalCode {
     RunRefused,
 }
 
-/// An answer of the daemon.
+/// An answer from the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToAdapter {
     /// The run may start.
     Ready(Ready),
-    /// The run may not start, or this volume cannot be used.
+    /// The run may not start, or this volume was refused.
     Refused(Refused),
-    /// This volume, or the end of this run, needs no resending.
+    /// The daemon has this volume, or the end of this run; the adapter need not send it again.
     Ack(Ack),
-    /// Sign of life.
+    /// Heartbeat.
     Ping(DaemonPing),
 }
 
@@ -59,28 +60,28 @@ pub enum ToAdapter {
 pub struct Ready {
     /// The daemon's protocol version.
     pub protocol: u32,
-    /// Name by which volumes refer to the run.
+    /// Name that volumes use for the run.
     pub run: String,
-    /// What an acknowledgement promises.
+    /// How durable an acknowledged volume is.
     pub durability: Durability,
-    /// First index the daemon does not have yet; lower ones cost nothing but time.
+    /// First index the daemon does not have yet. Sending lower ones again is harmless.
     pub next_index: u32,
-    /// Another value means another daemon process, which has to be told of the run again.
+    /// Identifies the daemon process. When it changes, announce the run again.
     pub instance: String,
 }
 
 /// `refused`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
-    /// The run it is about, where it is known.
+    /// The run concerned, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The volume it is about; absent when it is the run.
+    /// The refused volume. Absent: the run itself is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
-    /// For programs.
+    /// Reason for programs.
     pub code: RefusalCode,
-    /// For people: what was found, what was expected.
+    /// Reason for people: what was found and what was expected.
     pub reason: String,
 }
 
@@ -89,7 +90,7 @@ pub struct Refused {
 pub struct Ack {
     /// Name of the run.
     pub run: String,
-    /// Which volume; absent when it is the run's end.
+    /// Which volume. Absent: the end of the run is acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
 }
@@ -106,7 +107,7 @@ impl ToAdapter {
     ///
     /// # Errors
     ///
-    /// Fails on anything that is not a whole answer of a known type.
+    /// Fails unless the frames are a complete answer of a known type.
     pub fn parse(frames: &[Bytes]) -> Result<Self, MessageError> {
         let kind = frames.first().map(AsRef::as_ref).unwrap_or_default();
         let header = frames.get(1).cloned().unwrap_or_default();

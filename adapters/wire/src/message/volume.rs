@@ -16,7 +16,7 @@ use super::{error::MessageError, run::run_name};
 /// `vol`: one volume. With its voxels frame it is a [`VolumeMessage`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VolumeHeader {
-    /// Name of the run, as `ready` gave it. A map of BIDS entities is taken too.
+    /// Name of the run, from `ready`. A map of BIDS entities is accepted too.
     #[serde(deserialize_with = "run_name", alias = "run_id")]
     pub run: String,
     /// Position in the run, from 0.
@@ -41,15 +41,15 @@ pub struct VolumeHeader {
     /// See `slope`. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intercept: Option<f64>,
-    /// Time of day by the scanner's clock, where it gives one.
+    /// Time of day by the scanner's clock, if the scanner sends one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanner_wall_time: Option<String>,
 }
 
-/// A volume as it crosses the wire: its bytes are those of the scanner.
+/// A volume on the wire. Its bytes are exactly those that the scanner stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VolumeMessage {
-    /// What the bytes are.
+    /// Describes the bytes.
     pub header: VolumeHeader,
     /// Raw voxels.
     pub voxels: Bytes,
@@ -60,7 +60,7 @@ impl VolumeMessage {
     ///
     /// # Errors
     ///
-    /// Says what does not fit. The next volume may.
+    /// Fails when matrix, size or checksum differ. Later volumes are unaffected.
     pub fn check(&self, space: &VoxelSpace) -> Result<(), MessageError> {
         let tr = self.header.index;
         if let Some(shape) = &self.header.shape
@@ -82,7 +82,7 @@ impl VolumeMessage {
         Ok(())
     }
 
-    /// The stored voxels, to be decoded.
+    /// The stored voxels, ready to decode.
     #[must_use]
     pub fn stored(&self) -> StoredVolume<'_> {
         let VolumeHeader { index, acquisition_time_s, dtype, order, slope, intercept, .. } =

@@ -1,4 +1,4 @@
-//! Where a socket listens, and whether it may.
+//! Checks of the endpoint before a socket is bound, and errors of binding.
 
 use std::os::unix::fs::FileTypeExt as _;
 
@@ -6,13 +6,14 @@ use tokio::net::UnixStream;
 
 use crate::{error::SocketError, zmq::Error};
 
-/// `localhost` can be two addresses, of which only one would be bound.
+/// Replaces `localhost` by 127.0.0.1: the name can stand for two addresses, and only one would be
+/// bound.
 pub(super) fn resolved(endpoint: &str) -> String {
     endpoint.replacen("tcp://localhost:", "tcp://127.0.0.1:", 1)
 }
 
-/// The ZeroMQ crate replaces whatever is at an ipc path: a live daemon's socket, or a user's
-/// file. Only the socket of a dead daemon may be replaced.
+/// Checks that an ipc path is free or holds the socket of a dead daemon. The ZeroMQ crate would
+/// also replace a live daemon's socket or a user's file.
 pub(super) async fn ipc_is_free(endpoint: &str) -> Result<(), SocketError> {
     let Some(path) = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@')) else {
         return Ok(());
@@ -30,7 +31,7 @@ pub(super) async fn ipc_is_free(endpoint: &str) -> Result<(), SocketError> {
     }
 }
 
-/// What a failed bind means.
+/// The error for a failed bind.
 pub(super) fn bind_error(endpoint: &str, error: Error) -> SocketError {
     let endpoint = endpoint.to_owned();
     match error {

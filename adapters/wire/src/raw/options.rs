@@ -1,4 +1,4 @@
-//! The options of each kind of socket. Every limit is set here, for every socket.
+//! The options of each kind of socket. All limits are set here.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use crate::{
     zmq::{OnMute, Options, SocketType},
 };
 
-/// A peer that does not finish its greeting in this time is dropped.
+/// A peer that does not finish its handshake in this time is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer that reads nothing for so long is dropped by the kernel: its heartbeats go on.
+/// The kernel drops a peer that reads nothing for this long. Heartbeats do not detect such a peer,
+/// because it still sends its own.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a closing socket goes on sending.
+/// How long a closing socket keeps sending queued messages.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// What a socket is for.
+/// Kind of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Router,
@@ -24,7 +25,7 @@ pub(crate) enum Kind {
     Subscriber,
 }
 
-/// Every limit, for every socket.
+/// ZeroMQ's socket type and options for a kind of socket.
 pub(super) fn options(kind: Kind, limits: &Limits) -> (SocketType, Options) {
     let options = Options::default()
         .max_message_size(limits.max_message_bytes)
@@ -38,7 +39,7 @@ pub(super) fn options(kind: Kind, limits: &Limits) -> (SocketType, Options) {
         .tcp_user_timeout(TCP_USER_TIMEOUT)
         .linger(LINGER);
     match kind {
-        // Without it, a message to a peer that is gone vanishes silently.
+        // Without `router_mandatory`, a message to a peer that is gone is dropped silently.
         Kind::Router => (SocketType::Router, options.router_mandatory(true)),
         Kind::Dealer => (SocketType::Dealer, options),
         Kind::Publisher => (SocketType::Pub, options.on_mute(OnMute::DropOldest)),

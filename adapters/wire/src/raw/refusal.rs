@@ -1,4 +1,4 @@
-//! Refused connections: why the other side refused us, and whom we refused.
+//! Refused connections: why a server refused us, and which peers we refused.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::zmq::{DisconnectReason, MonitorEvent, MonitorRecvError, MonitorStream};
 
-/// Refused connections are logged this often at most: a flood of them shall not fill the disk.
+/// Shortest time between two log lines about refused connections, so that a flood of them does not
+/// fill the disk.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Follows a socket's connections until it is closed: keeps the reason when we were refused, and
-/// logs the peers that we refuse.
+/// Follows a socket's connections until it is closed: stores the reason when a server refuses us,
+/// and logs the peers that we refuse.
 pub(super) async fn follow_connections(
     mut events: MonitorStream,
     endpoint: String,

@@ -1,4 +1,4 @@
-"""libzmq as the side that is bound: a ROUTER that echoes and a PUB that counts, until it is killed."""
+"""libzmq as the bound side: a ROUTER that echoes and a PUB that counts, until it is killed."""
 import time
 
 import zmq
@@ -11,7 +11,7 @@ for socket, heartbeat in ((router, 500), (publisher, 500)):
 ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (router, publisher)]
 print(*ports, flush=True)
 number = 0
-# Not for ever, should the test be killed before it kills this.
+# Stops by itself if the test is killed before it can kill this process.
 stop = time.monotonic() + 600
 while time.monotonic() < stop:
     publisher.send_multipart([b"volume", b"no"])

@@ -1,4 +1,4 @@
-"""A client with CURVE keys out of our files; prints the answer, or `silence` if none comes in time."""
+"""A client with CURVE keys from our files; prints the answer, or `silence` after a timeout."""
 import sys
 
 import zmq

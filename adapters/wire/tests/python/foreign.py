@@ -1,4 +1,4 @@
-"""One foreign peer: `foreign.py dealer|req|sub ENDPOINT`. Prints `done` when all was as expected."""
+"""One foreign peer: `foreign.py dealer|req|sub ENDPOINT`. Prints `done` on success."""
 
 import sys
 
@@ -14,7 +14,7 @@ socket.connect(endpoint)
 
 if kind == "dealer":
     for index in range(20):
-        # Empty, small and large frames take different ways through a codec.
+        # Empty, small and large frames take different paths through a codec.
         voxels = bytes([index]) * [0, 10, 1_500_000][index % 3]
         socket.send_multipart([b"vol", bytes([index]), voxels])
         assert socket.recv_multipart() == [b"ack", bytes([index])]

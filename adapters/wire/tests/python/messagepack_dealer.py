@@ -1,4 +1,4 @@
-"""An adapter that speaks MessagePack, and then asks as a REQ in JSON."""
+"""An adapter that uses MessagePack, followed by a REQ that uses JSON."""
 import json
 import sys
 import zlib

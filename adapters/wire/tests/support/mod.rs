@@ -1,4 +1,4 @@
-//! What the tests of the sockets share.
+//! Helpers of the socket tests.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use std::{future::Future, time::Duration};
@@ -9,12 +9,12 @@ use corticast_wire::socket::{ClientSecurity, Dealer, Limits, Router, ServerSecur
 /// A port chosen by the system.
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
 
-/// Keeps a test that will never succeed from waiting for ever. No machine that runs these tests is
-/// so busy that a step takes this long.
+/// Time limit of one step of a test. Long enough even for a busy machine, so only a step that
+/// would never finish fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A port chosen by the system, at an address of this machine that no other process uses: once it
-/// is given back, nobody takes it. On 127.0.0.1 it may be given to another process at once.
+/// A port chosen by the system, at a loopback address that only this process uses, so no other
+/// process takes the port once it is free again. On 127.0.0.1 another process may get it at once.
 pub fn own_port() -> String {
     // Linux answers to all of 127.0.0.0/8. Process numbers have 22 bits.
     let [_, a, b, c] = (std::process::id() << 2 | 1).to_be_bytes();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::time::TrIndex;
 
-/// A one-voxel volume whose signal is its own index, so a window shows what it holds.
+/// A one-voxel volume whose signal is its own index, so a window shows which volumes it holds.
 fn volume(tr: u32) -> NormalisedVolume {
     NormalisedVolume {
         tr: TrIndex(tr),
@@ -47,7 +47,7 @@ fn nearest_reports_the_true_time_when_the_delay_is_no_multiple_of_the_tr() {
 fn linear_lies_between_the_bracketing_volumes_on_the_grid_of_the_tr() {
     let found = windows(shift(5.0, ShiftInterpolation::Linear, 1), &[0, 1, 2, 3, 4]);
     assert_eq!(found, [(0.0, vec![2.5]), (2.0, vec![3.5])]);
-    // A whole number of volumes waits for nothing.
+    // With a delay of a whole number of volumes, no later volume is needed.
     let whole = windows(shift(4.0, ShiftInterpolation::Linear, 1), &[2, 3]);
     assert_eq!(whole, [(0.0, vec![2.0]), (2.0, vec![3.0])]);
 }
@@ -72,7 +72,7 @@ fn a_late_volume_is_refused_and_changes_nothing() {
 }
 
 proptest! {
-    /// Whatever is dropped on the way, a window never spans a gap.
+    /// Whichever volumes are missing, a window never spans a gap.
     #[test]
     fn windows_hold_consecutive_volumes(
         arrived in proptest::collection::btree_set(0_u32..60, 0..40),

@@ -1,4 +1,4 @@
-//! Each mode by hand, and that later volumes change nothing.
+//! Each mode against values computed by hand; later volumes never change earlier results.
 
 use ndarray::array;
 use proptest::prelude::*;
@@ -96,7 +96,7 @@ fn statistics_that_do_not_fit_are_refused_with_both_lengths() {
 }
 
 proptest! {
-    /// Prefix stability: what comes later changes nothing that was given out.
+    /// Prefix stability: later volumes never change earlier results.
     #[test]
     fn a_longer_run_leaves_its_prefix_unchanged(
         signals in proptest::collection::vec(-1e4_f32..1e4, 1..60),

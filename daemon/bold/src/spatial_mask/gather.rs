@@ -1,33 +1,33 @@
 //! Reads the voxels of a mask out of a volume, in the model's order.
 //!
-//! A volume comes in C or F order. In F order, neighbours in the model's order lie a slice apart,
-//! so voxels are read tile by tile: each cache line is then loaded once.
+//! A volume is in C or F order. In F order, neighbours in the model's order are a slice apart in
+//! memory, so voxels are read tile by tile: each cache line is then loaded once.
 
 use crate::space::VoxelSpace;
 
-/// Which voxels make each output.
+/// The voxels of each output.
 #[derive(Clone, Debug)]
 pub(super) enum Gather {
-    /// One voxel each. `weights` is empty for a boolean mask.
+    /// One voxel per output. `weights` is empty for a boolean mask.
     Voxels { n_voxel: usize, runs: Vec<VoxelRun>, weights: Vec<f32> },
-    /// A weighted sum each.
+    /// A weighted sum of voxels per output.
     Rows { indptr: Vec<u32>, c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
 }
 
-/// Voxels of a mask that follow each other along z, and so in the model's order.
+/// Neighbouring voxels of a mask along z; they are also neighbours in the model's order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VoxelRun {
-    /// Where the first goes.
+    /// Output index of the first voxel.
     output: u32,
     length: u32,
-    /// Where the first lies when z runs fastest; the others follow.
+    /// Offset of the first voxel in C order (z fastest); the others follow it directly.
     c: u32,
-    /// Where the first lies when x runs fastest; the others follow, a slice apart.
+    /// Offset of the first voxel in F order (x fastest); the others follow, a slice apart.
     f: u32,
 }
 
 impl Gather {
-    /// One voxel for each output. `indices` rise; `weights` is empty for a boolean mask.
+    /// One voxel for each output. `indices` are ascending; `weights` is empty for a boolean mask.
     pub(super) fn voxels(space: &VoxelSpace, indices: &[u32], weights: Vec<f32>) -> Self {
         Self::Voxels { n_voxel: indices.len(), runs: voxel_runs(space, indices), weights }
     }
@@ -50,7 +50,7 @@ impl Gather {
         }
     }
 
-    /// What kind of mask it is, for people.
+    /// Kind of the mask, for messages to people.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Voxels { weights, .. } if weights.is_empty() => "boolean",
@@ -59,7 +59,7 @@ impl Gather {
         }
     }
 
-    /// The outputs for a volume of this matrix, whose voxels lie in C order (`is_c`) or F order.
+    /// The outputs for a volume of this matrix, whose voxels are in C order (`is_c`) or F order.
     /// Shape `[n_output]`, scanner units.
     pub(super) fn of(&self, signal: &[f32], is_c: bool, matrix: [usize; 3]) -> Vec<f32> {
         let at = |offset: u32| signal[offset as usize];
@@ -80,7 +80,7 @@ impl Gather {
                         }
                     }
                 }
-                // None when the mask is boolean.
+                // A boolean mask has no weights.
                 bold.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
                 bold
             }
@@ -100,14 +100,14 @@ impl Gather {
     }
 }
 
-/// Where along x, y, z a linear index `(x·ny + y)·nz + z` lies.
+/// Position along x, y, z of the linear index `(x·ny + y)·nz + z`.
 pub(super) fn position(space: &VoxelSpace, linear: u32) -> [usize; 3] {
     let [_, ny, nz] = space.matrix();
     let linear = linear as usize;
     [linear / (ny * nz), linear / nz % ny, linear % nz]
 }
 
-/// The same voxels when x runs fastest.
+/// Offsets of these voxels in F order (x fastest).
 fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
     let [nx, ny, _] = space.matrix();
     let offset = |&linear: &u32| {
@@ -117,12 +117,12 @@ fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
     indices.iter().map(offset).collect()
 }
 
-/// Tiles in which voxels are read, in voxels along x and z: a cache line of float32, and no more
-/// lines at a time than the first-level cache holds of one residue, on which slices tend to fall.
+/// Size of a tile in voxels along x and z. Along x, a cache line of float32. Along z, no more
+/// slices than one set of the first-level cache has lines, because slices tend to share a set.
 pub(super) const TILE: [usize; 2] = [16, 8];
 
-/// The voxels in runs along z, tile by tile along x and z. In the model's order each read of a
-/// volume whose x runs fastest would fall on another cache line.
+/// The voxels in runs along z, tile by tile along x and z. In the model's order, each read of a
+/// volume in F order would touch another cache line.
 fn voxel_runs(space: &VoxelSpace, indices: &[u32]) -> Vec<VoxelRun> {
     let offsets = fortran_offsets(space, indices);
     let mut runs: Vec<([usize; 4], VoxelRun)> = Vec::new();

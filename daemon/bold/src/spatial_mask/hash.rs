@@ -1,8 +1,8 @@
-//! The hash that tells one mask from another: a model is bound to the mask it was trained with.
+//! The hash that identifies a mask: a model is bound to the mask it was trained with.
 //!
-//! Hashed are: matrix (3 × u32), affine (16 × f64, rounded to 1e-6), then for each voxel in model
-//! order its linear index (u32) and its weight (f32), all little-endian. For a sparse matrix each
-//! row is preceded by its number of entries (u32).
+//! The hashed bytes are the matrix (3 × u32), the affine (16 × f64, rounded to 1e-6), then for each
+//! voxel in model order its linear index (u32) and its weight (f32), all little-endian. For a
+//! sparse matrix, the number of entries (u32) precedes each row.
 
 use crate::space::VoxelSpace;
 
@@ -12,7 +12,7 @@ fn hash_space(space: &VoxelSpace) -> blake3::Hasher {
         hasher.update(&(n as u32).to_le_bytes());
     }
     for value in space.affine().iter().flatten() {
-        // `+ 0.0` turns -0 into 0, which is the same place.
+        // `+ 0.0` turns -0 into 0, so that both hash alike.
         hasher.update(&((value * 1e6).round() / 1e6 + 0.0).to_le_bytes());
     }
     hasher

@@ -1,4 +1,4 @@
-//! Masks by hand: order, weights, rows, hash, and values that are refused.
+//! Masks against values computed by hand: order, weights, rows, hash, and refused values.
 
 use ndarray::ShapeBuilder;
 
