@@ -16,6 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use corticast_models::{error::ModelError, manifest::Manifest};
 use corticast_wire::{
+    heartbeat::HEARTBEAT,
     socket::{ClientSecurity, Dealer, Limits},
     work::{Failed, FromWorker, Hello, Job, MadeHeader, MadePictures, ToWorker, WORK_PROTOCOL},
 };
@@ -30,7 +31,6 @@ use crate::{
     generate::{
         dispatch::conditions_of,
         maker::{ClipError, ClipMaker, MadeClip},
-        roster::HEARTBEAT,
     },
     plan::clips::ClipPlan,
 };

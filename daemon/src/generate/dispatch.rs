@@ -9,8 +9,10 @@ use std::{sync::Arc, time::Duration};
 use corticast_bold::time::TrIndex;
 use corticast_models::{conditions::Conditions, generator::maker::distance};
 use corticast_wire::{
+    heartbeat::{HEARTBEAT, WORKER_SILENCE},
     message::MessageError,
     socket::{PeerId, Router},
+    text::printable,
     work::{FromWorker, Hello, Job, JobId, MadeHeader, MadePictures, ToWorker, WorkRefused},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -18,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{
     failures::{Failures, status},
     pace::Pace,
-    roster::{Busy, HEARTBEAT, MAX_WORKERS, Roster, SILENCE},
+    roster::{Busy, MAX_WORKERS, Roster},
     vet,
 };
 use crate::{
@@ -178,7 +180,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
     }
 
     async fn welcome(&mut self, peer: PeerId, hello: Hello) {
-        let name = vet::printable(&hello.name);
+        let name = printable(&hello.name, vet::MAX_TEXT_CHARS);
         let is_one_too_many = self.roster.len() >= MAX_WORKERS && !self.roster.knows(&peer);
         let one_too_many = || format!("would exceed the limit of {MAX_WORKERS} workers");
         let refused =
@@ -219,7 +221,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
     /// conditions make useless.
     async fn look_after(&mut self) {
         for peer in self.roster.silent() {
-            self.lose(&peer, &format!("silent for {} s", SILENCE.as_secs()));
+            self.lose(&peer, &format!("silent for {} s", WORKER_SILENCE.as_secs()));
         }
         let aborts = self.pace.when_superseded == WhenSuperseded::Abort && self.newest.is_waiting();
         let mut messages: Vec<(PeerId, ToWorker)> =

@@ -2,18 +2,12 @@
 //!
 //! A worker has one job at a time. It counts as dead after some seconds without a message.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
-use corticast_wire::socket::PeerId;
+use corticast_wire::{heartbeat::WORKER_SILENCE, socket::PeerId};
 use tokio::time::Instant;
 
 use crate::product::results::ConditionsReport;
-
-/// How often daemon and workers send each other a heartbeat.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// A worker that is silent for this long counts as dead.
-pub(super) const SILENCE: Duration = Duration::from_secs(8);
 
 /// Most workers at a time; more are refused.
 pub(super) const MAX_WORKERS: usize = 256;
@@ -83,9 +77,9 @@ impl Roster {
         }
     }
 
-    /// Workers that have been silent for more than [`SILENCE`].
+    /// Workers that have been silent for more than [`WORKER_SILENCE`].
     pub(super) fn silent(&self) -> Vec<PeerId> {
-        let silent = |worker: &Worker| worker.heard.elapsed() > SILENCE;
+        let silent = |worker: &Worker| worker.heard.elapsed() > WORKER_SILENCE;
         self.0.iter().filter(|(_, w)| silent(w)).map(|(peer, _)| peer.clone()).collect()
     }
 

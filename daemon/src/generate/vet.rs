@@ -1,10 +1,16 @@
 //! Checks messages of workers, which are not trusted.
 
 use corticast_models::generator::Mode;
-use corticast_wire::work::{Hello, MadeHeader, MadePictures, WORK_PROTOCOL};
+use corticast_wire::{
+    text::printable,
+    work::{Hello, MadeHeader, MadePictures, WORK_PROTOCOL},
+};
 
 use super::maker::MadeClip;
 use crate::{plan::clips::ClipPlan, product::clips::ClipPictures};
+
+/// Characters of a worker's texts that are kept.
+pub(super) const MAX_TEXT_CHARS: usize = 200;
 
 /// Why a worker is refused; `None` if it is accepted. Its clips become clips of this session, so
 /// its files and settings must be the same.
@@ -12,7 +18,7 @@ pub(super) fn refusal(hello: &Hello, plan: &ClipPlan) -> Option<String> {
     let settings = plan.settings();
     if hello.protocol != WORK_PROTOCOL {
         let found = hello.protocol;
-        Some(format!("speaks work protocol {found}, this daemon speaks {WORK_PROTOCOL}"))
+        Some(format!("uses work protocol {found}, expected {WORK_PROTOCOL}"))
     } else if hello.files != plan.identity() {
         Some(
             "has other model files than the daemon: copy `dir` of [model] and of [generator] \
@@ -22,7 +28,7 @@ pub(super) fn refusal(hello: &Hello, plan: &ClipPlan) -> Option<String> {
     } else if hello.settings != settings {
         Some(format!(
             "makes clips with other settings: {}, expected {settings}",
-            printable(&hello.settings)
+            printable(&hello.settings, MAX_TEXT_CHARS)
         ))
     } else {
         None
@@ -42,7 +48,7 @@ pub(super) fn made_clip(
 ) -> Result<MadeClip, String> {
     let mode = [Mode::Still, Mode::Live, Mode::Reference];
     let Some(mode) = mode.into_iter().find(|mode| mode.name() == header.mode) else {
-        let mode = printable(&header.mode);
+        let mode = printable(&header.mode, MAX_TEXT_CHARS);
         return Err(format!(
             "worker `{name}` made a clip of mode {mode:?}, expected still, live or reference"
         ));
@@ -74,9 +80,4 @@ pub(super) fn made_clip(
             mask_edge: header.mask_edge as usize,
         },
     })
-}
-
-/// Untrusted text, cut to 200 characters and without control characters.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corticast_wire::{
+    heartbeat::HEARTBEAT,
     message::{DaemonPing, Encoding, FromAdapter, RefusalCode, Refused, ToAdapter},
     socket::{PeerId, Router},
 };
@@ -19,7 +20,7 @@ use tokio::{
 use super::{
     answers::Answers,
     ingest::Ingest,
-    peers::{HEARTBEAT, Peers},
+    peers::Peers,
     verdict::{Disposition, IngestError},
 };
 use crate::{

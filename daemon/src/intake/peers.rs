@@ -6,14 +6,11 @@ use std::{
 };
 
 use corticast_wire::{
+    heartbeat::SILENCE,
     message::{Encoding, FromAdapter},
     socket::PeerId,
 };
 
-/// How often adapters get a heartbeat.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// An adapter that is silent for longer than this during a run raises an alarm.
-const SILENCE: Duration = Duration::from_secs(3);
 /// Most adapters that are tracked.
 const MAX_PEERS: usize = 1024;
 
