@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corticast_training.choices import CC2017_TEST_REPEATS
 from corticast_training.data.nifti import open_image
 from corticast_training.errors import TrainingError
 
@@ -31,10 +32,9 @@ REPETITION_TIME_S = 2.0
 CLIP_S = 2.0
 HRF_DELAY_S = 4.0
 N_FRAME = 6
-SEGMENT_S = 480.0
 SUBJECTS = (1, 2, 3)
 SEGMENTS = {"train": 18, "test": 5}
-REPEATS = {"train": 2, "test": 10}
+REPEATS = {"train": 2, "test": CC2017_TEST_REPEATS}
 NAMES = {"train": "seg", "test": "test"}
 TAIL_VOLUMES = 6
 """Of the last picture, 12 s."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from corticast_training.choices import CORRECTIONS
 from corticast_training.errors import TrainingError
 
-CORRECTIONS = ("bonferroni", "fdr", "none")
 MIN_SEGMENTS = 3
 LARGEST_R = 1 - 1e-6
 """Correlations are cut here, so that z stays finite."""

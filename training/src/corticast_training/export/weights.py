@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from corticast_training.errors import TrainingError
 from corticast_training.video.weights import Stored
 
-PRECISIONS = ("fp32", "fp16", "fp16-storage")
-"""`fp16`: stored and multiplied in half precision, what lies between stays in single precision.
-`fp16-storage`: stored in half precision, computed in single: half the size, for the CPU."""
 _PIECE_BYTES = 256 * 2**20
 # ONNX Runtime maps external data that starts on a page.
 _PAGE, _SMALL = 4096, 64

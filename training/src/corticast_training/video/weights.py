@@ -15,8 +15,6 @@ from torch import nn
 
 from corticast_training.errors import TrainingError
 
-PRECISIONS = ("fp32", "fp16", "fp16-storage")
-"""`fp16-storage`: stored in fp16, computed in fp32 — half the size, for machines without a GPU."""
 _PAGE, _SMALL = 4096, 64
 
 
