@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the tests: `scripts/venv.sh linear|train|dev FOLDER`.
+# Makes a Python environment: `scripts/venv.sh linear|train|dev FOLDER`.
 #
 # Debian splits `venv` out of python3; where it is missing, pip fetches `virtualenv` into a
 # folder of its own. Versions and hashes are pinned in training/requirements-*.txt.
@@ -31,3 +31,11 @@ echo "installing $requirements into $folder"
 # Without isolation: setuptools is pinned above and nothing else is fetched for the build.
 "$folder/bin/python" -m pip install "${quiet[@]}" --no-deps \
     --no-build-isolation --editable training
+
+# A test installs the linear set by itself, from these files and without a network.
+if [ "$what" = dev ]; then
+    for needed in training/requirements-linear.txt scripts/requirements-virtualenv.txt; do
+        "$folder/bin/python" -m pip download --quiet --disable-pip-version-check \
+            --require-hashes --requirement "$needed" --dest "$folder/wheels"
+    done
+fi
