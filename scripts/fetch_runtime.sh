@@ -34,7 +34,7 @@ python3 -m pip download --quiet --disable-pip-version-check --require-hashes \
     --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
     --dest "$aside/wheels" --requirement "$requirements"
 
-# A wheel is a zip. Everything lies in one folder, where the libraries find each other.
+# A wheel is a zip. All libraries go into one folder, where they find each other.
 python3 - "$aside" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
 

@@ -192,8 +192,8 @@ def test_the_linear_set_alone_trains_a_linear_decoder(
         data = make_run(f"sub-01_run-{seed + 1}", seed=seed)
     for method in choices.LINEAR_METHODS:
         out = tmp_path / method
-        given = ["--data", data, "--target", "trial_type", "--method", method, "--out", out]
-        done = ran(fresh / "corticast-train", "linear", *given)
+        given = ["--data", str(data), "--target", "trial_type", "--method", method]
+        done = ran(fresh / "corticast-train", "linear", *given, "--out", out)
         assert done.returncode == 0, done.stderr
         assert f"wrote {out} (checked in ONNX Runtime)" in done.stdout
         assert (out / "manifest.toml").is_file()

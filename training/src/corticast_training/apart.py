@@ -1,7 +1,7 @@
 """One job in a process of its own, so that its memory is given back when it ends.
 
 The processes are forked from a server that has imported the libraries once and holds no weights.
-A job and its result are pickled: they name files, tensors stay in these.
+A job and its result are pickled, so they name files and hold no tensors.
 """
 
 import multiprocessing

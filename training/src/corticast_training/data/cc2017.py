@@ -14,7 +14,7 @@ set's notes and the number of volumes (TR 2 s): in `seg*` and `test1` (245 volum
 began 2 s after the movie, in `test2` to `test5` (246 volumes) with the movie; both end with
 the last picture. With the usual delay of 4 s this is what the authors' own scripts take: they drop
 the first 1 or 2 volumes and the last 4. In session test2_9 of subject 3 recording was about 10 s
-late, so its true offset is looked for in the data.
+late, so its true offset is estimated from the data.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Inter-repetition reliability: which voxels say the same when the same movie is seen again.
+"""Inter-repetition reliability: which voxels respond alike when the same movie is seen again.
 
 Per segment and voxel the repeats' time courses are detrended and correlated; Fisher's
 z = artanh(r) of all pairs of repeats is averaged. The segments' means are tested against 0 by a

@@ -33,7 +33,7 @@ def linear_weights(network: nn.Module) -> set[str]:
 def write_weights(
     tensors: Mapping[str, Tensor], path: Path, *, transposed: Container[str], half: bool
 ) -> dict[str, Stored]:
-    """Writes tensors to `path`; returns where each lies.
+    """Writes tensors to `path`; returns the position of each.
 
     With `half`, f32 tensors of two and more axes are stored in fp16; scales and biases, which are
     few and often large, stay as they are. Raises `TrainingError` where a weight does not fit.

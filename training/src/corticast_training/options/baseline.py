@@ -30,16 +30,22 @@ the report. neuroclips-like is trained first, as NEURONS is, and decodes with --
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     add_inputs(parser, "data", "prepared", "targets")
-    parser.add_argument("--subject", help="which of --prepared (default: the only one)")
+    parser.add_argument(
+        "--subject", help="one of the subjects of --prepared (default: the only one)"
+    )
     parser.add_argument("--preset", choices=BASELINES, required=True)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RESULTS", help="new folder, for evaluate"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="RESULTS",
+        help="new folder of results, for evaluate",
     )
     parser.add_argument(
         "--folds",
         type=int,
         metavar="N",
-        help="of the cross-validation over training segments (default: 5, or all segments)",
+        help="folds of the cross-validation over training segments (default: 5, or one a segment)",
     )
     parser.add_argument(
         "--average",
@@ -48,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clips that nishimoto-like averages (default: 5 %% of the library, at most 100)",
     )
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="of `corticast-train decoupler`: neuroclips-like"
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="folder of `corticast-train decoupler`, for neuroclips-like",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of neuroclips-like's prior")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the prior, for neuroclips-like"
+    )

@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
     parser.add_argument("--preset", help="tiny, small, paper or a config file")
     parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="published weights to begin with: last.pth"
+        "--init", type=Path, metavar="FILE", help="published weights to start from: last.pth"
     )
     parser.add_argument(
         "--init-subject",
         metavar="SUBJECT",
-        help="whose ridge is in --init (default: its ridge is left out)",
+        help="subject whose ridge --init holds (default: its ridge is not used)",
     )

@@ -24,20 +24,20 @@ time. Where there is no published prior, train it so first, and go on from it wi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     parser.add_argument(
-        "--brain", type=Path, required=True, metavar="DIR", help="of `corticast-train brain`"
+        "--brain", type=Path, required=True, metavar="DIR", help="folder of `corticast-train brain`"
     )
     add_common(parser)
     parser.add_argument(
         "--init",
         type=Path,
         metavar="DIR",
-        help="a stage 2 folder of the same sizes whose prior and motion projection to begin with",
+        help="stage 2 folder of the same sizes, to start from its prior and motion projection",
     )
     parser.add_argument(
         "--init-prior",
         type=Path,
         metavar="FILE",
-        help="published weights of the prior to begin with: brain_model_prior_last.pth",
+        help="published weights of the prior to start from: brain_model_prior_last.pth",
     )
     parser.add_argument(
         "--init-caption",

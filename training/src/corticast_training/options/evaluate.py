@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="RESULTS",
-        help="results of BOLD averaged over repeats, where they are not in --results",
+        help="results of BOLD averaged over repeats, if --results has none",
     )
     parser.add_argument(
         "--compare",
@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="tiny|DIR",
         help="VAE and CLIP (default: tiny where the targets were made with it)",
     )
-    parser.add_argument("--vae", type=Path, metavar="DIR", help="default: PRETRAINED/vae")
+    parser.add_argument(
+        "--vae", type=Path, metavar="DIR", help="folder of the VAE (default: PRETRAINED/vae)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     parser.add_argument(
         "--image-classifier", type=Path, metavar="DIR", help="such as ViT on ImageNet"
@@ -83,4 +85,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--word-vectors", type=Path, metavar="FILE", help="GloVe or word2vec text, or safetensors"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of intervals and controls")
+    parser.add_argument("--seed", type=int, default=0, help="seed of intervals and controls")

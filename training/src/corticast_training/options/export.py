@@ -20,23 +20,27 @@ with PyTorch: above 1e-4 of the output's largest value (fp16: 5e-3) nothing is w
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     parser.add_argument(
-        "--decoupler", type=Path, required=True, metavar="DIR", help="what `decoupler` wrote"
+        "--decoupler", type=Path, required=True, metavar="DIR", help="folder that `decoupler` wrote"
     )
     parser.add_argument(
-        "--targets", type=Path, required=True, metavar="DIR", help="targets it was trained on"
+        "--targets",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="targets that the model was trained on",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder")
+    parser.add_argument("--subject", help="subject whose ridge is exported (default: the only one)")
     parser.add_argument(
-        "--subject", help="whose ridge (default: the only one that it was trained on)"
+        "--name", help="the model's name in metrics and recordings (default: the folder's)"
     )
-    parser.add_argument("--name", help="in metrics and recordings (default: name of the folder)")
     parser.add_argument("--precision", choices=WEIGHT_PRECISIONS, default="fp32")
     parser.add_argument(
         "--without",
         action="append",
         default=[],
         choices=sorted(HEADS),
-        help="leave out a head that the daemon will not need; repeatable",
+        help="leave out a head; repeatable",
     )
     parser.add_argument(
         "--vae",

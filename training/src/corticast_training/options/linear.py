@@ -9,7 +9,11 @@ from corticast_training.choices import LINEAR_METHODS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="what `corticast prepare` wrote"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder that `corticast prepare` wrote",
     )
     parser.add_argument(
         "--target", required=True, metavar="COLUMN", help="column of events.tsv with the classes"

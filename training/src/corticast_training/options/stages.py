@@ -10,7 +10,9 @@ from corticast_training.data.inputs import add_inputs
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Data, output and devices."""
     add_inputs(parser, "data", "prepared", "targets")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new model")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the new model"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -21,25 +23,28 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on exactly from the last checkpoint in --out, if there is one",
+        help="continue exactly from the last checkpoint in --out, if there is one",
     )
     parser.add_argument(
-        "--max-steps", type=int, metavar="N", help="stop after step N, to go on with --resume"
+        "--max-steps", type=int, metavar="N", help="stop after step N; --resume continues"
     )
     devices = parser.add_argument_group("devices")
     devices.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
     devices.add_argument(
-        "--devices", type=int, metavar="N", help="of this machine (default: as torchrun says, or 1)"
+        "--devices",
+        type=int,
+        metavar="N",
+        help="devices of this machine (default: torchrun's, or 1)",
     )
-    devices.add_argument("--nodes", type=int, metavar="N", help="machines (default: as torchrun)")
+    devices.add_argument("--nodes", type=int, metavar="N", help="machines (default: torchrun's)")
     devices.add_argument(
         "--strategy",
         choices=STRATEGIES,
         default="ddp",
-        help="ddp: every device has all weights; fsdp: they are shared out (default: ddp)",
+        help="ddp: every device has all weights; fsdp: weights are split (default: ddp)",
     )
     devices.add_argument(
         "--precision",
         choices=TRAINING_PRECISIONS,
-        help="instead of that of the config, on CUDA bf16-mixed",
+        help="default: the config's; bf16-mixed on CUDA",
     )

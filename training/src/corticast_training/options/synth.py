@@ -33,6 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise",
         type=float,
         metavar="X",
-        help="s.d. of a single trial's noise over that of the signal, median over voxels",
+        help="s.d. of a trial's noise over the s.d. of the signal, median over voxels",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing data set")

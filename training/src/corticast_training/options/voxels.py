@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the command."""
     add_inputs(parser, "data")
     parser.add_argument("--subject", required=True, metavar="LABEL", help="e.g. 01")
-    parser.add_argument("--alpha", type=float, default=0.05, help="P that counts (default: 0.05)")
+    parser.add_argument(
+        "--alpha", type=float, default=0.05, help="significance level (default: 0.05)"
+    )
     parser.add_argument(
         "--detrend",
         type=int,

@@ -1,4 +1,4 @@
-"""The devices of a training, and what they tell each other, through Lightning Fabric.
+"""The devices of a training and how they exchange data, through Lightning Fabric.
 
 Started by itself, a command on several devices starts the other processes; under torchrun or
 Slurm it joins those that are there.

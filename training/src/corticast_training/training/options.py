@@ -1,4 +1,4 @@
-"""Options that both stages have."""
+"""Configs of both stages from their options."""
 
 import argparse
 import tomllib

@@ -1,6 +1,6 @@
 """Weights of a network as one raw file, which any number of graphs can share as external data.
 
-A Linear's weight lies transposed, `[in, out]`, as a graph's MatMul reads it; otherwise every
+A Linear's weight is stored transposed, `[in, out]`, as a graph's MatMul reads it; otherwise every
 session would transpose gigabytes when it starts. Offsets are aligned so that ONNX Runtime can map
 the file instead of reading it.
 """
@@ -20,7 +20,7 @@ _PAGE, _SMALL = 4096, 64
 
 @dataclass(frozen=True)
 class Stored:
-    """Where one tensor lies in its file."""
+    """Position of one tensor in its file."""
 
     dtype: str
     """NumPy's name of the stored type."""
@@ -48,7 +48,7 @@ def round_to(network: nn.Module, precision: str, where: str) -> nn.Module:
 
 
 def write_weights(network: nn.Module, path: Path, precision: str) -> dict[str, Stored]:
-    """Writes every tensor of the state dict to `path`; returns where each lies."""
+    """Writes every tensor of the state dict to `path`; returns the position of each."""
     linear = {
         f"{name}.weight"
         for name, module in network.named_modules()
