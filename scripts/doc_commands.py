@@ -43,7 +43,7 @@ DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "DESIGN.md")
 SHELL = ("sh", "bash", "shell", "console")
 MARKED = (*SHELL, "toml", "python", "json")
 PORTS = (5560, 5561, 5562, 5563, 5564, 9464)
-LIMIT_S = 900
+LIMIT_S = 1800
 PARALLEL = 3
 
 SERVES = re.compile(r"(corticast (run|generate) |python \S*client\.py|.*python clips\.py )")
@@ -68,6 +68,11 @@ INSTEAD: dict[str, list[tuple[str, str, str]]] = {
         ("tcp://127.0.0.1:5560\n", "tcp://127.0.0.1:5560 5 0.1\n", "5 volumes instead of 20"),
     ],
     "docs/training.md": [
+        (
+            "--out data --preset tiny",
+            "--out data --train-clips 120 --train-segments 6 --test-clips 16",
+            "half of the clips: minutes",
+        ),
         ("--preset tiny --out brain", "--preset tiny --set brain.epochs=2 --out brain", "minutes"),
         ("decoupler.epochs=150", "decoupler.epochs=1", "minutes"),
         ("--init prior --out", "--init prior --set decoupler.epochs=1 --out", "minutes"),
@@ -526,6 +531,7 @@ def _run(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _SESSIONS.add(job.pid)
             try:
                 code = job.wait(timeout=LIMIT_S)
             except subprocess.TimeoutExpired:
@@ -533,10 +539,22 @@ def _run(
                 output.write(f"\nnot done after {LIMIT_S} s\n".encode())
             finally:
                 end_session(job.pid)
+                _SESSIONS.discard(job.pid)
             job.wait()
             output.seek(0)
             said = output.read().decode(errors="replace")
     return code, said, time.monotonic() - began
+
+
+_SESSIONS: set[int] = set()
+"""Of the runs that go on."""
+
+
+def end_all(number: int, _: object) -> None:
+    """On Ctrl-C and SIGTERM, which reach this process only."""
+    for session in set(_SESSIONS):
+        end_session(session)
+    os._exit(128 + number)
 
 
 def end_session(session: int) -> None:
@@ -583,6 +601,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         faults += faults_of_commands(document, text, programs)
         faults += _stale(document, text)
     if not faults and args.what == "run":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end_all)
         faults = run_all(ROOT, chosen, programs, args.verbose)
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
