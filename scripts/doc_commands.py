@@ -257,8 +257,10 @@ def faults_of_marks(blocks: Iterable[Block]) -> Iterator[str]:
     for block in blocks:
         if block.mark is None:
             if block.language in MARKED:
-                yield f"{block}: a block of {block.language} without a mark, expected a line "
-                "`<!-- run: NAME -->` or `<!-- shown: REASON -->` before it"
+                yield (
+                    f"{block}: a block of {block.language} without a mark, expected a line "
+                    "`<!-- run: NAME -->` or `<!-- shown: REASON -->` before it"
+                )
         elif block.run is not None:
             for option in block.options:
                 if option.split(" ")[0] not in OPTIONS:

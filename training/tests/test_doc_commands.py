@@ -68,6 +68,7 @@ def run(docs: dict[str, Any], folder: Path, text: str) -> list[str]:
 def test_a_block_without_a_mark_is_found(docs: dict[str, Any], language: str) -> None:
     (fault,) = marks(docs, page(("", language, "")))
     assert fault.startswith(f"a.md:4: a block of {language} without a mark")
+    assert fault.endswith("`<!-- shown: REASON -->` before it")
     assert marks(docs, page(("<!-- shown: an example -->", language, ""))) == []
     assert marks(docs, page(("", "text", "what is printed"))) == []
 
