@@ -35,7 +35,7 @@ mapfile -t test_runs < <(runs 'test*[0-9]')
 mapfile -t mean_runs < <(runs 'test*mean')
 session=(--config "$data/prepare.toml" --set "signal.mask=$data/sub-01/mask.nii.gz")
 $corticast prepare "${session[@]}" "${train_runs[@]}" --out "$prepared"
-step "targets: the outputs that the networks learn"
+step "targets: what the networks learn to decode"
 $train targets --data "$data" --pretrained tiny --preset tiny --out "$targets"
 step "brain: stage 1"
 $train brain --data "$data" --prepared "01=$prepared" --targets "$targets" --preset tiny --out "$out/brain"

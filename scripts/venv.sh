@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the tests: `scripts/venv.sh linear|train|dev FOLDER`.
+# Makes a Python environment: `scripts/venv.sh linear|train|dev FOLDER`.
 #
 # Debian packages `venv` apart from python3; if it is missing, pip fetches `virtualenv` into a
 # temporary folder. Versions and hashes are pinned in training/requirements-*.txt.
@@ -31,3 +31,11 @@ echo "installing $requirements into $folder"
 # No build isolation: setuptools is pinned above, so pip fetches nothing else for the build.
 "$folder/bin/python" -m pip install "${quiet[@]}" --no-deps \
     --no-build-isolation --editable training
+
+# A test installs the linear set by itself, from these files and without a network.
+if [ "$what" = dev ]; then
+    for needed in training/requirements-linear.txt scripts/requirements-virtualenv.txt; do
+        "$folder/bin/python" -m pip download --quiet --disable-pip-version-check \
+            --require-hashes --requirement "$needed" --dest "$folder/wheels"
+    done
+fi

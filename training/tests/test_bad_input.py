@@ -94,7 +94,7 @@ def test_missing_files_are_named(
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ("onset\tduration\ttrial_type\n", "no window lies in an event"),
+        ("onset\tduration\ttrial_type\n", "no window is inside an event"),
         ("onset\tduration\ttrial_type\n900\t10\tface\n", "1 events were read"),
         ("onset\tduration\ttrial_type\n4\tn/a\tface\n", "duration is 'n/a', expected seconds"),
         ("onset\tduration\n4\t10\n", "no column 'trial_type', found ['onset', 'duration']"),

@@ -19,13 +19,14 @@ import torch
 from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file, save_file
 
+from corticast_training.choices import HEADS
 from corticast_training.cli import main
 from corticast_training.config import Config
 from corticast_training.errors import TrainingError
 from corticast_training.export.border import Border
 from corticast_training.export.check import compare
 from corticast_training.export.model import Request, export_model
-from corticast_training.export.roles import HEADS, NEEDED, roles_without
+from corticast_training.export.roles import NEEDED, roles_without
 from corticast_training.model.brain import BrainModel
 from corticast_training.model_folder import sha256_of
 from corticast_training.training.checkpoint import BRAIN, CONFIG, MODEL, new_decoupler

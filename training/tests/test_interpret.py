@@ -17,8 +17,9 @@ from corticast_training.errors import TrainingError
 from corticast_training.interpret import TASKS
 from corticast_training.interpret.embeddings import Embeddings, standardised, task_embeddings
 from corticast_training.interpret.maps import draw_slices, read_mask, volume_of
-from corticast_training.interpret.network import Settings, TaskReadout, correlation, fit_network
+from corticast_training.interpret.network import TaskReadout, correlation, fit_network
 from corticast_training.interpret.ridge import ALPHAS, groups_of, ridge_scores
+from corticast_training.interpret.settings import Settings
 from corticast_training.targets.store import read_targets
 from corticast_training.training.checkpoint import load_decoupler
 from movie_study import Study

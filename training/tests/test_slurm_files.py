@@ -90,8 +90,8 @@ def called(folder: Path) -> list[str]:
 
 def parsed(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    command = importlib.import_module(f"corticast_training.commands.{argv[0]}")
-    command.add_arguments(parser)
+    options = importlib.import_module(f"corticast_training.options.{argv[0]}")
+    options.add_arguments(parser)
     return parser.parse_args(argv[1:])
 
 

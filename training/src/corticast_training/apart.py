@@ -1,7 +1,7 @@
 """One job in a process of its own, so that its memory is given back when it ends.
 
 The processes are forked from a server that has imported the libraries once and holds no weights.
-A job and its result are pickled: they name files, tensors stay in these.
+A job and its result are pickled, so they name files and hold no tensors.
 """
 
 import multiprocessing
@@ -23,7 +23,8 @@ def run_apart(task: Callable[[J], R], job: J, what: str, *, preload: str) -> R:
     """What `task`, a function of a module, returns for a job. `what` is the job's name in errors.
 
     `preload` is the module that the server imports, so that no process has to; a server that runs
-    already keeps what it has. Raises `TrainingError` with what went wrong in the process.
+    already keeps what it has. Raises `TrainingError` with what went wrong in the process, and its
+    `ModuleNotFoundError` where a package is missing.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, preload])
@@ -44,6 +45,9 @@ def run_apart(task: Callable[[J], R], job: J, what: str, *, preload: str) -> R:
     process.join()
     if kind == "error":
         raise TrainingError(f"{what}: {found}")
+    if kind == "import":
+        message, name = found
+        raise ModuleNotFoundError(message, name=name)
     result: R = found
     return result
 
@@ -64,5 +68,7 @@ def _serve(sender: Connection, task: Callable[[J], R], job: J) -> None:
         sender.send(("done", task(job)))
     except (TrainingError, OSError) as error:
         sender.send(("error", str(error)))
+    except ModuleNotFoundError as error:
+        sender.send(("import", (str(error), error.name)))
     except MemoryError:
         sender.send(("error", "not enough memory"))

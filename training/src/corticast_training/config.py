@@ -1,8 +1,8 @@
-"""Sizes and schedules of a training, as one TOML file: a preset, and what differs from it.
+"""Sizes and schedules of a training, as one TOML file: a preset and the values that differ from it.
 
 A preset is a file of `presets/`. `load` reads one by its name or a file by its path, `override`
-sets single keys, and `save` writes the whole of it beside the weights, so that a model always
-says what it was made with. Unknown keys and impossible sizes are refused here, once.
+sets single keys, and `save` writes all of it beside the weights, so that every model comes
+with its configuration. Unknown keys and impossible sizes are refused here, once.
 """
 
 import dataclasses

@@ -47,7 +47,7 @@ def new_model(folder: Path, *, force: bool) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        # mkdtemp is for secrets; a model is for whoever runs the daemon.
+        # mkdtemp lets only its owner read; the account of the daemon has to read a model.
         written = aside / "new"
         written.mkdir()
         yield written

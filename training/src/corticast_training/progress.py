@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar where somebody is there to see it, nothing else in between."""
+"""Progress on stderr: a bar if stderr is a terminal, else nothing."""
 
 import sys
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a baseline says of one window, and the folder of results that `evaluate` reads."""
+"""The result of a baseline for one window, and the folder of results that `evaluate` reads."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def write_results(
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        # mkdtemp is for secrets; results are for whoever evaluates.
+        # mkdtemp lets only its owner read; others evaluate these results.
         written = aside / "new"
         written.mkdir()
         n = 0

@@ -1,9 +1,8 @@
 """One subject's BOLD for a baseline: windows of the training clips, and of every test run.
 
-Training windows come from `read_study`, as for the networks. Of the test, every run is decoded
-on its own, window by window as live: each repeat, and the runs of averaged BOLD where there are
-some. They have to be prepared as the training runs were, else a decoder would be fed voxels it
-does not know.
+Training windows come from `read_study`, as for the networks. Each test run is decoded on its
+own, window by window as in a live session: every repeat, and runs of averaged BOLD if there are
+any. They must be prepared like the training runs: a decoder knows no other voxels.
 """
 
 from collections.abc import Sequence

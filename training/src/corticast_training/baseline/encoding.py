@@ -1,8 +1,9 @@
-"""An encoding model: what each voxel is expected to say about a clip, before it is measured.
+"""An encoding model: predicts the response of each voxel to a clip.
 
 Ridge from features of a clip to its window, with a strength of its own for every voxel (more
 exactly, for every voxel of every volume of the window). All predictions are cross-fitted: a
-clip's by a model that never saw its BOLD. Voxels are chosen by how well theirs correlate.
+clip's BOLD is predicted by a model that never saw it. Voxels are chosen by the correlation of
+their predictions.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The training clips as a library: what a baseline answers with.
+"""The training clips as a library, from which a baseline takes its results.
 
 Row k is the k-th training clip that has BOLD. Tokens and frames of a full data set are
 gigabytes: they are mapped, and summed in blocks.

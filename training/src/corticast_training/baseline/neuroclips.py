@@ -1,8 +1,8 @@
 """`neuroclips-like`: NEURONS trained without its four decoupled tasks.
 
 After Gong et al. 2024 (NeuroClips, arXiv:2410.19452): a brain model, a diffusion prior on its
-tokens and motion, and nothing that decodes objects, concepts or captions on the way. Its figures
-are those of brain tokens and the prior's; what is not decoded is not computed.
+tokens and motion, and nothing that decodes objects, concepts or captions. Figures exist for the
+tokens of the brain model and of the prior only.
 
 Nothing is fitted here: `brain` and `decoupler` train it, with `--set decoupler.decoupled=false`.
 """

@@ -10,7 +10,7 @@ prediction = W · targets      W [n_new, m], every row sums to 1
 So targets of half a million numbers, such as CLIP tokens, are neither held in memory nor solved
 for: the held-out error needs their inner products only. One eigendecomposition serves all
 strengths. Folds are segments of the movie: neighbouring clips look alike and BOLD is slow, so a
-neighbour in the training part would praise a ridge that is too weak.
+neighbour in the training part would favour a ridge that is too weak.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ MAX_FOLDS = 5
 
 
 class Ridge:
-    """Ridge on inputs of which only the inner products are known."""
+    """Ridge on inputs given by their inner products only."""
 
     def __init__(self, kernel: Array, where: str) -> None:
         """`kernel` `[m, m]`: inner products of the training rows; `where` names them."""

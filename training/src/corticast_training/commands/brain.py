@@ -1,7 +1,6 @@
 """`corticast-train brain`: stage 1, the brain model from BOLD to CLIP tokens."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -22,39 +21,12 @@ from corticast_training.training.folder import (
     refuse_existing,
 )
 from corticast_training.training.loop import Loop
-from corticast_training.training.options import add_common, brain_config
+from corticast_training.training.options import brain_config
 from corticast_training.training.reached import Reached
 from corticast_training.training.read import read_study
 from corticast_training.training.report import check_stage_memory, say_outcome
 from corticast_training.training.split import held_out
 from corticast_training.training.state import write_tensors
-
-EPILOG = """\
-example:
-  corticast-train brain --data synth --prepared 01=prepared/sub-01 --prepared 02=prepared/sub-02 \\
-    --targets targets --preset tiny --out brain
-
-Several subjects share the backbone, each with a ridge of its own. The best weights by retrieval
-on held out clips are in OUT/model.safetensors, what it was trained on in OUT/training.toml, how
-it went in OUT/training.csv and, for TensorBoard, in OUT/tensorboard. Ctrl-C writes a checkpoint
-first; --resume goes on from it exactly. On several devices:
-  corticast-train brain ... --devices 4 --strategy fsdp --precision bf16-mixed
-  torchrun --nproc-per-node 4 --nnodes 2 ... -m corticast_training.cli brain ...
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
-    add_common(parser)
-    parser.add_argument("--preset", help="tiny, small, paper or a config file")
-    parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="published weights to begin with: last.pth"
-    )
-    parser.add_argument(
-        "--init-subject",
-        metavar="SUBJECT",
-        help="whose ridge is in --init (default: its ridge is left out)",
-    )
 
 
 def run(args: argparse.Namespace) -> None:

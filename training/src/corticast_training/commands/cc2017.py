@@ -1,48 +1,10 @@
 """`corticast-train cc2017`: the public data set's files in the form that training reads."""
 
 import argparse
-from pathlib import Path
 
 from corticast_training.data import cc2017
 from corticast_training.data.cc2017_write import Part, convert
 from corticast_training.errors import TrainingError
-
-EPILOG = """\
-example, one subject and four training segments:
-  corticast-train cc2017 --source video_fmri_dataset --out cc2017 --subjects 1 --segments 1-4
-
-SOURCE holds stimuli/seg1.mp4 … and subject1/fmri/seg1/mni/seg1_1_mni.nii.gz …, as the bundles
-of doi:10.4231/R7SF2TCW unpack. Captions and classes come afterwards from `corticast-train labels`.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
-    parser.add_argument("--source", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DATA", help="folder of the new data set"
-    )
-    parser.add_argument("--subjects", default="1-3", metavar="LIST", help="e.g. 1,3 (default: 1-3)")
-    parser.add_argument(
-        "--segments", default="1-18", metavar="LIST", help="training segments (default: 1-18)"
-    )
-    parser.add_argument(
-        "--test-segments", default="1-5", metavar="LIST", help="test segments (default: 1-5)"
-    )
-    parser.add_argument(
-        "--test-repeats", type=int, default=cc2017.REPEATS["test"], metavar="N", help="default: 10"
-    )
-    parser.add_argument(
-        "--segment-s",
-        type=float,
-        default=cc2017.SEGMENT_S,
-        metavar="S",
-        help="length of every movie (default: 480)",
-    )
-    parser.add_argument(
-        "--px", type=int, default=224, metavar="N", help="edge of the frames (default: 224)"
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing data set")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,12 +1,12 @@
 """`corticast-train export`: a trained model as ONNX files and the manifest the daemon reads."""
 
 import argparse
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from corticast_training.choices import HEADS
 from corticast_training.config import Config
 from corticast_training.errors import TrainingError
 from corticast_training.export.check import TOLERANCE
@@ -17,54 +17,13 @@ from corticast_training.export.model import (
     only_subject,
     subject_facts,
 )
-from corticast_training.export.roles import HEADS, roles_without
-from corticast_training.export.weights import PRECISIONS
+from corticast_training.export.roles import roles_without
 from corticast_training.export.worker import load_vae
 from corticast_training.model.memory import check_memory, estimate, gigabytes
 from corticast_training.model_folder import refuse_existing
 from corticast_training.targets.pretrained import TINY
 from corticast_training.training.checkpoint import CONFIG
 from corticast_training.training.facts import read_facts
-
-EPILOG = """example:
-  corticast-train export --decoupler neurons --targets targets --subject 01 --out models/sub-01
-  corticast check --config site.toml --model models/sub-01
-
-Every graph is written by a process of its own, run in ONNX Runtime on random input and compared
-with PyTorch: above 1e-4 of the output's largest value (fp16: 5e-3) nothing is written. Precisions:
-  fp32          as it was trained
-  fp16-storage  weights in half precision, computed in single: half the size, for the CPU
-  fp16          products in half precision as well: for CUDA
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
-    parser.add_argument(
-        "--decoupler", type=Path, required=True, metavar="DIR", help="what `decoupler` wrote"
-    )
-    parser.add_argument(
-        "--targets", type=Path, required=True, metavar="DIR", help="targets it was trained on"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder")
-    parser.add_argument(
-        "--subject", help="whose ridge (default: the only one that it was trained on)"
-    )
-    parser.add_argument("--name", help="in metrics and recordings (default: name of the folder)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    parser.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        choices=sorted(HEADS),
-        help="leave out a head that the daemon will not need; repeatable",
-    )
-    parser.add_argument(
-        "--vae",
-        metavar="tiny|DIR",
-        help="also export a VAE decoder, for pictures: a folder in diffusers' layout",
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing model")
 
 
 def run(args: argparse.Namespace) -> None:

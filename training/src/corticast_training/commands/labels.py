@@ -4,10 +4,8 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from corticast_training.data.inputs import add_inputs
 from corticast_training.data.layout import SPLITS
 from corticast_training.data.movie import Movie, read_movie
 from corticast_training.errors import TrainingError
@@ -20,81 +18,6 @@ from corticast_training.labels.endpoint import Endpoint
 from corticast_training.labels.segmenters import HttpSegmenter, Segmenter
 from corticast_training.labels.segments import segment
 from corticast_training.labels.vision_language import VisionLanguageModel
-
-EPILOG = """example, with servers that somebody started on this machine:
-  corticast-train labels describe --data movie --endpoint http://127.0.0.1:8000/v1 --model NAME
-  corticast-train labels segment --data movie --endpoint http://127.0.0.1:8001
-  corticast-train labels key-object --data movie
-
-Each step can be stopped and goes on where it was. Prompts and lists of categories stand in
-presets/labels.toml of the package; --config FILE changes single keys.
-"""
-DESCRIBE = """Asks a vision-language model behind an OpenAI-compatible endpoint (vLLM, llama.cpp,
-Ollama, ...) for a caption and tags of each clip. Every answer is a line of
-DATA/labels/SPLIT.describe.jsonl as soon as it came; at the end all go into DATA/clips/.
-"""
-SEGMENT = """Asks an open-vocabulary segmenter for masks of each tag: a folder of CLIPSeg, or a
-server that answers POST URL/segment:
-
-  -> {"format": 1, "frames": ["<base64 PNG>", ...], "tags": ["dog", ...]}
-  <- {"format": 1, "masks": [["<base64 grey PNG>", ...], ...]}
-
-with a list for each tag and in it a PNG for each frame, of its size, 128 and more where the tag is.
-"""
-KEY_OBJECT = """Chooses the key object of each clip: the category whose centroid moves farthest,
-people and animals first, background never. Writes DATA/clips/SPLIT.key_masks.safetensors and the
-names; DATA/labels/SPLIT.key_objects.jsonl says why.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the steps and their options."""
-    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-    for name, help_, text in (
-        ("describe", "a caption and tags for each clip", DESCRIBE),
-        ("segment", "masks of each tag", SEGMENT),
-        ("key-object", "which tag is the key object, and its masks", KEY_OBJECT),
-    ):
-        step = steps.add_parser(
-            name,
-            help=help_,
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        add_inputs(step, "data")
-        step.add_argument("--split", choices=SPLITS, help="only this one (default: both)")
-        step.add_argument(
-            "--config", type=Path, metavar="FILE", help="what differs from presets/labels.toml"
-        )
-        step.add_argument(
-            "--replace", action="store_true", help="make anew what other means have made"
-        )
-        if name == "describe":
-            step.add_argument("--model", required=True, help="as the server calls it")
-        if name != "key-object":
-            step.add_argument(
-                "--endpoint",
-                required=name == "describe",
-                metavar="URL",
-                help="with /v1 at its end" if name == "describe" else "a segmenter's server",
-            )
-            _add_request(step)
-        if name == "segment":
-            step.add_argument(
-                "--model", metavar="NAME", help="of the server's segmenter (default: its URL)"
-            )
-            step.add_argument("--clipseg", type=Path, metavar="DIR", help="instead of --endpoint")
-            step.add_argument("--device", default="auto", help="for CLIPSeg: auto, cpu or cuda:1")
-
-
-def _add_request(step: argparse.ArgumentParser) -> None:
-    step.add_argument(
-        "--frames-may-leave",
-        action="store_true",
-        help="allow an endpoint that is not on this machine: the movie's frames go there",
-    )
-    step.add_argument("--key-env", metavar="NAME", help="environment variable with the API key")
-    step.add_argument("--parallel", type=int, default=1, metavar="N", help="clips at once")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,7 +1,6 @@
 """`corticast-train tiny-video`: tiny networks of the video stage's interfaces."""
 
 import argparse
-from pathlib import Path
 
 import torch
 
@@ -17,15 +16,6 @@ from corticast_training.video.samples import write_samples
 from corticast_training.video.tiny_networks import tiny_networks
 from corticast_training.video.tiny_training import material, train
 
-EPILOG = """\
-example, about two minutes on two cores:
-  corticast-train synth --out synth --preset tiny
-  corticast-train tiny-video --data synth --out video --samples video.png
-
-The set has the graphs, names and shapes of pretrained networks (`export-animatediff`) at a
-fraction of their size: static shapes, weights stored in half precision, computed in single.
-It shows that a video stage works, on clips like those it was trained on, and nothing more.
-"""
 PRECISION = "fp16-storage"
 GUIDANCE = 1.5
 """The real networks' 8.5 drives small ones out of range."""
@@ -36,23 +26,6 @@ ROLES = frozenset({
 EMBED_BELOW_BYTES = 1 << 16
 """Larger weights are shared between fused and split graphs."""
 SHOWN_CLIPS = 12
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DATA", help="data set of `synth`"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="VIDEO", help="folder of the new set"
-    )
-    parser.add_argument("--steps", type=int, default=120, metavar="N", help="default: 120")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same set (default: 0)")
-    parser.add_argument(
-        "--samples", type=Path, metavar="PNG", help="also draw samples of the test clips"
-    )
-    parser.add_argument("--name", help="name of the set (default: name of VIDEO)")
-    parser.add_argument("--force", action="store_true", help="replace an existing set")
 
 
 def run(args: argparse.Namespace) -> None:

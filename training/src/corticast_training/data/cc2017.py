@@ -14,7 +14,7 @@ set's notes and the number of volumes (TR 2 s): in `seg*` and `test1` (245 volum
 began 2 s after the movie, in `test2` to `test5` (246 volumes) with the movie; both end with
 the last picture. With the usual delay of 4 s this is what the authors' own scripts take: they drop
 the first 1 or 2 volumes and the last 4. In session test2_9 of subject 3 recording was about 10 s
-late, so its true offset is looked for in the data.
+late, so its true offset is estimated from the data.
 """
 
 from collections.abc import Iterable
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corticast_training.choices import CC2017_TEST_REPEATS
 from corticast_training.data.nifti import open_image
 from corticast_training.errors import TrainingError
 
@@ -31,10 +32,9 @@ REPETITION_TIME_S = 2.0
 CLIP_S = 2.0
 HRF_DELAY_S = 4.0
 N_FRAME = 6
-SEGMENT_S = 480.0
 SUBJECTS = (1, 2, 3)
 SEGMENTS = {"train": 18, "test": 5}
-REPEATS = {"train": 2, "test": 10}
+REPEATS = {"train": 2, "test": CC2017_TEST_REPEATS}
 NAMES = {"train": "seg", "test": "test"}
 TAIL_VOLUMES = 6
 """Of the last picture, 12 s."""

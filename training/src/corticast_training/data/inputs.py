@@ -15,10 +15,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "prepared": {
         "action": "append",
         "metavar": "SUBJECT=DIR",
-        "help": "what `corticast prepare` wrote of a subject, such as 01=prepared/sub-01; "
+        "help": "folder that `corticast prepare` wrote for a subject, such as 01=prepared/sub-01; "
         "repeatable",
     },
-    "targets": {"type": Path, "metavar": "TARGETS", "help": "what `targets` wrote of DATA"},
+    "targets": {"type": Path, "metavar": "TARGETS", "help": "folder that `targets` wrote for DATA"},
 }
 
 

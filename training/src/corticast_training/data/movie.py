@@ -99,7 +99,7 @@ class Movie:
         return found
 
     def key_masks(self, split: str) -> NDArray[np.uint8] | None:
-        """The key object's pixels are 1, `[n_clip, F, h, w]`; None where nobody made masks."""
+        """The key object's pixels are 1, `[n_clip, F, h, w]`; None if there are no masks."""
         path = self.layout.key_masks(_split(split))
         if not path.exists():
             path = self.layout.tensors(split)

@@ -1,4 +1,4 @@
-"""Inter-repetition reliability: which voxels say the same when the same movie is seen again.
+"""Inter-repetition reliability: which voxels respond alike when the same movie is seen again.
 
 Per segment and voxel the repeats' time courses are detrended and correlated; Fisher's
 z = artanh(r) of all pairs of repeats is averaged. The segments' means are tested against 0 by a
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from corticast_training.choices import CORRECTIONS
 from corticast_training.errors import TrainingError
 
-CORRECTIONS = ("bonferroni", "fdr", "none")
 MIN_SEGMENTS = 3
 LARGEST_R = 1 - 1e-6
 """Correlations are cut here, so that z stays finite."""

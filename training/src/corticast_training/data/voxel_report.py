@@ -1,4 +1,4 @@
-"""What `voxels` found: a table of every tested voxel, and a picture of the slices."""
+"""The report of `voxels`: a table of every tested voxel, and a picture of the slices."""
 
 from pathlib import Path
 

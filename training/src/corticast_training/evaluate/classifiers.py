@@ -1,4 +1,4 @@
-"""Classifiers from local folders: what they see in a frame, and in a video.
+"""Classifiers from local folders, for frames and for videos.
 
 A folder is one in the layout of `transformers` (config.json, model.safetensors and
 preprocessor_config.json), such as ViT on ImageNet or VideoMAE on Kinetics.

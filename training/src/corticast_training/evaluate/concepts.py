@@ -1,4 +1,4 @@
-"""Concepts: whether the most probable class is true, and which classes are found at all."""
+"""Concepts: whether the most probable class is true, and which classes are ever found."""
 
 from dataclasses import dataclass
 

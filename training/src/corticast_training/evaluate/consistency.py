@@ -1,4 +1,4 @@
-"""CLIP-pcc: how alike the frames of one video are to CLIP, whatever they show."""
+"""CLIP-pcc: how alike CLIP finds the frames of one video, regardless of their content."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,8 +1,8 @@
 """How often a decoder names the right class: per TR, per block, per class.
 
 Per TR counts every window in a block on its own. Per block takes the class with the highest
-mean probability over the block's windows, which is what a participant would be shown at its
-end.
+mean probability over the block's windows, which is the feedback that a participant would
+see at the end of the block.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Which clip was on the screen when a result's stimulus was shown.
 
 A result belongs to the clip whose onset in the run's events.tsv is nearest to its stimulus
-time, within half a TR. Every clip is taken once a run: of two results, the nearer in time.
+time, within half a TR. A clip takes one result of each run, the nearest in time.
 """
 
 import csv

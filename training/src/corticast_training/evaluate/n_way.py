@@ -1,4 +1,4 @@
-"""n-way top-k: whether a classifier sees in a reconstruction what is in the truth.
+"""n-way top-k: whether a classifier finds the class of the true picture in a reconstruction.
 
 The truth's classes are the three that the classifier finds most likely in the true picture.
 Against n - 1 classes drawn from all others, the prediction is a hit when at least one of the

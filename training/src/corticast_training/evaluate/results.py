@@ -140,13 +140,7 @@ def conditions_path(folder: Path, run: str, index: int) -> Path:
 
 def unpack_recording(path: Path, folder: Path) -> None:
     """Writes the results and conditions of a recording as a folder of results."""
-    try:
-        reader, problem = import_module("mcap.reader"), import_module("mcap.exceptions").McapError
-    except ImportError as error:
-        raise TrainingError(
-            f"{path}: reading a recording needs the Python package `mcap`; or write its results "
-            f"with `corticast replay --run {path}`"
-        ) from error
+    reader, problem = import_module("mcap.reader"), import_module("mcap.exceptions").McapError
     if not path.is_file():
         raise TrainingError(f"{path}: no such file")
     folder.mkdir(parents=True, exist_ok=True)

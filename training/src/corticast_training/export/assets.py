@@ -1,4 +1,4 @@
-"""What lies beside the graphs: text states of the class names, and the captions' vocabulary."""
+"""Files beside the graphs: text states of the class names, and the captions' vocabulary."""
 
 import shutil
 from pathlib import Path

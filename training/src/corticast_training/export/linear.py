@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from corticast_training.errors import TrainingError
@@ -61,15 +62,11 @@ def linear_metadata(mask_hash: str, classes: list[str]) -> dict[str, str]:
     }
 
 
-def check_in_runtime(model: bytes, decoder: LinearDecoder, window_shape: tuple[int, int]) -> bool:
-    """Runs the file on random windows. `False` if ONNX Runtime is not installed here.
+def check_in_runtime(model: bytes, decoder: LinearDecoder, window_shape: tuple[int, int]) -> None:
+    """Runs the file on random windows.
 
     Raises `TrainingError` when it disagrees with the decoder it was made from.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        return False
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     windows = np.random.default_rng(0).standard_normal((8, *window_shape)).astype(np.float32)
     expected = decoder.probabilities(windows.reshape(8, -1))
@@ -80,4 +77,3 @@ def check_in_runtime(model: bytes, decoder: LinearDecoder, window_shape: tuple[i
         raise TrainingError(
             f"ONNX Runtime is off by {worst:g} on random windows, expected at most {TOLERANCE:g}"
         )
-    return True

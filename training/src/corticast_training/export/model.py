@@ -12,10 +12,11 @@ from typing import Any
 
 from corticast_training import __version__
 from corticast_training.apart import run_apart
+from corticast_training.choices import HEADS
 from corticast_training.config import STOP_ID, Config, Sizes
 from corticast_training.errors import TrainingError
 from corticast_training.export.assets import CLASS_STATES, copy_vocabulary, write_class_states
-from corticast_training.export.roles import HEADS, TABLE, VAE_ROLE
+from corticast_training.export.roles import TABLE, VAE_ROLE
 from corticast_training.export.trace import EXTERNAL_ABOVE_BYTES
 from corticast_training.export.worker import Job, write
 from corticast_training.model_folder import (

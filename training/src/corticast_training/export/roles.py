@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from corticast_training.choices import HEADS
 from corticast_training.config import GPT2_VOCABULARY, N_CLASS, STOP_ID, Config
 from corticast_training.errors import TrainingError
 from corticast_training.export import wrappers
@@ -21,13 +22,6 @@ from corticast_training.model.decoupler import Decoupler
 from corticast_training.model.prior import Prior
 from corticast_training.model.ridge import key
 
-HEADS = {
-    "concepts": ("concepts",),
-    "objects": ("objects",),
-    "reconstruction": ("reconstruction",),
-    "caption": ("caption_prefix", "caption_embed", "caption_decoder"),
-}
-"""Roles of each head: what a model may go without."""
 NEEDED = ("brain", "prior", "motion")
 VAE_ROLE = "vae_decoder"
 TABLE = "caption_table"

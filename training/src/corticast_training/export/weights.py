@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from corticast_training.errors import TrainingError
 from corticast_training.video.weights import Stored
 
-PRECISIONS = ("fp32", "fp16", "fp16-storage")
-"""`fp16`: stored and multiplied in half precision, what lies between stays in single precision.
-`fp16-storage`: stored in half precision, computed in single: half the size, for the CPU."""
 _PIECE_BYTES = 256 * 2**20
 # ONNX Runtime maps external data that starts on a page.
 _PAGE, _SMALL = 4096, 64
@@ -36,7 +33,7 @@ def linear_weights(network: nn.Module) -> set[str]:
 def write_weights(
     tensors: Mapping[str, Tensor], path: Path, *, transposed: Container[str], half: bool
 ) -> dict[str, Stored]:
-    """Writes tensors to `path`; returns where each lies.
+    """Writes tensors to `path`; returns the position of each.
 
     With `half`, f32 tensors of two and more axes are stored in fp16; scales and biases, which are
     few and often large, stay as they are. Raises `TrainingError` where a weight does not fit.

@@ -18,22 +18,10 @@ from torch import Tensor, nn
 from corticast_training.errors import TrainingError
 from corticast_training.interpret import TASKS
 from corticast_training.interpret.embeddings import Embeddings
+from corticast_training.interpret.settings import Settings
 from corticast_training.progress import progress
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How the network is trained. Small data want a larger learning rate than the default."""
-
-    width: int = 64
-    """Of the projected embeddings."""
-    epochs: int = 50
-    batch: int = 32
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    seed: int = 0
 
 
 class TaskReadout(nn.Module):

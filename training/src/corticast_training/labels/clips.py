@@ -1,8 +1,8 @@
-"""Going through the clips: several at once, and what happens to those that fail.
+"""Processes the clips, several at once, and sets failed ones aside.
 
 A clip that gets no usable answer is set aside and named at the end; the others go on. When
-several in a row get none at all the endpoint itself is gone, and waiting for thousands of
-time-outs would help nobody. What was done until then is kept by whoever asked.
+several in a row get no answer the endpoint itself is gone, and waiting for thousands of
+time-outs would be useless. The caller keeps the answers until then.
 """
 
 from collections.abc import Callable, Iterable

@@ -45,7 +45,7 @@ class Folds:
 def label_windows(data: PreparedData, target: str) -> LabelledWindows:
     """Labels the windows of all runs by column `target` of their events.
 
-    Raises `TrainingError` when no window lies in an event or there are fewer than two
+    Raises `TrainingError` when no window is inside an event or there are fewer than two
     classes.
     """
     rows, labels, runs, blocks = [], [], [], []
@@ -63,7 +63,7 @@ def label_windows(data: PreparedData, target: str) -> LabelledWindows:
         times = np.concatenate([run.stimulus_time_s for run in data.runs])
         span = f"{times.min():.1f} to {times.max():.1f} s" if times.size else "nothing"
         raise TrainingError(
-            f"no window lies in an event with a {target!r}: {len(times)} windows cover {span}, "
+            f"no window is inside an event with a {target!r}: {len(times)} windows cover {span}, "
             f"{n_block} events were read"
         )
     classes = sorted(set(labels))

@@ -1,8 +1,8 @@
-"""One HTTP endpoint that is sent JSON, with patience and with a border.
+"""Sends JSON to one HTTP endpoint, with retries, on this machine only by default.
 
-Frames of a movie may not be anybody's to give away, so they go to this machine only unless
-somebody says otherwise. No proxy is used and no redirect is followed: both could carry frames
-elsewhere behind the back of whoever named a loopback address.
+The frames of a movie may be confidential, so they stay on this machine unless an option allows
+more. No proxy is used and no redirect is followed: both could carry frames elsewhere although a
+loopback address was given.
 
 An endpoint that is busy, restarts or drops a connection is asked again, each time after twice
 the wait. One that refuses the request itself (wrong path, model or key) is not: it would refuse

@@ -39,7 +39,7 @@ class Segmented:
     untagged: list[str] = field(default_factory=list)
     """Clips that have no tags."""
     empty: list[str] = field(default_factory=list)
-    """Clips of which nothing was found in any frame."""
+    """Clips in which no frame has a mask."""
     failed: dict[str, str] = field(default_factory=dict)
 
 

@@ -21,7 +21,7 @@ class Mix:
     def draw(cls, rng: np.random.Generator, group_sizes: list[int], beta: float) -> Self:
         """λ ~ Beta(`beta`, `beta`) on a random half; partners come from the same group.
 
-        A group is the samples of one subject: voxels of two brains cannot be blended.
+        A group is the samples of one subject: voxels of two brains must not be blended.
         `beta` 0 blends nothing.
         """
         n = sum(group_sizes)

@@ -26,7 +26,6 @@ from corticast_training.progress import progress
 
 Array = NDArray[np.float64]
 
-METHODS = ("ridge", "logistic")
 # Wide enough for a handful of voxels and for a whole brain of z-scores; half a decade apart.
 RIDGE_ALPHA = np.logspace(-1, 7, 17)
 LOGISTIC_C = np.logspace(-6, 1, 8)

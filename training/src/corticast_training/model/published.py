@@ -132,7 +132,7 @@ def _read_pickle(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:
-            # Files from before PyTorch 1.6 cannot be mapped into memory.
+            # Files older than PyTorch 1.6 do not support memory mapping.
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0]

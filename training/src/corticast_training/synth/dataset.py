@@ -79,7 +79,7 @@ class Plan:
         return self.train_segments if split == "train" else self.test_segments
 
     def check(self) -> None:
-        """Raises `TrainingError` on a plan that cannot be made."""
+        """Raises `TrainingError` on an impossible plan."""
         for name in ("subjects", "train_clips", "train_segments", "test_clips", "test_segments"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected 1 or more")

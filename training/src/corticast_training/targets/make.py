@@ -1,6 +1,6 @@
 """Makes a folder of targets from a data set: clip by clip, in the order of its jsonl.
 
-A run cut short goes on where it stopped: the half-made file of a split lies aside as
+A run cut short goes on where it stopped: the half-made file of a split is kept as
 `<split>.safetensors.part` with the count of clips done, and is taken up again if data set,
 networks and sizes are the same.
 """

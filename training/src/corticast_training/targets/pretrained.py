@@ -176,7 +176,7 @@ def load(
     device: str = "auto",
     batch: int = 32,
 ) -> Pretrained:
-    """Loads and checks; `vae` and `projection` default to what lies in the folder."""
+    """Loads and checks; `vae` and `projection` default to the files in the folder."""
     if batch < 1:
         raise TrainingError(f"the batch is {batch}, expected 1 or more")
     where = device_named(device)

@@ -2,8 +2,8 @@
 
 A batch holds the same number of samples of every subject, one subject after the other. Within
 an epoch every subject goes through the clips in the same drawn order, but each starts at
-another place of it: subjects in one batch then saw different clips, and no sample stands
-among another's wrong answers.
+another place of it: subjects in one batch then saw different clips, and no sample is a
+negative of another sample of its own clip.
 """
 
 from collections.abc import Sequence

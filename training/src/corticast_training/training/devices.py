@@ -1,4 +1,4 @@
-"""The devices of a training, and what they tell each other, through Lightning Fabric.
+"""The devices of a training and how they exchange data, through Lightning Fabric.
 
 Started by itself, a command on several devices starts the other processes; under torchrun or
 Slurm it joins those that are there.
@@ -22,10 +22,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
+from corticast_training.choices import TRAINING_PRECISIONS
 from corticast_training.errors import TrainingError
 
-STRATEGIES = ("ddp", "fsdp")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 # Parameters below this stay together with their parent's.
 SHARD_FROM = 1_000_000
 
@@ -35,8 +34,9 @@ def connected(
     *, devices: int | None, nodes: int | None, strategy: str, precision: str, accelerator: str
 ) -> Iterator[Fabric]:
     """Starts or joins the processes. Without `devices`, as many as the launcher says, else one."""
-    if precision not in PRECISIONS:
-        raise TrainingError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if precision not in TRAINING_PRECISIONS:
+        expected = ", ".join(TRAINING_PRECISIONS)
+        raise TrainingError(f"precision is {precision!r}, expected one of {expected}")
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and not torch.cuda.is_available():

@@ -1,6 +1,6 @@
-"""Every random draw of a training, found by counting instead of by remembering.
+"""Every random draw of a training, computed from counters and not from a generator's state.
 
-A draw is keyed by what it is for: (seed, stage, epoch, step, purpose). Whatever ran before does
+The key of a draw is its purpose: (seed, stage, epoch, step, purpose). Whatever ran before does
 not matter, so a resumed training, and one on more devices, draws the same values. Draws are
 made on the CPU with Philox, a counter-based generator.
 

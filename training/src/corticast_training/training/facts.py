@@ -1,6 +1,6 @@
 """`training.toml`: what a model was trained on, and what it reached.
 
-Whoever exports the model finds here all that the daemon will check: each subject's mask, signal
+The export reads from it everything that the daemon will check: each subject's mask, signal
 path and normalisation, with the frozen statistics beside the file where there are any.
 """
 

@@ -1,4 +1,4 @@
-"""The folder a training writes, and the choice between a new one and going on."""
+"""The folder a training writes, and the choice between a new folder and resuming."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

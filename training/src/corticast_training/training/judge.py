@@ -1,4 +1,4 @@
-"""How well stage 2 decodes the clips that were held out, along the way of a live session.
+"""How well stage 2 decodes the held-out clips, by the same steps as in a live session.
 
 The prior is sampled, in few steps; the mask is asked for by the key object's class. All noise
 is the same in every epoch.

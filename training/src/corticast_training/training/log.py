@@ -1,4 +1,4 @@
-"""How a training went: `training.csv` for people and scripts, `tensorboard/` for curves."""
+"""The log of a training: `training.csv` for people and scripts, `tensorboard/` for curves."""
 
 import csv
 from collections.abc import Mapping, Sequence

@@ -1,51 +1,12 @@
-"""Options that both stages have."""
+"""Configs of both stages from their options."""
 
 import argparse
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from corticast_training.config import Config
-from corticast_training.data.inputs import add_inputs
 from corticast_training.errors import TrainingError
 from corticast_training.training.checkpoint import CONFIG
-from corticast_training.training.devices import PRECISIONS, STRATEGIES
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Data, output and devices."""
-    add_inputs(parser, "data", "prepared", "targets")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new model")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change one value of the config, such as brain.epochs=5; repeatable",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on exactly from the last checkpoint in --out, if there is one",
-    )
-    parser.add_argument(
-        "--max-steps", type=int, metavar="N", help="stop after step N, to go on with --resume"
-    )
-    devices = parser.add_argument_group("devices")
-    devices.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
-    devices.add_argument(
-        "--devices", type=int, metavar="N", help="of this machine (default: as torchrun says, or 1)"
-    )
-    devices.add_argument("--nodes", type=int, metavar="N", help="machines (default: as torchrun)")
-    devices.add_argument(
-        "--strategy",
-        choices=STRATEGIES,
-        default="ddp",
-        help="ddp: every device has all weights; fsdp: they are shared out (default: ddp)",
-    )
-    devices.add_argument(
-        "--precision", choices=PRECISIONS, help="instead of that of the config, on CUDA bf16-mixed"
-    )
 
 
 def overrides(settings: list[str]) -> dict[str, Any]:

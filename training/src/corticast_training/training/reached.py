@@ -1,4 +1,4 @@
-"""Where a training stands, as a checkpoint keeps it."""
+"""The progress of a training, as stored in a checkpoint."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What a training says of itself before it starts and when it ends."""
+"""Messages of a training before it starts and when it ends."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def check_stage_memory(
 
 
 def say_outcome(out: Path, loop: Loop, reached: Reached, max_steps: int | None) -> None:
-    """Prints where a training ended; raises `TrainingError` if somebody stopped it."""
+    """Prints where a training ended; raises `TrainingError` if it was stopped."""
     plan = loop.plan
     if not reached.finished:
         where = f"{out}: stopped at step {reached.step} of {loop.n_step}, --resume goes on"

@@ -1,4 +1,4 @@
-"""Retrieval among the clips that are held out: a first look while a network trains."""
+"""Retrieval among the held-out clips: an early measure while a network trains."""
 
 from typing import NamedTuple, Self
 

@@ -1,4 +1,4 @@
-"""What a training needs to go on exactly: written whole, or not at all.
+"""The state from which a training resumes exactly: written whole, or not at all.
 
 ```text
 OUT/checkpoint-<step>/last.safetensors   weights and both moments of AdamW

@@ -1,4 +1,4 @@
-"""What a stage is trained on: the BOLD of every subject beside the targets of every clip."""
+"""The data of a stage: the BOLD of every subject beside the targets of every clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

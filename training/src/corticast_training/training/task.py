@@ -1,4 +1,4 @@
-"""What a stage tells the loop: its batches, its forward pass, its losses, how it is judged."""
+"""The interface of a stage to the loop: batches, forward pass, losses, validation."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

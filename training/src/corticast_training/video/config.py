@@ -1,4 +1,4 @@
-"""What a set of video networks is made for: sizes, scheduler, prompts.
+"""Settings of a set of video networks: sizes, scheduler, prompts.
 
 The values stand in `presets/video.toml`; a file of the same keys replaces single ones. They go
 into `video.toml`, so that the daemon samples with what the networks were trained with.

@@ -1,4 +1,4 @@
-"""Whether an export fits into memory, said before it starts and not by the kernel half-way.
+"""Whether an export fits into memory, checked before it starts.
 
 The largest step is tracing and checking the fused graph: PyTorch holds the weights of its
 networks, ONNX Runtime those of its session, and one pass of activations comes on top.

@@ -1,4 +1,4 @@
-"""What is to be exported, apart from the networks."""
+"""The options of an export of video networks."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""A picture of what the networks make of clips: every row a clip, every column a way to see it.
+"""A picture of sampled clips: a row for each clip, a column for each way of sampling.
 
-Columns, each a strip of frames: the clip; the clip through the VAE, the best there can be; live
+Columns, each a strip of frames: the clip; the clip through the VAE, the best possible; live
 sampling in four and in eight steps; all of 25 steps under guidance, as the reference starts
 (almost from noise); and its last seven steps from the blurred clip (`sdedit` at 0.3).
 """

@@ -1,4 +1,4 @@
-"""Sampling with a trained noise predictor, to see what tiny networks make of their input.
+"""Sampling with a trained noise predictor, to judge the tiny networks.
 
 The daemon has its own, in Rust; this one follows the same formulas. Schedule: betas linear in the
 step, ᾱ their cumulative product in f64 (Ho et al. 2020); DDIM with η = 0 (Song et al. 2021); LCM

@@ -1,6 +1,6 @@
-"""The tiny SparseCtrl: hands the key frame itself on, beside what its layers make of it.
+"""The tiny SparseCtrl: passes on the key frame itself and the output of its layers.
 
-A SparseCtrl that is trained for minutes would not find out by itself that a clip looks like its
+A SparseCtrl that is trained for minutes would not learn that a clip looks like its
 key frame. So the first residual, which has the size of the latents, carries the key frame in its
 first four channels, for every frame of the clip, and the tiny UNet takes it from there.
 """

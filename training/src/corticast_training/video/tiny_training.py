@@ -1,7 +1,7 @@
 """Trains the tiny UNet and SparseCtrl as a denoiser of a movie's clips.
 
-Enough for a few steps of sampling to stay bounded and to look like what went in; nobody should
-take the figures for more. A clip's key frame goes in through SparseCtrl, its caption through the
+This is enough for a few steps of sampling to stay bounded and to resemble the input, and for
+nothing more. A clip's key frame goes in through SparseCtrl, its caption through the
 text encoder, and now and then the negative prompt takes the caption's place, so that guidance has
 something to compare with.
 """

@@ -1,4 +1,4 @@
-"""The tiny UNet: noise out, as the real one gives it, but found by way of the picture.
+"""The tiny UNet: predicts noise, as the real one does, by first estimating the picture.
 
 From noise at ᾱ = 0.002 a picture comes out with twenty times the error of the noise, which a UNet
 of this size would never get small enough. So its layers only correct what a linear estimate

@@ -1,6 +1,6 @@
 """Weights of a network as one raw file, which any number of graphs can share as external data.
 
-A Linear's weight lies transposed, `[in, out]`, as a graph's MatMul reads it; otherwise every
+A Linear's weight is stored transposed, `[in, out]`, as a graph's MatMul reads it; otherwise every
 session would transpose gigabytes when it starts. Offsets are aligned so that ONNX Runtime can map
 the file instead of reading it.
 """
@@ -15,14 +15,12 @@ from torch import nn
 
 from corticast_training.errors import TrainingError
 
-PRECISIONS = ("fp32", "fp16", "fp16-storage")
-"""`fp16-storage`: stored in fp16, computed in fp32 — half the size, for machines without a GPU."""
 _PAGE, _SMALL = 4096, 64
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Where one tensor lies in its file."""
+    """Position of one tensor in its file."""
 
     dtype: str
     """NumPy's name of the stored type."""
@@ -50,7 +48,7 @@ def round_to(network: nn.Module, precision: str, where: str) -> nn.Module:
 
 
 def write_weights(network: nn.Module, path: Path, precision: str) -> dict[str, Stored]:
-    """Writes every tensor of the state dict to `path`; returns where each lies."""
+    """Writes every tensor of the state dict to `path`; returns the position of each."""
     linear = {
         f"{name}.weight"
         for name, module in network.named_modules()

@@ -1,4 +1,4 @@
-"""What each figure is called, in which group it is shown, and how it is read."""
+"""Name, group and explanation of each figure."""
 
 from dataclasses import dataclass
 

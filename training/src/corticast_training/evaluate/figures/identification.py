@@ -1,4 +1,4 @@
-"""Identification of clips by brain tokens and by the prior's."""
+"""Identification of clips by the tokens of the brain model and of the prior."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Concepts, masks and captions: what was decoded about a clip, held against its labels."""
+"""Concepts, masks and captions: decoded values compared with the labels of the clip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

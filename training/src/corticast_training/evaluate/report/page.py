@@ -1,4 +1,4 @@
-"""The page: what was reached, on what, what it looks like, and beside whom."""
+"""The page: figures, data, pictures, and other systems for comparison."""
 
 from html import escape
 
