@@ -111,8 +111,9 @@ for pass in $(seq "$passes"); do
     if [ -n "$with_pytest" ]; then
         log=$out/pytest.$pass.log code=0
         (cd training && timeout -k 10 "$limit" "$CORTICAST_PYTHON" -m pytest -q -rA) >"$log" 2>&1 </dev/null || code=$?
-        sed -n "s/^\(PASSED\|FAILED\|ERROR\) \([^ ]*\).*/$pass\tpytest\t\2\t\1/p" "$log" |
-            sed 's/PASSED$/ok/' >>"$out/results.tsv"
+        # A failure's line goes on with its message; names may have spaces.
+        sed -n "s/^\(PASSED\|FAILED\|ERROR\) \(tests.*\)/$pass\tpytest\t\2\t\1/p" "$log" |
+            sed 's/ - .*\(\t[A-Z]*\)$/\1/; s/PASSED$/ok/' >>"$out/results.tsv"
         # A pytest that ended without a report of its tests.
         if [ "$code" != 0 ] && ! grep -q '^\(FAILED\|ERROR\) ' "$log"; then
             printf '%s\tpytest\t(exit code %s)\tUNFINISHED\n' "$pass" "$code" >>"$out/results.tsv"

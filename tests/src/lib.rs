@@ -2,8 +2,11 @@
 //!
 //! Each test has a [`Site`]: a temporary folder with a simulated scan, a mask of four voxels, a
 //! model whose weights are known by hand, and a configuration that lets the system choose all
-//! ports. Processes are killed when their value is dropped. Nothing here only waits for time to
-//! pass: every wait is for an event, and a wait longer than [`PATIENCE`] fails the test.
+//! ports. Processes end with the value that stands for them.
+//!
+//! No test may depend on how fast the machine is. Every wait is for a state that can be observed:
+//! an acknowledgement, a published message, a metric, a line of a file. [`PATIENCE`] only keeps a
+//! test that will never succeed from waiting for ever.
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
 
 mod lines;
@@ -14,12 +17,14 @@ mod talk;
 use std::{path::PathBuf, time::Duration};
 
 pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
-pub use process::{Daemon, Finished, Process, adapter, binary, corticast, in_shell};
+pub use process::{
+    Daemon, Finished, Metrics, Process, adapter, binary, corticast, in_shell, own_address,
+};
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
 
-/// Longest wait for an event, long enough for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+/// No machine that runs these tests is so busy that a step takes this long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Polls until `ask` gives a value: for files and processes, which send no event.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

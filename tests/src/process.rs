@@ -13,7 +13,7 @@ use corticast_wire::socket::ClientSecurity;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Site, Talk, wait_for};
+use crate::{Site, Talk, Watch, http_get, wait_for};
 
 /// One of our binaries, built beside the running test.
 #[must_use]
@@ -128,7 +128,22 @@ impl Drop for Process {
     }
 }
 
-/// Runs `corticast …` to its end.
+/// `--set` flags with which a daemon listens at an address of this machine that no other process
+/// uses. On 127.0.0.1 a port that a killed daemon leaves may be given to another process at once.
+#[must_use]
+pub fn own_address() -> Vec<String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    // Linux answers to all of 127.0.0.0/8. Process numbers have 22 bits.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed) & 3;
+    let [_, a, b, c] = ((std::process::id() << 2) | number).to_be_bytes();
+    let address = format!("127.{a}.{b}.{c}:0");
+    let names = ["adapter", "publish", "query", "control"];
+    let pairs = names.map(|name| (name, format!("tcp://{address}")));
+    let pairs = pairs.into_iter().chain([("http", address)]);
+    pairs.flat_map(|(key, at)| ["--set".to_owned(), format!("wire.{key}={at}")]).collect()
+}
+
+/// `corticast …`, to its end.
 #[must_use]
 pub fn corticast<S: AsRef<OsStr>>(site: &Site, arguments: impl IntoIterator<Item = S>) -> Finished {
     let mut command = Command::new(binary("corticast"));
@@ -153,7 +168,27 @@ pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
     command
 }
 
-/// A running daemon.
+/// What `/metrics` said at one moment.
+#[derive(Debug)]
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The value of the metric with this name and these labels; 0 while it is not there.
+    #[must_use]
+    pub fn value(&self, name: &str) -> f64 {
+        let line = self.0.lines().find(|line| line.rsplit_once(' ').is_some_and(|l| l.0 == name));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or(0.0)
+    }
+
+    /// As [`Metrics::value`], of something that is counted.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        self.value(name) as u64
+    }
+}
+
+/// The daemon, ready.
 #[derive(Debug)]
 pub struct Daemon {
     /// The process.
@@ -191,7 +226,8 @@ impl Daemon {
         self.endpoints[name].as_str().expect("an endpoint")
     }
 
-    /// `--set` flags that make another daemon listen where this one does.
+    /// `--set` flags that make another daemon listen where this one does. Nobody else may take
+    /// the ports meanwhile: see [`own_address`].
     #[must_use]
     pub fn same_endpoints(&self) -> Vec<String> {
         let http = self.endpoint("http").trim_start_matches("http://").to_owned();
@@ -212,7 +248,31 @@ impl Daemon {
         adapter(site, self.endpoint("adapter"), &flags).finish()
     }
 
-    /// Connects to the adapter socket.
+    /// Hears everything that it publishes from now on.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::hearing_all(self.endpoint("publish"), &ClientSecurity::None, &self.talk())
+    }
+
+    /// Its metrics now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics(http_get(self.endpoint("http"), "/metrics").1)
+    }
+
+    /// Its metrics, once this is true of them.
+    #[must_use]
+    pub fn metrics_when(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
+        wait_for(what, || Some(self.metrics()).filter(&is_so))
+    }
+
+    /// Waits until the signal path has seen the end of the run. An adapter ends earlier: its
+    /// volumes are acknowledged once they are recorded, and decoded after that.
+    pub fn wait_for_end_of_run(&self) {
+        wait_for("the end of the run", || (self.query("state")["state"] == "ended").then_some(()));
+    }
+
+    /// A conversation with its adapter socket.
     #[must_use]
     pub fn talk(&self) -> Talk {
         Talk::connect(self.endpoint("adapter"), &ClientSecurity::None)

@@ -12,6 +12,7 @@ use corticast_images::{
     nifti::{format::NiftiFormat, write::write_3d},
     source::ScannerAdapter,
 };
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Classes of the model.
@@ -148,6 +149,20 @@ impl Site {
                 theirs.insert(key.to_owned(), manifest[key].clone());
             }
             *manifest = theirs;
+        });
+    }
+
+    /// Puts another file in place of a network of the model, with its hash in the manifest.
+    pub fn replace_network(&self, role: &str, with: &Path) {
+        let onnx = fs::read(with).expect("a network");
+        let sha256: String = Sha256::digest(&onnx).iter().map(|b| format!("{b:02x}")).collect();
+        fs::write(self.path("model/replaced.onnx"), onnx).expect("a copy");
+        self.edit_manifest(|manifest| {
+            let networks = manifest["network"].as_array_mut().expect("networks");
+            let network = networks.iter_mut().find(|n| n["role"].as_str() == Some(role));
+            let network = network.and_then(toml::Value::as_table_mut).expect("the role");
+            network.insert("file".into(), "replaced.onnx".into());
+            network.insert("sha256".into(), sha256.into());
         });
     }
 

@@ -38,7 +38,8 @@ impl Talk {
     #[must_use]
     pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
         let runtime = runtime();
-        let limits = Limits::default();
+        // A daemon that is slow to read is no reason to fail.
+        let limits = Limits { send_timeout: PATIENCE, ..Limits::default() };
         let dealer = runtime.block_on(Dealer::connect(endpoint, security, &limits));
         let dealer = dealer.expect("an endpoint");
         Self { runtime, dealer }
@@ -137,7 +138,12 @@ impl Talk {
     }
 }
 
-/// A subscriber to everything the daemon publishes.
+/// A word that is no kind of message.
+fn question(n: u32) -> String {
+    format!("heard-{n}?")
+}
+
+/// Somebody who watches what the daemon publishes.
 #[derive(Debug)]
 pub struct Watch {
     runtime: Runtime,
@@ -145,7 +151,37 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Subscribes to everything.
+    /// Subscribes to everything, and returns once all that is published from now on will be heard.
+    ///
+    /// A finished greeting does not mean that the daemon has read the subscription. `adapters` is
+    /// a conversation with the adapter socket: what is refused there is published as a warning, so
+    /// something is refused until such a warning is heard.
+    #[must_use]
+    pub fn hearing_all(endpoint: &str, security: &ClientSecurity, adapters: &Talk) -> Self {
+        /// Between two questions; how long it is changes nothing but how many are asked.
+        const PAUSE: Duration = Duration::from_millis(50);
+        let watch = Self::connect(endpoint, security);
+        let started = std::time::Instant::now();
+        for n in 0.. {
+            let is_warning = |said: u32, topic: &str, header: &Value| {
+                topic == "status"
+                    && header["message"].as_str().is_some_and(|m| m.contains(&question(said)))
+            };
+            adapters.say_frames(&[question(n).as_bytes()]);
+            assert!(adapters.refusal().contains(&question(n)));
+            if let Some((topic, header)) = watch.next(PAUSE) {
+                // What was refused before is on its way; nothing of it is left for the test.
+                if !is_warning(n, &topic, &header) {
+                    drop(watch.until("refusal", |topic, header| is_warning(n, topic, header)));
+                }
+                return watch;
+            }
+            assert!(started.elapsed() < PATIENCE, "no subscription within {PATIENCE:?}");
+        }
+        unreachable!("a test does not ask for ever")
+    }
+
+    /// Subscribes to everything, whenever the subscription arrives.
     #[must_use]
     pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
         let runtime = runtime();

@@ -5,8 +5,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use corticast_tests::{
-    Daemon, Site, adapter, corticast, counts, entries, published, recorded_volumes, results,
-    wait_for,
+    Daemon, Site, adapter, corticast, counts, entries, own_address, published, recorded_volumes,
+    results, wait_for,
 };
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
@@ -51,7 +51,7 @@ fn scan_flags(site: &Site) -> Vec<String> {
 fn a_killed_daemon_resumes_the_run() {
     let site = Site::new(VOLUMES);
     let expected = undisturbed(&site);
-    let mut daemon = daemon(&site, "killed", &[]);
+    let mut daemon = daemon(&site, "killed", &own_address());
     let endpoints = daemon.same_endpoints();
     let scanner = adapter(&site, daemon.endpoint("adapter"), &scan_flags(&site));
     // Twice, because a resumed session must be resumable again.
@@ -129,8 +129,11 @@ fn a_killed_adapter_resumes_the_run() {
     let site = Site::new(VOLUMES);
     let expected = undisturbed(&site);
     let daemon = daemon(&site, "adapter", &[]);
-    let scanner = adapter(&site, daemon.endpoint("adapter"), &scan_flags(&site));
-    wait_for_results(&site.path("adapter.jsonl"), 40);
+    // In the middle of its run for certain: the rest would take half a minute more.
+    let slow = ["--speed", "5"].map(str::to_owned);
+    let flags: Vec<String> = site.scan_flags().into_iter().chain(slow).collect();
+    let scanner = adapter(&site, daemon.endpoint("adapter"), &flags);
+    wait_for_results(&site.path("adapter.jsonl"), 3);
     scanner.kill();
     let second = daemon.scan(&site, &[]);
     assert_eq!(second.code, Some(0), "{}", second.log);

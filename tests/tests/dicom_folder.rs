@@ -6,10 +6,9 @@ use std::{fs, io::Read as _, path::Path};
 use corticast_bold::space::VoxelSpace;
 use corticast_images::nifti::reader::NiftiReader;
 use corticast_tests::{
-    Daemon, PATIENCE, Process, Site, Watch, adapter, concepts, counts, entries, http_get, in_shell,
+    Daemon, PATIENCE, Process, Site, adapter, concepts, counts, entries, http_get, in_shell,
     published, real_data, recorded_volumes, repository, results,
 };
-use corticast_wire::socket::ClientSecurity;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
@@ -100,8 +99,7 @@ fn no_output_identifies_the_participant() {
     let arguments = ["--record", mcap.to_str().unwrap(), "--results", jsonl.to_str().unwrap()];
     let chatty = "RUST_LOG=debug exec \"$0\" \"$@\"";
     let daemon = Daemon::started(&site, chatty, &arguments);
-    let watch = Watch::connect(daemon.endpoint("publish"), &ClientSecurity::None);
-    watch.wait_connected(PATIENCE).unwrap();
+    let watch = daemon.watch();
     let flags = ["dicom", folder.to_str().unwrap(), "--once", "--sub", "01", "--speed", "0"];
     let flags = flags.into_iter().chain(["--connect", daemon.endpoint("adapter")]);
     let flags: Vec<String> = flags.map(str::to_owned).collect();

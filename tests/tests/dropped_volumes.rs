@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
-use corticast_bold::{decode::Dtype, run::RunHeader};
+use corticast_bold::decode::Dtype;
+use corticast_bold::run::RunHeader;
 use corticast_images::acquired::AcquiredVolume;
-use corticast_tests::{
-    Daemon, Finished, Site, Talk, counts, http_get, published, results, wait_for,
-};
+use corticast_tests::{Daemon, Finished, Site, Talk, counts, published, results};
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
 
@@ -118,11 +117,11 @@ fn a_volume_sent_twice_changes_nothing() {
     let undisturbed = undisturbed(&site);
     let twice = session(&site, "twice", |daemon| {
         assert_eq!(daemon.scan(&site, &["--duplicate", "5,30,59"]).code, Some(0));
-        let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
-        assert!(metrics.contains("corticast_volumes_received_total 60\n"), "{metrics}");
-        // The adapter may have sent one a third time.
-        let line = metrics.lines().find(|l| l.starts_with("corticast_volumes_duplicate_total "));
-        let n: u64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        daemon.wait_for_end_of_run();
+        let metrics = daemon.metrics();
+        assert_eq!(metrics.count("corticast_volumes_received_total"), 60);
+        // The adapter may have sent it a third time.
+        let n = metrics.count("corticast_volumes_duplicate_total");
         assert!(n >= 3, "{n} duplicates");
     });
     assert_eq!(twice.results, undisturbed);
@@ -286,9 +285,7 @@ fn a_run_that_starts_before_the_end_of_the_last_one_is_complete() {
         talk.say(&FromAdapter::Volume(volumes[40].clone().into_message(&first)));
         assert!(matches!(talk.answer(), ToAdapter::Refused(_) | ToAdapter::Ack(_)));
         second = run.leak();
-        wait_for("the end of the run", || {
-            (daemon.query("state")["state"] == "ended").then_some(())
-        });
+        daemon.wait_for_end_of_run();
     });
     let whole: Vec<Value> =
         session.results.into_iter().filter(|result| result["run"] == second).collect();

@@ -7,10 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use corticast_tests::{
-    Daemon, Finished, PATIENCE, Site, Watch, corticast, entries, published, results,
-};
-use corticast_wire::socket::ClientSecurity;
+use corticast_tests::{Daemon, Finished, PATIENCE, Site, corticast, entries, published, results};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -182,8 +179,7 @@ fn live_conditions_are_published_recorded_and_replayed_but_not_shown_while_blank
     let site = site("neurons-tiny");
     let (mcap, again) = (site.path("live.mcap"), site.path("again.mcap"));
     let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
-    let watch = Watch::connect(daemon.endpoint("publish"), &ClientSecurity::None);
-    watch.wait_connected(PATIENCE).unwrap();
+    let watch = daemon.watch();
     let (header, volumes) = site.acquire();
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;

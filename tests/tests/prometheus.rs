@@ -23,7 +23,8 @@ fn metrics() -> String {
     let recording = site.path("session.mcap");
     let daemon = Daemon::start(&site, &["--record", recording.to_str().unwrap()]);
     assert_eq!(daemon.scan(&site, &["--drop", "20", "--duplicate", "25"]).code, Some(0));
-    http_get(daemon.endpoint("http"), "/metrics").1
+    daemon.wait_for_end_of_run();
+    daemon.metrics().0
 }
 
 #[test]

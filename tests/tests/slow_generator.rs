@@ -1,44 +1,43 @@
 //! The signal path never waits for the generator.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use corticast_tests::{Daemon, Site, http_get, results, wait_for};
-
-/// A counter of `/metrics`.
-fn counter(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find(|line| line.split(' ').next() == Some(name));
-    let line = line.unwrap_or_else(|| panic!("no {name}"));
-    line.split(' ').nth(1).unwrap().parse().unwrap()
-}
+use corticast_tests::{Daemon, Metrics, Site, results};
 
 #[test]
 fn a_generator_that_takes_an_hour_for_a_clip_delays_no_result() {
     let site = Site::new(300);
     site.use_model("neurons-tiny");
-    let decode = |name: &str, more: &[&str], look: &dyn Fn(&Daemon)| {
+    let n_clip = |metrics: &Metrics| metrics.count("corticast_clips_total");
+    let n_superseded = |metrics: &Metrics| metrics.count("corticast_conditions_superseded_total");
+    let start = |name: &str, more: &[&str]| {
         let jsonl = site.path(name);
-        let mut arguments = vec!["--results", jsonl.to_str().unwrap()];
-        arguments.extend(more);
-        let daemon = Daemon::start(&site, &arguments);
-        assert_eq!(daemon.scan(&site, &[]).code, Some(0));
-        look(&daemon);
-        // The daemon ends although the generator has only begun to wait.
-        assert_eq!(daemon.stop().code, Some(0));
-        results(&jsonl)
+        let daemon =
+            Daemon::start(&site, &[&["--results", jsonl.to_str().unwrap()], more].concat());
+        (daemon, jsonl)
     };
-    let without = decode("without.jsonl", &[], &|_| {});
+    let (daemon, jsonl) = start("without.jsonl", &[]);
+    assert_eq!(daemon.scan(&site, &[]).code, Some(0));
+    assert_eq!(daemon.stop().code, Some(0));
+    let without = results(&jsonl);
     let n_result = without.len() as u64;
     assert!(n_result > 280, "{n_result}");
+
     let slow = ["--set", "generator.mode=still", "--set", "generator.min_interval_s=3600"];
-    let with = decode("with.jsonl", &slow, &|daemon| {
-        // The first clip is made and the hour begins; one set of conditions waits, and the others
-        // are replaced and counted.
-        wait_for("a count of all conditions", || {
-            let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
-            let superseded = counter(&metrics, "corticast_conditions_superseded_total");
-            let is_whole =
-                counter(&metrics, "corticast_clips_total") == 1 && superseded + 2 == n_result;
-            is_whole.then_some(())
-        });
-    });
-    assert_eq!(with, without);
+    let (daemon, jsonl) = start("with.jsonl", &slow);
+    let (header, volumes) = site.acquire();
+    let talk = daemon.talk();
+    let run = talk.start_run(&header).run;
+    // The first conditions are made into a clip, and the hour begins, before the next ones come.
+    let first = without[0]["index"].as_u64().unwrap() as usize;
+    talk.send_volumes(&run, &volumes[..=first]);
+    drop(daemon.metrics_when("the first clip", |metrics| n_clip(metrics) == 1));
+    talk.send_volumes(&run, &volumes[first + 1..]);
+    talk.end_run(&run, 300);
+    // One waits for the hour to pass; all between it and the first were replaced and counted.
+    let metrics = daemon
+        .metrics_when("a count of all conditions", |metrics| n_superseded(metrics) + 2 == n_result);
+    assert_eq!(n_clip(&metrics), 1);
+    // It ends although the generator has only begun to wait.
+    assert_eq!(daemon.stop().code, Some(0));
+    assert_eq!(results(&jsonl), without);
 }

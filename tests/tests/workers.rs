@@ -2,14 +2,19 @@
 //! other files or settings.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::process::Command;
+use std::{process::Command, sync::Arc, time::Duration};
 
+use corticast_bold::time::TrIndex;
 use corticast_tests::{
-    Daemon, PATIENCE, Process, Site, Talk, Watch, binary, corticast, http_get, repository, wait_for,
+    Daemon, PATIENCE, Process, Site, Talk, Watch, binary, corticast, repository,
 };
-use corticast_wire::socket::ClientSecurity;
+use corticast_wire::{
+    socket::{ClientSecurity, Dealer, Limits, Router, ServerSecurity},
+    work::{FromWorker, Job, ToWorker},
+};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::{runtime::Runtime, time::timeout};
 
 /// The daemon makes no clips itself.
 const WORKERS: [&str; 4] =
@@ -21,24 +26,81 @@ fn site() -> Site {
     site
 }
 
-fn worker(site: &Site, daemon: &Daemon, name: &str) -> Process {
+fn worker(site: &Site, endpoint: &str, name: &str) -> Process {
     let mut command = Command::new(binary("corticast"));
     command.args(["generate", "--config"]).arg(site.config());
-    command.args(["--connect", daemon.endpoint("workers"), "--name", name]);
+    command.args(["--connect", endpoint, "--name", name]);
     command.args(WORKERS);
     Process::start(site, command)
 }
 
-/// How many workers are `connected` or `busy`.
-fn n_workers(daemon: &Daemon, what: &str) -> u32 {
-    let (_, metrics) = http_get(daemon.endpoint("http"), "/metrics");
-    let name = format!("corticast_workers_{what} ");
-    let line = metrics.lines().find(|line| line.starts_with(&name));
-    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0)
+/// How many workers are connected.
+fn n_workers(daemon: &Daemon) -> u64 {
+    daemon.metrics().count("corticast_workers_connected")
 }
 
-fn wait_for_workers(daemon: &Daemon, what: &str, n: u32) {
-    wait_for("workers", || (n_workers(daemon, what) == n).then_some(()));
+fn wait_for_workers(daemon: &Daemon, n: u64) {
+    let are_there =
+        |metrics: &corticast_tests::Metrics| metrics.count("corticast_workers_connected") == n;
+    drop(daemon.metrics_when("workers", are_there));
+}
+
+/// A worker in this process: it takes a job and never finishes it. A real one that is stopped in
+/// the middle of a clip is disconnected after a few seconds, so a test with it would be a race.
+struct HeldWorker {
+    runtime: Runtime,
+    dealer: Arc<Dealer>,
+}
+
+impl HeldWorker {
+    /// Introduces itself with the words of a real worker, which it overhears.
+    fn connect(site: &Site, daemon: &Daemon, name: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let limits = Limits::default();
+        let hello = runtime.block_on(async {
+            let any_port = "tcp://127.0.0.1:0";
+            let router =
+                Router::bind(any_port, &ServerSecurity::LoopbackOnly, &limits).await.unwrap();
+            let real = worker(site, router.endpoint(), name);
+            let (_, hello) = timeout(PATIENCE, router.recv()).await.unwrap().unwrap();
+            real.kill();
+            hello
+        });
+        let dealer = Dealer::connect(daemon.endpoint("workers"), &ClientSecurity::None, &limits);
+        let dealer = Arc::new(runtime.block_on(dealer).unwrap());
+        runtime.block_on(dealer.send(hello)).unwrap();
+        let alive = Arc::clone(&dealer);
+        runtime.spawn(async move {
+            while alive.send(FromWorker::Ping.to_frames()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let held = Self { runtime, dealer };
+        assert_eq!(held.told(), ToWorker::Welcome);
+        held
+    }
+
+    /// What the daemon says next that is no sign of life.
+    fn told(&self) -> ToWorker {
+        loop {
+            let frames = async { timeout(PATIENCE, self.dealer.recv()).await.unwrap().unwrap() };
+            match ToWorker::parse(&self.runtime.block_on(frames)).unwrap() {
+                ToWorker::Ping => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn job(&self) -> Job {
+        match self.told() {
+            ToWorker::Job(job, _) => job,
+            other => panic!("expected a job, got {other:?}"),
+        }
+    }
 }
 
 /// A session that advances volume by volume.
@@ -53,8 +115,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn start(site: &Site, daemon: &'a Daemon) -> Self {
-        let watch = Watch::connect(daemon.endpoint("publish"), &ClientSecurity::None);
-        watch.wait_connected(PATIENCE).unwrap();
+        let watch = daemon.watch();
         let (header, volumes) = site.acquire();
         let talk = daemon.talk();
         let run = talk.start_run(&header).run;
@@ -77,44 +138,40 @@ impl<'a> Session<'a> {
     }
 
     fn status(&self, words: &str) -> Value {
-        let of = |header: &Value| header["message"].as_str().unwrap().contains(words);
-        self.watch.until(words, |topic, header| topic == "status" && of(header))
+        self.watch.until(words, |topic, header| topic == "status" && says(header, words))
     }
+}
+
+fn says(status: &Value, words: &str) -> bool {
+    status["message"].as_str().unwrap().contains(words)
 }
 
 #[test]
 fn a_dead_worker_loses_only_its_clip_and_the_other_continues() {
     let site = site();
     let daemon = Daemon::start(&site, &WORKERS);
-    let (first, second) = (worker(&site, &daemon, "first"), worker(&site, &daemon, "second"));
-    wait_for_workers(&daemon, "connected", 2);
+    let second = worker(&site, daemon.endpoint("workers"), "second");
+    wait_for_workers(&daemon, 1);
     let mut session = Session::start(&site, &daemon);
     let made_by = |session: &mut Session<'_>| session.clip()["worker"].as_str().unwrap().to_owned();
-    assert!(["first", "second"].contains(&made_by(&mut session).as_str()));
-
-    // Both stop in the middle of a clip; one continues, the other is killed.
-    wait_for_workers(&daemon, "busy", 0);
-    first.signal(Signal::STOP);
-    second.signal(Signal::STOP);
-    let a = session.send();
-    wait_for_workers(&daemon, "busy", 1);
-    let b = session.send();
-    wait_for_workers(&daemon, "busy", 2);
-    second.signal(Signal::CONT);
-    let clip = session.watch.until("clip", |topic, header| {
-        topic == "clip" && (header["index"] == a || header["index"] == b)
-    });
-    assert_eq!(clip["worker"], "second");
-    first.kill();
-    let lost = session.status("worker `first` is gone");
-    assert!(lost["message"].as_str().unwrap().contains("; the clip of"), "{lost}");
-    assert_eq!(n_workers(&daemon, "connected"), 1);
     assert_eq!(made_by(&mut session), "second");
 
-    // A new worker joins while the session runs.
-    let third = worker(&site, &daemon, "third");
-    wait_for_workers(&daemon, "connected", 2);
-    // A worker without a clip so far gets the next job.
+    // The first has not made a clip yet, so it is asked before the other. It dies over its job.
+    let first = HeldWorker::connect(&site, &daemon, "first");
+    let lost = session.send();
+    assert_eq!(first.job().index as usize, lost);
+    assert_eq!(made_by(&mut session), "second");
+    drop(first);
+    let warning = session.status("worker `first` is gone");
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.contains(&format!("and with it the clip of {}", TrIndex(lost as u32))));
+    assert_eq!(n_workers(&daemon), 1);
+    assert_eq!(made_by(&mut session), "second");
+
+    // A new one is taken up while the session runs.
+    let third = worker(&site, daemon.endpoint("workers"), "third");
+    wait_for_workers(&daemon, 2);
+    // Who has not made a clip yet comes first.
     assert_eq!(made_by(&mut session), "third");
     second.signal(Signal::TERM);
     assert_eq!(second.finish().code, Some(0));
@@ -130,14 +187,24 @@ fn without_workers_the_operator_is_alarmed_and_decoding_continues() {
     let daemon = Daemon::start(&site, &WORKERS);
     let mut session = Session::start(&site, &daemon);
     let index = session.send();
-    let result = session
-        .watch
-        .until("result", |topic, header| topic == "concepts" && header["index"] == index);
-    assert!(result["caption"].is_string());
-    let alarm = session.status("no worker makes clips");
-    assert!(alarm["message"].as_str().unwrap().contains(daemon.endpoint("workers")), "{alarm}");
-    // The newest conditions have waited for a worker.
-    let worker = worker(&site, &daemon, "late");
+    // The alarm comes with the first conditions or a second after them, so before or after the
+    // result. A volume is reported after its conditions were handed over.
+    let (mut result, mut is_decoded, mut alarm) = (None, false, None);
+    while !is_decoded || alarm.is_none() {
+        let (topic, header) = session.watch.next(PATIENCE).unwrap();
+        let is_ours = header["index"] == index;
+        match topic.as_str() {
+            "concepts" if is_ours => result = Some(header),
+            "volume" if is_ours => is_decoded = true,
+            "status" if says(&header, "no worker makes clips") => alarm = Some(header),
+            _ => {}
+        }
+    }
+    assert!(result.unwrap()["caption"].is_string());
+    let (alarm, endpoint) = (alarm.unwrap(), daemon.endpoint("workers"));
+    assert!(alarm["level"] == "alarm" && says(&alarm, endpoint), "{alarm}");
+    // The newest conditions have waited for it.
+    let worker = worker(&site, endpoint, "late");
     let clip = session.watch.until("clip", |topic, _| topic == "clip");
     assert_eq!((&clip["index"], &clip["worker"]), (&index.into(), &"late".into()));
     drop(worker);
@@ -158,16 +225,8 @@ fn a_worker_with_other_files_or_settings_is_refused() {
 
     let other = self::site();
     let nan = repository("tests/data/models/neurons-nan/vae_nan.onnx");
-    std::fs::copy(nan, other.path("model/other.onnx")).unwrap();
-    let sha256 = "5fe88dd2134e45e805b17a7008d2692bd6224fffa06f1bfd3e5385d62cd65494";
-    other.edit_manifest(|manifest| {
-        let networks = manifest["network"].as_array_mut().unwrap();
-        let decoder = networks.iter_mut().find(|n| n["role"].as_str() == Some("vae_decoder"));
-        let decoder = decoder.unwrap().as_table_mut().unwrap();
-        decoder.insert("file".into(), "other.onnx".into());
-        decoder.insert("sha256".into(), sha256.into());
-    });
+    other.replace_network("vae_decoder", &nan);
     drop(generate(&other.config(), &[]).expect(1, &["refuses", "other model files"]));
-    assert_eq!(n_workers(&daemon, "connected"), 0);
+    assert_eq!(n_workers(&daemon), 0);
     assert_eq!(daemon.stop().code, Some(0));
 }

@@ -138,7 +138,9 @@ async fn all_is_acknowledged_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_daemon_loses_nothing_that_it_did_not_acknowledge() {
-    let router = listen("tcp://127.0.0.1:0").await;
+    // An address that no other process uses: nobody takes the port while no daemon listens.
+    let [_, a, b, c] = ((std::process::id() << 2) | 2).to_be_bytes();
+    let router = listen(&format!("tcp://127.{a}.{b}.{c}:0")).await;
     let endpoint = router.endpoint().to_owned();
     let options = options(&router, Pace::Clock(100.0));
     let daemons = tokio::spawn(async move {

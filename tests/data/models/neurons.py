@@ -218,13 +218,15 @@ def caption_decoder():
 
 
 def vae_decoder(nan=False):
-    """Three of four channels, each latent as 8x8 pixels; with `nan` the square root of each, which
-    is none of a negative one."""
+    """Three of four channels, each latent as 8x8 pixels. With `nan` every pixel is NaN but that of a
+    latent that is zero, so that the trial at the opening, with zeros, succeeds and no clip does."""
     g = Graph("vae_decoder", [("latent", [-1, 4, -1, -1], 0)], [("image", [-1, 3, -1, -1], 0)])
     bounds = [g.ints("first", [0]), g.ints("end", [3]), g.ints("axis", [1])]
     g("Slice", ["latent", *bounds], "three")
     if nan:
-        g("Sqrt", ["three"], "root")
+        g("Abs", ["three"], "size")
+        g("Neg", ["size"], "below_zero")
+        g("Sqrt", ["below_zero"], "root")
     g("Resize", ["root" if nan else "three", "", g.const("scales", [1, 1, 8, 8])], "image", mode="nearest")
     return g
 

@@ -19,7 +19,7 @@ from corticast_training.errors import TrainingError
 from corticast_training.model.memory import free_memory, gigabytes
 from corticast_training.model_folder import sha256_of
 from corticast_training.targets import open_clip_towers as towers
-from corticast_training.targets.pretrained import Networks
+from corticast_training.targets.networks import Networks
 from corticast_training.targets.projection import read_projection
 from corticast_training.targets.stable_diffusion_vae import load_vae, vae_config, vae_weights_file
 

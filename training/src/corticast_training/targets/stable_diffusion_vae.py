@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from corticast_training.errors import TrainingError
-from corticast_training.targets.pretrained import LATENT_SCALE
+from corticast_training.targets.networks import LATENT_SCALE
 
 CONFIG = "config.json"
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")

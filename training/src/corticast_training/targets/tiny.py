@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from corticast_training.config import Sizes
 from corticast_training.targets import bpe
-from corticast_training.targets.pretrained import LATENT_SCALE, Networks
+from corticast_training.targets.networks import LATENT_SCALE, Networks
 from corticast_training.targets.projection import read_projection
 
 VERSION = 1

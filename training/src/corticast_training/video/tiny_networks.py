@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from corticast_training.targets.pretrained import LATENT_SCALE
+from corticast_training.targets.networks import LATENT_SCALE
 from corticast_training.targets.tiny import TinyVae
 from corticast_training.video.config import MAX_FRAMES, TEXT_TOKENS
 from corticast_training.video.tiny_control import TinySparseCtrl
