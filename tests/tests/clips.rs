@@ -192,7 +192,7 @@ fn a_setup_that_cannot_make_clips_is_refused_before_the_session() {
     let live = ["--set", "generator.mode=live", "--set", &dir];
     drop(check(&live).expect(78, &["16 frames; 2 blurry ones make 4"]));
     let heads = ["--set", "decoder.heads=[\"concepts\"]"];
-    drop(check(&[&STILL[..], &heads].concat()).expect(78, &["`reconstruction`", "not there"]));
+    drop(check(&[&STILL[..], &heads].concat()).expect(78, &["`reconstruction`", "switched off"]));
     drop(check(&["--set", "outputs.film=film.mp4"]).expect(78, &["[generator]", "none are made"]));
     let empty = format!("generator.dir={}", site.folder().display());
     let live = ["--set", "generator.mode=live", "--set", &empty];

@@ -178,7 +178,7 @@ fn a_volume_that_does_not_match_its_run_is_refused_and_changes_nothing() {
         far_away.header.index = corticast_bold::time::TrIndex(4_000_000_000);
         for (bad, words) in [
             (wrong_matrix, ["[8, 8, 7]", "[8, 8, 6]"]),
-            (damaged, ["CRC-32", "promises"]),
+            (damaged, ["CRC-32", "expected"]),
             (truncated, ["700", "768"]),
             (other_dtype, ["768", "1536"]),
             (other_run, ["sub-02_task-rest", "sub-demo_task-shapes_run-1"]),

@@ -164,7 +164,7 @@ fn a_dead_worker_loses_only_its_clip_and_the_other_continues() {
     drop(first);
     let warning = session.status("worker `first` is gone");
     let message = warning["message"].as_str().unwrap();
-    assert!(message.contains(&format!("and with it the clip of {}", TrIndex(lost as u32))));
+    assert!(message.contains(&format!("the clip of {} is lost", TrIndex(lost as u32))));
     assert_eq!(n_workers(&daemon), 1);
     assert_eq!(made_by(&mut session), "second");
 
