@@ -2,9 +2,9 @@
 //!
 //! Each test has a [`Site`]: a temporary folder with a simulated scan, a mask of four voxels, a
 //! model whose weights are known by hand, and a configuration that lets the system choose all
-//! ports. Processes end with the value that stands for them.
+//! ports. A process ends when its value is dropped.
 //!
-//! No test may depend on how fast the machine is. Every wait is for a state that can be observed:
+//! No test may depend on the speed of the machine. Every wait is for an observable state:
 //! an acknowledgement, a published message, a metric, a line of a file. [`PATIENCE`] only keeps a
 //! test that will never succeed from waiting for ever.
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
@@ -23,10 +23,10 @@ pub use process::{
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
 
-/// No machine that runs these tests is so busy that a step takes this long.
+/// How long a test waits for a step. No step takes this long, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Polls until `ask` gives a value: for files and processes, which send no event.
+/// Polls until `ask` returns a value. For files and processes, which send no events.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = std::time::Instant::now();
     loop {
@@ -55,7 +55,8 @@ pub fn real_data(test: &str) -> Option<PathBuf> {
     folder
 }
 
-/// Reports that a test did not run, on standard error past the capture of test output.
+/// Reports that a test did not run. Writes to standard error directly, so the test harness does
+/// not capture the message.
 pub fn not_run(test: &str, why: &str) {
     use std::io::Write as _;
     writeln!(std::io::stderr(), "NOT RUN: {test}: {why}").ok();

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{Site, Talk, Watch, http_get, wait_for};
 
-/// One of our binaries, built beside the running test.
+/// The path of one of our binaries, built beside the running test.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
@@ -42,7 +42,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Checks the exit code, and that the log contains all these words.
+    /// Checks the exit code, and that the log contains all of `words`.
     #[must_use = "drop it if nothing else is checked"]
     pub fn expect(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "log: {}", self.log);
@@ -99,7 +99,7 @@ impl Process {
         self.child.wait().expect("the process is ours");
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("the process is ours").is_some()
     }
@@ -128,12 +128,12 @@ impl Drop for Process {
     }
 }
 
-/// `--set` flags with which a daemon listens at an address of this machine that no other process
-/// uses. On 127.0.0.1 a port that a killed daemon leaves may be given to another process at once.
+/// `--set` flags with which a daemon listens at a loopback address that no other process uses. On
+/// 127.0.0.1 the system may give the port of a killed daemon to another process at once.
 #[must_use]
 pub fn own_address() -> Vec<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
-    // Linux answers to all of 127.0.0.0/8. Process numbers have 22 bits.
+    // On Linux all of 127.0.0.0/8 is this machine. Process numbers have 22 bits.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed) & 3;
     let [_, a, b, c] = ((std::process::id() << 2) | number).to_be_bytes();
     let address = format!("127.{a}.{b}.{c}:0");
@@ -143,7 +143,7 @@ pub fn own_address() -> Vec<String> {
     pairs.flat_map(|(key, at)| ["--set".to_owned(), format!("wire.{key}={at}")]).collect()
 }
 
-/// `corticast …`, to its end.
+/// Runs `corticast …` and waits until it has ended.
 #[must_use]
 pub fn corticast<S: AsRef<OsStr>>(site: &Site, arguments: impl IntoIterator<Item = S>) -> Finished {
     let mut command = Command::new(binary("corticast"));
@@ -159,8 +159,8 @@ pub fn adapter(site: &Site, endpoint: &str, arguments: &[impl AsRef<OsStr>]) -> 
     Process::start(site, command)
 }
 
-/// A shell command that runs one of our binaries, given as `$0`: for limits that a process
-/// inherits.
+/// A shell command that runs one of our binaries, given as `$0`. For limits that the process
+/// inherits from the shell.
 #[must_use]
 pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
     let mut command = Command::new("sh");
@@ -168,12 +168,12 @@ pub fn in_shell(script: &str, name: &str, arguments: &[String]) -> Command {
     command
 }
 
-/// What `/metrics` said at one moment.
+/// The text of `/metrics` at one moment.
 #[derive(Debug)]
 pub struct Metrics(pub String);
 
 impl Metrics {
-    /// The value of the metric with this name and these labels; 0 while it is not there.
+    /// The value of the metric with this name and these labels; 0 if there is no such metric.
     #[must_use]
     pub fn value(&self, name: &str) -> f64 {
         let line = self.0.lines().find(|line| line.rsplit_once(' ').is_some_and(|l| l.0 == name));
@@ -181,14 +181,14 @@ impl Metrics {
         value.unwrap_or(0.0)
     }
 
-    /// As [`Metrics::value`], of something that is counted.
+    /// Like [`Metrics::value`], for a counter.
     #[must_use]
     pub fn count(&self, name: &str) -> u64 {
         self.value(name) as u64
     }
 }
 
-/// The daemon, ready.
+/// A running daemon that is ready.
 #[derive(Debug)]
 pub struct Daemon {
     /// The process.
@@ -220,14 +220,14 @@ impl Daemon {
         Self { process, endpoints }
     }
 
-    /// One of its endpoints: `adapter`, `publish`, `query`, `control` or `http`.
+    /// An endpoint of the daemon: `adapter`, `publish`, `query`, `control` or `http`.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> &str {
         self.endpoints[name].as_str().expect("an endpoint")
     }
 
-    /// `--set` flags that make another daemon listen where this one does. Nobody else may take
-    /// the ports meanwhile: see [`own_address`].
+    /// `--set` flags that make another daemon listen at this one's endpoints. No other process may
+    /// take the ports in between: see [`own_address`].
     #[must_use]
     pub fn same_endpoints(&self) -> Vec<String> {
         let http = self.endpoint("http").trim_start_matches("http://").to_owned();
@@ -237,7 +237,7 @@ impl Daemon {
         pairs.flat_map(|(key, at)| ["--set".to_owned(), format!("wire.{key}={at}")]).collect()
     }
 
-    /// Sends the whole scan of the site. Returns how the adapter ended.
+    /// Sends the whole scan of the site with an adapter. Returns how the adapter ended.
     #[must_use]
     pub fn scan(&self, site: &Site, more: &[&str]) -> Finished {
         let mut flags = site.scan_flags();
@@ -248,31 +248,31 @@ impl Daemon {
         adapter(site, self.endpoint("adapter"), &flags).finish()
     }
 
-    /// Hears everything that it publishes from now on.
+    /// Subscribes to everything that the daemon publishes from now on.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch::hearing_all(self.endpoint("publish"), &ClientSecurity::None, &self.talk())
     }
 
-    /// Its metrics now.
+    /// The daemon's current metrics.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         Metrics(http_get(self.endpoint("http"), "/metrics").1)
     }
 
-    /// Its metrics, once this is true of them.
+    /// Waits until `is_so` is true of the daemon's metrics. Returns these metrics.
     #[must_use]
     pub fn metrics_when(&self, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Metrics {
         wait_for(what, || Some(self.metrics()).filter(&is_so))
     }
 
-    /// Waits until the signal path has seen the end of the run. An adapter ends earlier: its
-    /// volumes are acknowledged once they are recorded, and decoded after that.
+    /// Waits until the signal path has reached the end of the run. The adapter ends earlier,
+    /// because the daemon acknowledges volumes when they are recorded and decodes them later.
     pub fn wait_for_end_of_run(&self) {
         wait_for("the end of the run", || (self.query("state")["state"] == "ended").then_some(()));
     }
 
-    /// A conversation with its adapter socket.
+    /// Connects to the daemon's adapter socket.
     #[must_use]
     pub fn talk(&self) -> Talk {
         Talk::connect(self.endpoint("adapter"), &ClientSecurity::None)

@@ -46,7 +46,7 @@ impl Site {
         Self::with_shift(volumes, "nearest")
     }
 
-    /// Like [`Site::new`], with an interpolation of volumes to the time of the stimulus.
+    /// Like [`Site::new`], with another `shift`, for example interpolation to the stimulus time.
     #[must_use]
     pub fn with_shift(volumes: u32, shift: &'static str) -> Self {
         Self::with_matrix(volumes, shift, [8, 8, 6])
@@ -67,7 +67,7 @@ impl Site {
         site
     }
 
-    /// A site for scans from another source: a model on four voxels (x, y, z) of their space.
+    /// A site for scans from another source, with a model of four voxels (x, y, z) of that space.
     #[must_use]
     pub fn for_space(space: &VoxelSpace, voxels: [[usize; 3]; 4], tr_s: f64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -131,8 +131,8 @@ impl Site {
         self.write_manifest(&manifest);
     }
 
-    /// Replaces the site's model by one from `tests/data/models`, with the site's mask, timing and
-    /// normalisation in its manifest.
+    /// Replaces the site's model with one from `tests/data/models`. Its manifest gets the site's
+    /// mask, timing and normalisation.
     pub fn use_model(&self, name: &str) {
         let shipped = crate::repository("tests/data/models").join(name);
         for entry in fs::read_dir(&shipped).expect("a model") {
@@ -152,7 +152,7 @@ impl Site {
         });
     }
 
-    /// Puts another file in place of a network of the model, with its hash in the manifest.
+    /// Replaces the file of one of the model's networks, and its hash in the manifest.
     pub fn replace_network(&self, role: &str, with: &Path) {
         let onnx = fs::read(with).expect("a network");
         let sha256: String = Sha256::digest(&onnx).iter().map(|b| format!("{b:02x}")).collect();
@@ -238,7 +238,7 @@ window_volumes = 1
         "sub-demo_task-shapes_run-1"
     }
 
-    /// The scanner that simulates the scan, in this process.
+    /// A simulated scanner in this process that acquires the scan.
     #[must_use]
     pub fn scanner(&self) -> SyntheticScanner {
         SyntheticScanner::open(self.scan.clone()).expect("a scanner")
@@ -253,8 +253,7 @@ window_volumes = 1
         (header, volumes.collect())
     }
 
-    /// The flags that make `corticast-adapter synthetic` send this scan, as fast as
-    /// acknowledged.
+    /// The flags with which `corticast-adapter synthetic` sends this scan.
     #[must_use]
     pub fn scan_flags(&self) -> Vec<String> {
         let [nx, ny, nz] = self.scan.matrix;

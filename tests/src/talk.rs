@@ -26,7 +26,7 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A DEALER that sends and receives in turn.
+/// A DEALER socket whose user sends and receives in turn.
 #[derive(Debug)]
 pub struct Talk {
     runtime: Runtime,
@@ -38,14 +38,14 @@ impl Talk {
     #[must_use]
     pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
         let runtime = runtime();
-        // A daemon that is slow to read is no reason to fail.
+        // A test must not fail because the daemon reads slowly.
         let limits = Limits { send_timeout: PATIENCE, ..Limits::default() };
         let dealer = runtime.block_on(Dealer::connect(endpoint, security, &limits));
         let dealer = dealer.expect("an endpoint");
         Self { runtime, dealer }
     }
 
-    /// Waits until the daemon has answered the greeting, at most `limit`.
+    /// Waits until the daemon has answered the ZeroMQ handshake, at most `limit`.
     ///
     /// # Errors
     ///
@@ -138,12 +138,12 @@ impl Talk {
     }
 }
 
-/// A word that is no kind of message.
+/// A text that is not a valid kind of message.
 fn question(n: u32) -> String {
     format!("heard-{n}?")
 }
 
-/// Somebody who watches what the daemon publishes.
+/// A subscriber to the daemon's PUB socket.
 #[derive(Debug)]
 pub struct Watch {
     runtime: Runtime,
@@ -151,14 +151,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Subscribes to everything, and returns once all that is published from now on will be heard.
+    /// Subscribes to everything. Returns once the subscriber will receive every later message.
     ///
-    /// A finished greeting does not mean that the daemon has read the subscription. `adapters` is
-    /// a conversation with the adapter socket: what is refused there is published as a warning, so
-    /// something is refused until such a warning is heard.
+    /// A finished handshake does not mean that the daemon has read the subscription. `adapters` is
+    /// a connection to the adapter socket. The daemon publishes a warning about each message that
+    /// it refuses there, so this function sends invalid messages until such a warning arrives.
     #[must_use]
     pub fn hearing_all(endpoint: &str, security: &ClientSecurity, adapters: &Talk) -> Self {
-        /// Between two questions; how long it is changes nothing but how many are asked.
+        /// Pause between two invalid messages. Its length affects only how many are sent.
         const PAUSE: Duration = Duration::from_millis(50);
         let watch = Self::connect(endpoint, security);
         let started = std::time::Instant::now();
@@ -170,7 +170,8 @@ impl Watch {
             adapters.say_frames(&[question(n).as_bytes()]);
             assert!(adapters.refusal().contains(&question(n)));
             if let Some((topic, header)) = watch.next(PAUSE) {
-                // What was refused before is on its way; nothing of it is left for the test.
+                // Warnings about earlier messages may still be on their way. The test must not see
+                // them.
                 if !is_warning(n, &topic, &header) {
                     drop(watch.until("refusal", |topic, header| is_warning(n, topic, header)));
                 }
@@ -181,7 +182,7 @@ impl Watch {
         unreachable!("a test does not ask for ever")
     }
 
-    /// Subscribes to everything, whenever the subscription arrives.
+    /// Subscribes to everything, without waiting until the subscription has arrived.
     #[must_use]
     pub fn connect(endpoint: &str, security: &ClientSecurity) -> Self {
         let runtime = runtime();
@@ -190,7 +191,7 @@ impl Watch {
         Self { runtime, subscriber: subscriber.expect("an endpoint") }
     }
 
-    /// Waits until the daemon has answered the greeting, at most `limit`.
+    /// Waits until the daemon has answered the ZeroMQ handshake, at most `limit`.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ impl Watch {
     }
 }
 
-/// Status and body of `GET`, from a server that closes afterwards.
+/// Status and body of `GET`, from a server that then closes the connection.
 #[must_use]
 pub fn http_get(endpoint: &str, path: &str) -> (u16, String) {
     let host = endpoint.trim_start_matches("http://");

@@ -12,7 +12,7 @@ use corticast_tests::{
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Clips of two blurry frames of 16 x 16 pixels, which take almost no time.
+/// Clips of two blurry frames of 16 x 16 pixels, which are made in almost no time.
 const STILL: [&str; 2] = ["--set", "generator.mode=still"];
 
 fn site() -> Site {
@@ -62,7 +62,7 @@ fn a_recorded_session_replays_into_the_same_film_each_time() {
     let daemon =
         Daemon::start(&site, &[&["--record", mcap.to_str().unwrap()][..], &STILL].concat());
     assert_eq!(daemon.scan(&site, &[]).code, Some(0));
-    // How many are made depends on how busy the machine is; the newest always is.
+    // The number of clips depends on the load of the machine. At least one clip is made.
     let made = |metrics: &Metrics| metrics.count("corticast_clips_total") > 0;
     drop(daemon.metrics_when("a clip", made));
     assert_eq!(daemon.stop().code, Some(0));
@@ -80,7 +80,7 @@ fn a_recorded_session_replays_into_the_same_film_each_time() {
     assert_eq!(pictures.len(), lines.len());
     assert_eq!(files(&pictures[0]).len(), 2);
 
-    // Clips of the live session equal those the replay makes of the same volumes.
+    // Clips of the live session equal the replay's clips of the same volumes.
     let (live, again) = (clips(&mcap), clips(&site.path("a.mcap")));
     assert_eq!(again.len(), lines.len());
     assert!(!live.is_empty());
@@ -104,7 +104,7 @@ fn a_clip_is_published_with_its_metadata_and_without_pixels_while_blanked() {
             assert_eq!(daemon.command("blank")["ok"], true);
         }
         talk.send_volumes(&run, std::slice::from_ref(volume));
-        // The first volumes warm up, and respond to no stimulus.
+        // The first volumes give no clip: they are the warm-up, or before the first stimulus.
         if at < 10 {
             continue;
         }
@@ -140,7 +140,7 @@ fn a_clip_is_published_with_its_metadata_and_without_pixels_while_blanked() {
 #[test]
 fn a_clip_with_nan_is_dropped_counted_and_named() {
     let site = site();
-    // NaN for every window, but not for the zeros with which a network is tried at its opening.
+    // The network gives NaN for every window, but not for the zeros of the trial at its opening.
     let nan = repository("tests/data/models/neurons-nan/vae_nan.onnx");
     site.replace_network("vae_decoder", &nan);
     let daemon = Daemon::start(&site, &STILL);
@@ -149,8 +149,8 @@ fn a_clip_with_nan_is_dropped_counted_and_named() {
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;
     let n_failed = |metrics: &Metrics| metrics.count("corticast_clips_failed_total");
-    // Whichever conditions the generator takes, it makes no clip of them. Twice at least: it always
-    // takes the newest.
+    // Every clip fails. The generator takes the newest conditions, so sending the volumes in two
+    // parts makes at least two clips fail.
     talk.send_volumes(&run, &volumes[..10]);
     drop(daemon.metrics_when("a clip that fails", |metrics| n_failed(metrics) > 0));
     talk.send_volumes(&run, &volumes[10..]);
@@ -161,14 +161,14 @@ fn a_clip_with_nan_is_dropped_counted_and_named() {
     });
     let message = warning["message"].as_str().unwrap();
     assert!(message.contains("`image` holds NaN"), "{message}");
-    // Decoding goes on as if nothing had been.
+    // Decoding continues.
     let ended = watch.until("end of the run", |topic, header| {
         assert_ne!(topic, "clip", "{header}");
         topic == "run" && header["state"] == "ended"
     });
     let n_result = ended["n_results"].as_u64().unwrap();
     assert!(n_result > 10, "{ended}");
-    // Of all conditions each failed or was replaced by newer ones, and the operator was told once.
+    // All conditions failed or were replaced by newer ones, and the operator got one warning.
     let metrics = daemon.metrics_when("a count of all conditions", |metrics| {
         n_failed(metrics) + metrics.count("corticast_conditions_superseded_total") == n_result
     });

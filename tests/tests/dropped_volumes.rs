@@ -10,7 +10,7 @@ use corticast_tests::{Daemon, Finished, Site, Talk, counts, published, results};
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
 
-/// The outcome of a session.
+/// The results and warnings of a session.
 struct Session {
     results: Vec<Value>,
     /// The last report of each run.
@@ -34,7 +34,7 @@ impl Session {
     }
 }
 
-/// A session during which `say` talks to the daemon.
+/// Runs a session during which `say` talks to the daemon.
 fn session(site: &Site, name: &str, say: impl FnOnce(&Daemon)) -> Session {
     let (mcap, jsonl) = (site.path(&format!("{name}.mcap")), site.path(&format!("{name}.jsonl")));
     let arguments = ["--record", mcap.to_str().unwrap(), "--results", jsonl.to_str().unwrap()];
@@ -47,7 +47,7 @@ fn session(site: &Site, name: &str, say: impl FnOnce(&Daemon)) -> Session {
     Session { results: results(&jsonl), report, warnings: warnings.collect(), ended }
 }
 
-/// The results of the site's scan without faults.
+/// The results of the site's scan when it has no faults.
 fn undisturbed(site: &Site) -> Vec<Value> {
     let session = session(site, "undisturbed", |daemon| {
         assert_eq!(daemon.scan(site, &[]).code, Some(0));
@@ -56,7 +56,7 @@ fn undisturbed(site: &Site) -> Vec<Value> {
     session.results
 }
 
-/// A run in which `disturb` happens after 30 of its 60 volumes.
+/// Sends a run of 60 volumes, and calls `disturb` after 30 of them.
 fn disturbed(
     site: &Site,
     name: &str,
@@ -120,7 +120,7 @@ fn a_volume_sent_twice_changes_nothing() {
         daemon.wait_for_end_of_run();
         let metrics = daemon.metrics();
         assert_eq!(metrics.count("corticast_volumes_received_total"), 60);
-        // The adapter may have sent it a third time.
+        // The adapter may have sent a volume a third time.
         let n = metrics.count("corticast_volumes_duplicate_total");
         assert!(n >= 3, "{n} duplicates");
     });
@@ -236,7 +236,7 @@ fn a_connection_that_does_not_speak_zeromq_disturbs_no_other() {
             stranger.write_all(b"GET / HTTP/1.1\r\nHost: scanner\r\n\r\n").unwrap();
         }
         assert_eq!(daemon.scan(&site, &[]).code, Some(0));
-        // Each of them is closed, including those that send nothing.
+        // The daemon closes all eight connections, also those that send nothing.
         for stranger in &mut strangers {
             stranger.set_read_timeout(Some(corticast_tests::PATIENCE)).unwrap();
             let mut rest = Vec::new();

@@ -26,8 +26,8 @@ fn wait_for_result(daemon: &Daemon, index: u32) {
     wait_for("the last result", || (daemon.query("last/concepts")["index"] == index).then_some(()));
 }
 
-/// Sends the scan to a daemon that will stop recording; gives the acknowledged volumes and how
-/// the daemon ended, after all was decoded.
+/// Sends the scan to a daemon that will stop recording, and waits until all volumes are decoded.
+/// Returns the acknowledged volumes, and how the daemon ended.
 fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished) {
     let (header, volumes) = site.acquire();
     let talk = daemon.talk();
@@ -38,7 +38,7 @@ fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished)
     wait_for_result(&daemon, VOLUMES - 1);
     let has_failed = |metrics: &Metrics| metrics.count("corticast_recording_errors_total") == 1;
     drop(daemon.metrics_when("the end of the recording", has_failed));
-    // An answer to what comes last is behind all acknowledgements.
+    // The answer to this last message arrives after all acknowledgements.
     talk.say(&FromAdapter::Run { header, resume: true });
     let mut acknowledged = BTreeSet::new();
     loop {
@@ -53,7 +53,7 @@ fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished)
 
 #[test]
 fn a_full_disk_stops_the_recording_and_not_the_run() {
-    // Volumes are larger than their results, so that the recording fills the disk.
+    // Volumes are larger than their results, so the recording fills the disk, not the results.
     let site = Site::with_matrix(VOLUMES, "nearest", [16, 16, 8]);
     let recording = site.path("undisturbed.mcap");
     let daemon = started(&site, "exec \"$0\" \"$@\"", recording.to_str().unwrap(), "undisturbed");
@@ -61,7 +61,8 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     assert_eq!(daemon.stop().code, Some(0));
     let expected = of(&site, "undisturbed");
 
-    // No file of the process may grow beyond half of the recording, in blocks of 512 bytes.
+    // No file of the process may grow beyond half the size of the recording. `ulimit` counts in
+    // blocks of 512 bytes.
     let room = fs::metadata(&recording).unwrap().len() / 2;
     assert!(fs::metadata(site.path("undisturbed.jsonl")).unwrap().len() < room);
     let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", room / 512);
@@ -74,7 +75,7 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     assert!(recorded_volumes(&full).is_superset(&acknowledged));
     drop(ended.expect(1, &["ERROR recording stopped", "full.mcap", "File too large", "make room"]));
 
-    // After the operator made room, the session resumes where its recording ended.
+    // Once the operator has made room, the session continues where its recording ended.
     let daemon = started(&site, "exec \"$0\" \"$@\"", full.to_str().unwrap(), "full");
     let scan = daemon.scan(&site, &[]);
     assert_eq!(scan.code, Some(0), "{}", scan.log);
@@ -83,7 +84,8 @@ fn a_full_disk_stops_the_recording_and_not_the_run() {
     assert_eq!(recorded_volumes(&full), (0..VOLUMES).collect::<BTreeSet<_>>());
 }
 
-/// An adapter normally waits for acknowledgements, but keeps feeding such a daemon.
+/// An adapter normally waits for acknowledgements. It must keep sending to a daemon that has
+/// stopped recording.
 #[test]
 fn an_adapter_whose_volumes_are_not_acknowledged_keeps_sending() {
     let volumes = 240;
@@ -91,10 +93,10 @@ fn an_adapter_whose_volumes_are_not_acknowledged_keeps_sending() {
     let full = site.path("full.mcap");
     let limited = "trap '' XFSZ; ulimit -f 300; exec \"$0\" \"$@\"";
     let daemon = started(&site, limited, full.to_str().unwrap(), "full");
-    // Paced by the TR: an adapter that sends as fast as acknowledged would wait.
+    // The TR sets the pace. With `--speed 0` the adapter would wait for acknowledgements.
     let scan = daemon.scan(&site, &["--speed", "100", "--patience-s", "1"]);
     drop(scan.expect(3, &["never acknowledged"]));
-    // Nothing acknowledges them, so the adapter may have ended before they were decoded.
+    // The daemon acknowledges no volumes, so the adapter may end before they are decoded.
     wait_for_result(&daemon, volumes - 1);
     drop(daemon.stop().expect(1, &["ERROR recording stopped", "File too large"]));
     let results = of(&site, "full");

@@ -9,7 +9,7 @@ use corticast_wire::{
     socket::{ClientSecurity, SocketError},
 };
 
-/// A site with keys of the daemon, of a friend on its list, and of a stranger.
+/// A site with keys for the daemon, for a friend on its list, and for a stranger.
 fn site_with_keys() -> Site {
     let site = Site::new(20);
     for name in ["daemon", "friend", "stranger"] {
@@ -70,7 +70,7 @@ fn a_key_that_is_not_on_the_list_cannot_connect() {
     let arguments = flags(&site, &["key", "allow", "control_allow"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let daemon = Daemon::start(&site, &arguments);
-    // A key that is not on the list is told so.
+    // The daemon tells a peer that its key is not on the list.
     let stranger = security(&site, "stranger");
     let is_refused = |connected| matches!(connected, Err(SocketError::KeyRefused { .. }));
     for socket in ["adapter", "query", "control"] {
@@ -79,7 +79,7 @@ fn a_key_that_is_not_on_the_list_cannot_connect() {
     }
     let watch = Watch::connect(daemon.endpoint("publish"), &stranger);
     assert!(is_refused(watch.wait_connected(PATIENCE)));
-    // Who has no key hears nothing, however long it waits.
+    // A peer without a key gets no answer, however long it waits.
     let a_while = Duration::from_secs(2);
     for socket in ["adapter", "query", "control"] {
         let talk = Talk::connect(daemon.endpoint(socket), &ClientSecurity::None);
@@ -126,7 +126,7 @@ fn nothing_leaves_the_machine_without_keys_and_a_list() {
     }
     let everywhere = ["--set".to_owned(), "wire.http=0.0.0.0:0".to_owned()];
     drop(run(&everywhere).expect(78, &["0.0.0.0:0"]));
-    // Keys of the other sockets do not open the control socket.
+    // The keys for the other sockets are no keys for the control socket.
     let mut control = flags(&site, &["key", "allow"]);
     control.extend(["--set".to_owned(), "wire.control=tcp://0.0.0.0:0".to_owned()]);
     drop(run(&control).expect(78, &["tcp://0.0.0.0:0"]));

@@ -40,7 +40,7 @@ fn the_examples_feed_and_watch_the_daemon() {
     let Some(python) = python("the_examples_feed_and_watch_the_daemon") else {
         return;
     };
-    // The space that the example simulates.
+    // The voxel space that the example simulates.
     let mut affine = [[0.0; 4]; 4];
     for (axis, size) in [3.0, 3.0, 3.0, 1.0].into_iter().enumerate() {
         affine[axis][axis] = size;
@@ -50,7 +50,7 @@ fn the_examples_feed_and_watch_the_daemon() {
     let mcap = site.path("session.mcap");
     let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
     let client = example(&site, &python, "client.py", &[daemon.endpoint("publish")]);
-    // Nobody says when a subscription has arrived: further runs until something was seen.
+    // There is no sign that a subscription has arrived, so send runs until the client sees one.
     let started = Instant::now();
     while client.output().is_empty() {
         assert!(started.elapsed() < PATIENCE, "the client saw nothing: {}", client.log());

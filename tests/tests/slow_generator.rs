@@ -27,17 +27,19 @@ fn a_generator_that_takes_an_hour_for_a_clip_delays_no_result() {
     let (header, volumes) = site.acquire();
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;
-    // The first conditions are made into a clip, and the hour begins, before the next ones come.
+    // The generator makes the first clip, and its hour of waiting begins, before the daemon gets
+    // further volumes.
     let first = without[0]["index"].as_u64().unwrap() as usize;
     talk.send_volumes(&run, &volumes[..=first]);
     drop(daemon.metrics_when("the first clip", |metrics| n_clip(metrics) == 1));
     talk.send_volumes(&run, &volumes[first + 1..]);
     talk.end_run(&run, 300);
-    // One waits for the hour to pass; all between it and the first were replaced and counted.
+    // The newest conditions wait for the hour to pass. All conditions between them and the first
+    // were replaced and counted.
     let metrics = daemon
         .metrics_when("a count of all conditions", |metrics| n_superseded(metrics) + 2 == n_result);
     assert_eq!(n_clip(&metrics), 1);
-    // It ends although the generator has only begun to wait.
+    // The daemon ends although the generator still has most of an hour to wait.
     assert_eq!(daemon.stop().code, Some(0));
     assert_eq!(results(&jsonl), without);
 }

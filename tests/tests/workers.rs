@@ -45,15 +45,15 @@ fn wait_for_workers(daemon: &Daemon, n: u64) {
     drop(daemon.metrics_when("workers", are_there));
 }
 
-/// A worker in this process: it takes a job and never finishes it. A real one that is stopped in
-/// the middle of a clip is disconnected after a few seconds, so a test with it would be a race.
+/// A worker in this process that takes a job and never finishes it. A real worker that is stopped
+/// during a clip is disconnected after a few seconds, so a test with one would be a race.
 struct HeldWorker {
     runtime: Runtime,
     dealer: Arc<Dealer>,
 }
 
 impl HeldWorker {
-    /// Introduces itself with the words of a real worker, which it overhears.
+    /// Starts a real worker, catches its greeting, and sends this greeting to the daemon.
     fn connect(site: &Site, daemon: &Daemon, name: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -84,7 +84,7 @@ impl HeldWorker {
         held
     }
 
-    /// What the daemon says next that is no sign of life.
+    /// The daemon's next message that is not a heartbeat.
     fn told(&self) -> ToWorker {
         loop {
             let frames = async { timeout(PATIENCE, self.dealer.recv()).await.unwrap().unwrap() };
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
         let (header, volumes) = site.acquire();
         let talk = daemon.talk();
         let run = talk.start_run(&header).run;
-        // The first volumes warm up, and respond to no stimulus.
+        // The first volumes give no clip: they are the warm-up, or before the first stimulus.
         talk.send_volumes(&run, &volumes[..10]);
         Self { daemon, talk, watch, run, volumes, next: 10 }
     }
@@ -156,7 +156,8 @@ fn a_dead_worker_loses_only_its_clip_and_the_other_continues() {
     let made_by = |session: &mut Session<'_>| session.clip()["worker"].as_str().unwrap().to_owned();
     assert_eq!(made_by(&mut session), "second");
 
-    // The first has not made a clip yet, so it is asked before the other. It dies over its job.
+    // Worker `first` has not made a clip yet, so the daemon gives it the job. It dies during the
+    // job.
     let first = HeldWorker::connect(&site, &daemon, "first");
     let lost = session.send();
     assert_eq!(first.job().index as usize, lost);
@@ -168,10 +169,10 @@ fn a_dead_worker_loses_only_its_clip_and_the_other_continues() {
     assert_eq!(n_workers(&daemon), 1);
     assert_eq!(made_by(&mut session), "second");
 
-    // A new one is taken up while the session runs.
+    // A new worker joins while the session runs.
     let third = worker(&site, daemon.endpoint("workers"), "third");
     wait_for_workers(&daemon, 2);
-    // Who has not made a clip yet comes first.
+    // The worker that has not made a clip yet gets the first job.
     assert_eq!(made_by(&mut session), "third");
     second.signal(Signal::TERM);
     assert_eq!(second.finish().code, Some(0));
@@ -187,8 +188,8 @@ fn without_workers_the_operator_is_alarmed_and_decoding_continues() {
     let daemon = Daemon::start(&site, &WORKERS);
     let mut session = Session::start(&site, &daemon);
     let index = session.send();
-    // The alarm comes with the first conditions or a second after them, so before or after the
-    // result. A volume is reported after its conditions were handed over.
+    // The daemon raises the alarm with the first conditions or up to a second later, so before or
+    // after the result. It reports a volume after handing over the volume's conditions.
     let (mut result, mut is_decoded, mut alarm) = (None, false, None);
     while !is_decoded || alarm.is_none() {
         let (topic, header) = session.watch.next(PATIENCE).unwrap();
@@ -203,7 +204,7 @@ fn without_workers_the_operator_is_alarmed_and_decoding_continues() {
     assert!(result.unwrap()["caption"].is_string());
     let (alarm, endpoint) = (alarm.unwrap(), daemon.endpoint("workers"));
     assert!(alarm["level"] == "alarm" && says(&alarm, endpoint), "{alarm}");
-    // The newest conditions have waited for it.
+    // The newest conditions have waited for the worker.
     let worker = worker(&site, endpoint, "late");
     let clip = session.watch.until("clip", |topic, _| topic == "clip");
     assert_eq!((&clip["index"], &clip["worker"]), (&index.into(), &"late".into()));

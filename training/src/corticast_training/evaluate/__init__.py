@@ -1,1 +1,1 @@
-"""How good a model is."""
+"""Measures how well a model decodes."""

@@ -1,7 +1,7 @@
 """Classifiers from local folders, for frames and for videos.
 
-A folder is one in the layout of `transformers` (config.json, model.safetensors and
-preprocessor_config.json), such as ViT on ImageNet or VideoMAE on Kinetics.
+A folder has the layout of `transformers` (config.json, model.safetensors and
+preprocessor_config.json). Examples: ViT on ImageNet, VideoMAE on Kinetics.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def image_classifier(folder: Path) -> Classifier:
 
 
 def video_classifier(folder: Path) -> Classifier:
-    """One video `[F, h, w, 3]` → logits `[n_class]`; frames are repeated to what it takes."""
+    """One video `[F, h, w, 3]` → logits `[n_class]`; frames are repeated up to its input length."""
     network, prepare = _load(folder, AutoModelForVideoClassification)
     n_frame = getattr(network.config, "num_frames", None)
     if not n_frame:

@@ -1,4 +1,4 @@
-"""Concepts: whether the most probable class is true, and which classes are ever found."""
+"""Concepts: how often the most probable class is true, and how well each class is found."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class PerClass:
-    """Every class on its own; NaN where no clip can tell."""
+    """Scores of each class; NaN where no clip has the information."""
 
     found: NDArray[np.float64]
     """Share of the clips with the label whose probability exceeds 0.5 (the paper's table b)."""
@@ -24,7 +24,7 @@ class PerClass:
 def top1(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Whether the most probable class is a label of the clip; both `[n, n_class]` → `[n]`.
 
-    NaN where a clip has no label. Classes that tie for the first place share it.
+    NaN where a clip has no label. Classes that tie for first place share the credit.
     """
     best = probabilities == probabilities.max(axis=1, keepdims=True)
     hit = (best & labels).sum(axis=1) / best.sum(axis=1)
@@ -32,7 +32,7 @@ def top1(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDAr
 
 
 def top1_chance(labels: NDArray[np.bool_]) -> float:
-    """Of guessing any class: mean share of the classes that are true of a clip."""
+    """Accuracy of guessing at random: mean share of classes that are true of a clip."""
     labelled = labels[labels.any(axis=1)]
     return float(labelled.mean()) if len(labelled) else float("nan")
 

@@ -1,4 +1,4 @@
-"""CLIP-pcc: how alike CLIP finds the frames of one video, regardless of their content."""
+"""CLIP-pcc: how similar the frames of one video are to CLIP, whatever they show."""
 
 import numpy as np
 from numpy.typing import NDArray

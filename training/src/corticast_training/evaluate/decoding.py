@@ -1,8 +1,8 @@
 """How often a decoder names the right class: per TR, per block, per class.
 
-Per TR counts every window in a block on its own. Per block takes the class with the highest
-mean probability over the block's windows, which is the feedback that a participant would
-see at the end of the block.
+Per TR, every window in a block counts on its own. Per block, the class with the highest mean
+probability over the block's windows counts: a participant would see it as feedback at the end
+of the block.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Fractions of right answers, 0 to 1."""
+    """Fractions of correct answers, 0 to 1."""
 
     per_tr: float
     per_block: float

@@ -36,7 +36,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Joined:
-    """Results by the BOLD they rest on."""
+    """Results, by the kind of BOLD that they were decoded from."""
 
     single: list[Repeat]
     """One for each repeat."""
@@ -49,8 +49,8 @@ class Joined:
 def join(results: Iterable[Result], movie: Movie, split: str, where: str) -> Joined:
     """Finds the clip of each result among those of `split`.
 
-    Raises `TrainingError` where no result belongs to a clip, they are of more than one subject, or
-    a run is there twice.
+    Raises `TrainingError` if no result belongs to a clip, if the results are of more than one
+    subject, or if a run appears twice.
     """
     position = {clip.clip: k for k, clip in enumerate(movie.clips(split))}
     events: dict[RunName, list[tuple[float, str]]] = {}

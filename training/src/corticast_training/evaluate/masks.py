@@ -1,4 +1,4 @@
-"""Key-object masks: intersection over union of all frames of a clip together."""
+"""Key-object masks: intersection over union, over all frames of a clip together."""
 
 import numpy as np
 from numpy.typing import NDArray

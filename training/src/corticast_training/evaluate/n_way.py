@@ -2,8 +2,8 @@
 
 The truth's classes are the three that the classifier finds most likely in the true picture.
 Against n - 1 classes drawn from all others, the prediction is a hit when at least one of the
-three ranks among the top k. Published figures draw; the expectation over all draws is a
-hypergeometric probability and needs none.
+three ranks among the top k. Published figures are from random draws.
+The expectation over all draws is a hypergeometric probability, which needs no draws.
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ def exact(
     Args:
         predicted: Scores `[..., n_class]`.
         true: Positions of the true classes, `[..., 3]`.
-        n_way: Classes that stand for choice, the true one among them.
-        top_k: How many places count.
+        n_way: Number of classes to choose from, including the true one.
+        top_k: How many ranks count as a hit.
 
     Returns:
         `[...]`.
@@ -40,7 +40,7 @@ def exact(
 
 
 def chance(n_way: int) -> float:
-    """Top-1 of scores that know nothing: the best of n + 2 is one of the three true classes.
+    """Top-1 of scores without information: the best of n + 2 is one of the three true classes.
 
     This is why published 2-way figures are all above .7.
     """
@@ -53,8 +53,8 @@ def sampled(
     picks: NDArray[np.int64],
     top_k: int,
 ) -> NDArray[np.int64]:
-    """Hits, 0 or 1, of explicit draws: `picks` `[n_trial, n_way - 1]` → `[n_trial]`."""
-    # Ties are won by the draws, as a stable sort with the true class in front has them.
+    """Hits, 0 or 1, for given draws: `picks` `[n_trial, n_way - 1]` → `[n_trial]`."""
+    # In a tie the drawn class wins, as in a stable sort that has the true class in front.
     ahead = (predicted[picks] >= predicted[true].max()).sum(axis=1)
     return np.asarray(ahead < top_k, dtype=np.int64)
 
@@ -69,5 +69,5 @@ def draw_picks(
 
 
 def standard_deviation(accuracy: float, n_trial: int) -> float:
-    """Of an accuracy over `n_trial` draws: √(a (1 - a) / trials)."""
+    """Standard error of an accuracy over `n_trial` draws: √(a (1 - a) / trials)."""
     return float(np.sqrt(accuracy * (1 - accuracy) / n_trial))

@@ -1,9 +1,10 @@
-"""Likeness of two pictures: SSIM in two forms, and PSNR.
+"""Similarity of two pictures: SSIM in two forms, and PSNR.
 
-`ssim_neurons` is the published evaluation's number, not the usual SSIM: there the last axis of
-a gray picture, its columns, is taken for channels, so each column is a one-dimensional signal
-and the score is the mean over columns. Both forms have Wang et al.'s constants: Gaussian
-window of 1.5 px, K = 0.01 and 0.03, population covariance, intensities 0 to 1.
+`ssim_neurons` is the number of the published evaluation, not the usual SSIM. The published code
+treats the last axis of a grey picture, its columns, as channels. So each column is a
+one-dimensional signal, and the score is the mean over columns. Both forms have Wang
+et al.'s constants: Gaussian window of 1.5 px, K = 0.01 and 0.03, population covariance,
+intensities 0 to 1.
 """
 
 import math
@@ -24,8 +25,8 @@ _C1, _C2 = 0.01**2, 0.03**2
 def ssim_neurons(found: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
     """Mean over columns of the SSIM of each column; pictures `[h, w, 3]`.
 
-    scikit-image has the same number, but walks through the columns in Python: at 224 px that
-    takes 7 times as long, hours for ten repeats of a test set.
+    scikit-image computes the same number, but loops over the columns in Python. At 224 px that
+    takes 7 times as long: hours for ten repeats of a test set.
     """
     x, y = rgb2gray(found), rgb2gray(true)
 

@@ -1,8 +1,8 @@
 """Published figures of other systems on cc2017, printed beside ours.
 
-Source: tables a and b of the supplement of NEURONS. All rest on BOLD averaged over ten repeats,
-on subjects and a movie of their own, and on the classifiers of their papers: they give the
-scale and are no comparison on the same data.
+Source: tables a and b of the supplement of NEURONS. All of them use BOLD averaged over ten
+repeats, their own subjects and movie, and the classifiers of their papers. They show the scale;
+they are not a comparison on the same data.
 """
 
 KEYS = {

@@ -26,7 +26,7 @@ class Videos:
 
 
 def reconstruct(repeat: Repeat, sizes: Sizes, pretrained: Pretrained | None) -> Videos | str:
-    """Videos of all results that hold frames or latents; else the reason why there are none."""
+    """Videos of all results that contain frames or latents, or the reason why there are none."""
     clips, videos = [], []
     results = progress(repeat.results, len(repeat.results), f"pictures of {repeat.name}")
     for clip, result in zip(repeat.clip, results, strict=True):

@@ -2,11 +2,11 @@
 
 ```text
 RESULTS/results.jsonl                       run, index, stimulus_time_s, concepts, caption
-RESULTS/conditions/<run>/<index>.safetensors    what the result rests on, one file a result
+RESULTS/conditions/<run>/<index>.safetensors    the tensors of a result, one file per result
 ```
 
-Tensors are read one file at a time and checked then: results of many repeats do not fit into
-memory. A recording is first unpacked into the same form.
+Tensors are read and checked one file at a time, because the results of many repeats do not fit
+into memory. A recording is first unpacked into the same layout.
 """
 
 import json
@@ -30,7 +30,7 @@ CONDITIONS = "conditions"
 
 @dataclass(frozen=True)
 class Result:
-    """What was decoded for one stimulus."""
+    """The decoded result for one stimulus."""
 
     run: str
     index: int
@@ -42,7 +42,7 @@ class Result:
     conditions: Path | None
 
     def tensor_names(self) -> list[str]:
-        """Tensors that its file holds."""
+        """Names of the tensors in the result's file."""
         if self.conditions is None:
             return []
         with _opened(self.conditions) as file:
@@ -134,7 +134,7 @@ def _result(line: str, conditions: Path, where: str) -> Result:
 
 
 def conditions_path(folder: Path, run: str, index: int) -> Path:
-    """Where the tensors of one result are."""
+    """Path of the file with the tensors of one result."""
     return folder / run / f"{index:06d}.safetensors"
 
 

@@ -1,9 +1,10 @@
 """Identification: whether a decoded embedding is closer to its own picture than to others.
 
-Cosine similarity of flattened tokens. Forward looks for the picture that belongs to a decoded
-embedding, backward for the embedding that belongs to a picture, over the whole test set or
-over a pool of the right one and others drawn at random, in expectation over all draws.
-Embeddings that tie share a place: a decoder that always says the same is at chance.
+Cosine similarity of flattened tokens. Forward retrieval looks for the picture that
+belongs to a decoded embedding, backward retrieval for the embedding that belongs to a picture.
+The candidates are the whole test set, or a pool of the right one and others drawn at random; the
+score is then the expectation over all draws. Embeddings that tie share a rank, so a decoder that
+always gives the same embedding scores at chance.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,12 @@ def similarity(
 
 
 def hits(similarity: NDArray[np.floating], top_k: int, pool: int) -> NDArray[np.float64]:
-    """Probability that a column is among the top k of a row, were it the right one.
+    """Probability that a column is among the top k of a row if it is the right one.
 
     Args:
         similarity: `[n, n_column]`.
-        top_k: How many places count.
-        pool: Columns that stand for choice, the right one among them; at most `n_column`.
+        top_k: How many ranks count as a hit.
+        pool: Number of columns to choose from, including the right one; at most `n_column`.
 
     Returns:
         `[n, n_column]`, in expectation over pools and over the order of ties.

@@ -1,7 +1,7 @@
-"""All figures of one system: repeat by repeat, then put together.
+"""All figures of one system, first for each repeat, then combined.
 
-The session's single repeats are what a live participant gets; BOLD averaged over ten repeats
-is what published figures rest on. Both are scored in the same way and stand side by side.
+A live participant gets results of single repeats. Published figures use BOLD averaged over ten
+repeats. Both are scored in the same way and shown side by side.
 """
 
 from collections import defaultdict
@@ -59,7 +59,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Example:
-    """One clip to look at."""
+    """One clip that the report shows."""
 
     clip: int
     true_caption: str
@@ -102,7 +102,7 @@ def score_system(
 def score(
     repeats: Sequence[Repeat], truth: Truth, networks: Networks, seed: int, shown: Sequence[int]
 ) -> Scores:
-    """Scores each repeat and puts them together; the clips `shown` are kept to look at."""
+    """Scores each repeat and combines the scores; keeps the clips `shown` for the report."""
     measured: dict[str, list[Measured]] = defaultdict(list)
     missing: dict[str, NotComputed] = {}
     classes: list[PerClass] = []
@@ -178,7 +178,7 @@ def _verbs(repeat: Repeat, truth: Truth, networks: Networks) -> dict[str, Measur
 
 
 def _shown(firsts: Sequence[Repeat]) -> list[int]:
-    """Clips that all have, spread evenly over the test set, not chosen by how good they are."""
+    """Clips that all repeats contain, spread evenly over the test set and not chosen by quality."""
     common = sorted(set.intersection(*(set(repeat.clip.tolist()) for repeat in firsts)))
     places = np.linspace(0, len(common) - 1, min(N_EXAMPLE, len(common))).round().astype(int)
     return [common[place] for place in np.unique(places)]

@@ -1,9 +1,9 @@
-"""What a figure is worth: its spread over repeats, over clips, and beside shuffled truth.
+"""How certain a figure is: its spread over repeats and clips, and its value with shuffled truth.
 
-A figure is computed from one row of numbers a clip, summed over clips. Its interval resamples
+A figure is computed from one row of numbers per clip, summed over clips. Its interval resamples
 clips (percentile bootstrap, 95 %, all repeats of a clip together). Its control is the same figure
-with every result held against the truth of another clip: what the decoder would reach if it knew
-what such clips are like on the whole, but not which one was shown.
+with every result compared with the truth of another clip. A decoder that knows what such clips are
+like in general, but not which clip was shown, would reach the control.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class NotComputed:
-    """A figure that is not there, and why."""
+    """A figure that was not computed, and the reason."""
 
     reason: str
 
@@ -71,13 +71,13 @@ class Figure:
 
 
 def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A score that is averaged, as a sum and a count of clips that can tell, `[n]` → `[n, 2]`."""
+    """An averaged score as a sum and a count of the clips that have a value, `[n]` → `[n, 2]`."""
     tells = np.isfinite(values)
     return np.stack([np.where(tells, values, 0.0), tells], axis=1)
 
 
 def ratio(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A sum over what it is a sum of, `[..., 2]`; NaN of nothing."""
+    """Sum divided by count, `[..., 2]`; NaN if the count is 0."""
     part, whole = totals[..., 0], totals[..., 1]
     nothing = np.full(np.shape(part), np.nan)
     return np.asarray(np.divide(part, whole, out=nothing, where=whole > 0))
@@ -115,14 +115,14 @@ def measure(
 
 
 def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | NotComputed:
-    """Puts one figure's repeats together."""
+    """Combines the repeats of one figure."""
     rng = np.random.default_rng(seed)
     values = np.array([one.reduce(one.rows.sum(axis=0)) for one in repeats])
     if not np.isfinite(values).any():
         return NotComputed("no clip of the test set can tell")
     value = float(np.nanmean(values))
     clips = np.unique(np.concatenate([one.clip for one in repeats]))
-    # Drawing clips with replacement is counting how often each is drawn: one matrix product.
+    # A draw with replacement is a count of how often each clip is drawn: one matrix product.
     even = np.full(len(clips), 1 / len(clips))
     drawn = rng.multinomial(len(clips), even, size=N_BOOTSTRAP).astype(np.float64)
     times = [drawn[:, np.searchsorted(clips, one.clip)] for one in repeats]
@@ -132,7 +132,7 @@ def judge(repeats: Sequence[Measured], seed: int = 0) -> Figure | NotComputed:
     controls, control_spread, above = [], [], []
     for k in range(n_shuffle):
         controls.append(_mean([one.reduce(one.shuffled[k].sum(axis=0)) for one in repeats]))
-        # Every shuffle takes its share of the draws.
+        # The draws are divided equally among the shuffles.
         part = slice(k, None, n_shuffle)
         resampled = [
             one.reduce(n[part] @ one.shuffled[k]) for one, n in zip(repeats, times, strict=True)
@@ -164,7 +164,7 @@ def _other(n: int, rng: np.random.Generator) -> Order:
 
 
 def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Over repeats, without those that cannot tell; `[n_repeat, ...]` → `[...]`."""
+    """Mean over the repeats that have a value; `[n_repeat, ...]` → `[...]`."""
     stacked = np.array(values)
     tells = np.isfinite(stacked)
     total, n = np.where(tells, stacked, 0.0).sum(axis=0), tells.sum(axis=0)

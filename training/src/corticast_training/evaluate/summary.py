@@ -1,4 +1,4 @@
-"""An evaluation, and its JSON with keys that stay."""
+"""An evaluation, and its JSON with stable keys."""
 
 import json
 import math
@@ -35,7 +35,7 @@ class Evaluation:
 
 
 def figure_of(scores: Scores | NotComputed, key: str) -> Figure | NotComputed:
-    """One figure; where a kind of BOLD is missing, why it is."""
+    """One figure; if a kind of BOLD is missing, the reason."""
     return scores if isinstance(scores, NotComputed) else scores.figures[key]
 
 
@@ -118,7 +118,7 @@ def control_text(figure: Figure) -> str:
 
 
 def write_aside(path: Path, content: str) -> None:
-    """Writes a file under its name only once it is whole."""
+    """Writes a file that gets its name only once it is complete."""
     aside = path.with_name(f".{path.name}.part")
     try:
         aside.write_text(content, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The figures on the terminal, in 80 columns: single repeats above the average of repeats.
 
-Slurm's logs and pipes have no other width; a wider table would be cut into pieces there.
+Slurm's logs and pipes report no width, and a wider table would be broken into pieces there.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ SHORT = {"single": "single", "mean": "average"}
 
 
 def print_tables(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Every figure with its interval and its control's, then published ones beside ours."""
+    """Every figure with its interval and its control, then published figures beside ours."""
     console = console or Console()
     truth = evaluation.truth
     for name, kinds in evaluation.systems.items():
@@ -67,7 +67,7 @@ def _known(kinds: Mapping[str, Scores | NotComputed], key: str) -> dict[str, Fig
 
 
 def _cells(kinds: Mapping[str, Scores | NotComputed], key: str) -> list[str]:
-    """BOLD, value, control and chance; a line for each kind of BOLD that there is."""
+    """BOLD, value, control and chance; one line for each available kind of BOLD."""
     figures = _known(kinds, key)
     control = [control_text(figure) for figure in figures.values()]
     chance = [number(one.chance) if one.chance is not None else "" for one in figures.values()]
@@ -77,7 +77,7 @@ def _cells(kinds: Mapping[str, Scores | NotComputed], key: str) -> list[str]:
 
 
 def _reasons(kinds: Mapping[str, Scores | NotComputed]) -> dict[str, list[str]]:
-    """Figures that no kind of BOLD has, by reason; a group that is missing as a whole by name."""
+    """Figures that no kind of BOLD has, by reason. A group without any figure is given by name."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for key, entry in CATALOG.items():
         found = [scores.figures[key] for scores in kinds.values() if isinstance(scores, Scores)]

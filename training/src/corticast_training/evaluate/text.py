@@ -1,8 +1,8 @@
-"""Likeness of captions: corpus BLEU-1..4 and CIDEr-D, as pycocoevalcap counts them.
+"""Similarity of captions: corpus BLEU-1..4 and CIDEr-D, as pycocoevalcap counts them.
 
-Captions are put in lower case and split at what is no letter or digit, where the COCO tools
-call a Java tokeniser. BLEU is computed from counts per caption, so that captions can be
-resampled; on the whole corpus it equals pycocoevalcap's number.
+Captions are put in lower case and split at every character that is not a letter or digit; the
+COCO tools call a Java tokeniser for this. BLEU is computed from counts per caption, so that
+captions can be resampled; on the whole corpus it equals pycocoevalcap's number.
 """
 
 import re
@@ -19,12 +19,12 @@ _TINY, _SMALL = 1e-15, 1e-9
 
 
 def tokenise(caption: str) -> str:
-    """Lower-case words, one blank between them."""
+    """Lower-case words, separated by one space."""
     return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)?", caption.lower()))
 
 
 def bleu_counts(candidate: str, references: Sequence[str]) -> NDArray[np.float64]:
-    """What BLEU needs of one tokenised caption.
+    """Counts that BLEU needs from one tokenised caption.
 
     Returns `[10]`: matching n-grams for n = 1..4, n-grams for n = 1..4, words of the candidate,
     words of the reference that is closest in length.

@@ -1,4 +1,4 @@
-"""What the figures are computed against: the clips of a split and their targets."""
+"""The truth that figures are computed against: the clips of a split and their targets."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Truth:
 
 
 def sizes_of(targets: Path) -> Sizes:
-    """The sizes that targets were made with; what targets do not depend on is a preset's."""
+    """The sizes that the targets were made with; all other sizes are those of a preset."""
     facts, _ = read_facts(targets)
     stated: dict[str, Any] = facts.get("sizes", {})
     wanted = ("n_frame", "n_token", "channels", "text_dim", "latent", "mask", "caption_tokens")

@@ -1,8 +1,8 @@
-"""Verb accuracy: whether the decoded caption names what happens, in these words or near ones.
+"""Verb accuracy: whether the decoded caption names the action, in the same or similar words.
 
 Verbs are found by NLTK's averaged perceptron tagger. A verb of the decoded caption counts when
 the cosine similarity of its word vector to that of a verb of the true caption exceeds 0.8.
-Both models are read from local files; nothing is fetched.
+Both models are read from local files; nothing is downloaded.
 """
 
 import json
@@ -52,9 +52,9 @@ class VerbFinder:
 
 
 def verb_hits(found: Sequence[str], true: Sequence[str], vectors: Vectors) -> tuple[int, int]:
-    """How many decoded verbs are near a true one, and how many there are.
+    """How many decoded verbs are near a true verb, and how many decoded verbs there are.
 
-    A verb without a vector is near itself only.
+    A verb without a vector is near only itself.
     """
     return sum(any(_near(verb, other, vectors) for other in true) for verb in found), len(found)
 

@@ -1,1 +1,1 @@
-"""Trained models as ONNX files, each checked in ONNX Runtime before it is handed out."""
+"""Trained models as ONNX files, each checked in ONNX Runtime before it is published."""

@@ -1,7 +1,7 @@
-"""What crosses the border of an exported graph: names, shapes and types, as the manifest has them.
+"""Inputs and outputs of an exported graph: names, shapes and types, as in the manifest.
 
-Axes that are known when the graph is run have a word instead of a size. The same word is the same
-length within one graph; a sum such as `past+step` is an axis that grows.
+An axis whose size is known only when the graph runs has a word instead of a size. Within one graph
+the same word means the same length. A sum such as `past+step` is an axis that grows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,14 +24,14 @@ class Border:
     dtype: str = "f32"
 
     def sizes(self, words: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with every word at its length."""
+        """The shape with a length in place of every word."""
         return tuple(
             axis if isinstance(axis, int) else sum(words[word] for word in axis.split("+"))
             for axis in self.shape
         )
 
     def entry(self) -> dict[str, Any]:
-        """As the manifest writes it."""
+        """The entry in the manifest."""
         shape = [axis if isinstance(axis, int) else -1 for axis in self.shape]
         entry: dict[str, Any] = {"name": self.name, "shape": shape}
         if self.dtype != "f32":
@@ -40,7 +40,7 @@ class Border:
 
 
 def dynamic_axes(borders: Iterable[Border]) -> dict[str, dict[int, str]]:
-    """As PyTorch's exporter wants them."""
+    """The dynamic axes in the form that PyTorch's exporter takes."""
     return {
         border.name: {k: axis for k, axis in enumerate(border.shape) if isinstance(axis, str)}
         for border in borders

@@ -1,7 +1,7 @@
 """Runs an exported file in ONNX Runtime and compares it with the network it was made from.
 
-PyTorch goes first and is done before the session is opened, so that the two never hold the
-weights at the same time.
+PyTorch runs first and has finished before the session is opened, so that the two never hold
+the weights at the same time.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def compare(
 ) -> float:
     """The largest error over cases of (inputs, expected outputs).
 
-    Raises `TrainingError` when one is above the tolerance, is NaN or has another shape.
+    Raises `TrainingError` if an error is above the tolerance or NaN, or if a shape differs.
     """
     inputs, outputs = borders
     session = open_session(path)
@@ -58,7 +58,7 @@ def compare(
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """Largest difference over the largest expected magnitude; NaN where either has one."""
+    """Largest difference over the largest expected magnitude; NaN if either contains NaN."""
     if expected.size == 0:
         return 0.0
     wide = np.asarray(expected, dtype=np.float64)
@@ -67,7 +67,7 @@ def relative_error(found: Array, expected: Array) -> float:
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """A session on the CPU with as many threads as PyTorch uses, in as little memory as it can."""
+    """A session on the CPU with PyTorch's number of threads and as little memory as possible."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -1,4 +1,4 @@
-"""One graph to be exported: a network, its border, and the lengths it is tried at."""
+"""One graph to be exported: a network, its inputs and outputs, and the lengths for its check."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Make = Callable[[tuple[int, ...], torch.Generator], Tensor]
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Unit normal values: what the inputs are where nothing else is said."""
+    """Unit normal values, the default for inputs."""
     return torch.randn(shape, generator=generator)
 
 
@@ -41,7 +41,7 @@ class Graph:
         )
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What PyTorch says."""
+        """PyTorch's outputs for these inputs."""
         with torch.no_grad():
             found = self.network(*inputs)
         return found if isinstance(found, tuple) else (found,)

@@ -1,10 +1,10 @@
-"""Graphs whose weights are stored in half precision, with single precision at the border.
+"""Graphs whose weights are stored in half precision, with inputs and outputs in single precision.
 
-`attach` leaves every halved weight behind a Cast to f32: right, but slow where a table is only
-looked up, and nothing is won on a GPU. So look-ups happen in the halved table, and with
-`compute=True` products with weights are done in half precision, their results cast back. What
-lies between (norms, softmax, residuals, attention scores) stays in single precision, as it was
-while training under autocast.
+`attach` puts a Cast to f32 behind every halved weight. That is correct, but slow for a table that
+is only looked up, and it gains nothing on a GPU. So look-ups use the halved table. With
+`compute=True`, products with weights are computed in half precision and their results are cast
+back. Everything else (norms, softmax, residuals, attention scores) stays in single precision, as
+in training under autocast.
 """
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
@@ -51,7 +51,7 @@ def use_half(graph: GraphProto, *, compute: bool) -> None:
 
 
 def _with_f32_output(node: NodeProto) -> list[NodeProto]:
-    """The node and a Cast that gives its output under the old name."""
+    """The node, and a Cast whose output has the node's old output name."""
     name = node.output[0]
     node.output[0] = f"{name}:half"
     return [node, helper.make_node("Cast", [node.output[0]], [name], to=_F32)]

@@ -1,8 +1,8 @@
 """A linear decoder as ONNX: `bold` [1, S, V] → Flatten → Gemm → Softmax → `probabilities`.
 
-The same decoder gives the same bytes: nothing in the file depends on time, place or order of
-a dictionary. The metadata repeat what the daemon refuses a model for, so that a file which
-was separated from its manifest still says what it is.
+The same decoder gives the same bytes: nothing in the file depends on time, place or the order of
+a dictionary. The metadata repeat the properties that the daemon compares, so that a file that was
+separated from its manifest can still be identified.
 """
 
 import json
@@ -17,7 +17,7 @@ from corticast_training.errors import TrainingError
 from corticast_training.model.linear import LinearDecoder
 
 INPUT, OUTPUT = "bold", "probabilities"
-# The newest that the oldest supported ONNX Runtime reads; nothing here needs a newer one.
+# The newest version that the oldest supported ONNX Runtime reads.
 OPSET, IR_VERSION = 17, 8
 TOLERANCE = 1e-5
 
@@ -54,7 +54,7 @@ def linear_onnx(
 
 
 def linear_metadata(mask_hash: str, classes: list[str]) -> dict[str, str]:
-    """What the file says about itself."""
+    """Metadata of the file."""
     return {
         "corticast_format": "1",
         "corticast_mask_hash": mask_hash,
@@ -65,7 +65,7 @@ def linear_metadata(mask_hash: str, classes: list[str]) -> dict[str, str]:
 def check_in_runtime(model: bytes, decoder: LinearDecoder, window_shape: tuple[int, int]) -> None:
     """Runs the file on random windows.
 
-    Raises `TrainingError` when it disagrees with the decoder it was made from.
+    Raises `TrainingError` if the file disagrees with the decoder that it was made from.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     windows = np.random.default_rng(0).standard_normal((8, *window_shape)).astype(np.float32)

@@ -43,7 +43,7 @@ _TABLE_READERS = ("caption_embed", "caption_decoder")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is exported, and how."""
+    """Options of an export."""
 
     checkpoint: Path
     """Folder of stage 2."""
@@ -60,7 +60,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of one graph."""
+    """The outcome of exporting one graph."""
 
     role: str
     n_byte: int
@@ -73,7 +73,7 @@ class Exported:
 
 
 def export_model(request: Request, out: Path, *, force: bool) -> list[Exported]:
-    """Writes the model folder `out`. Raises `TrainingError`, and then there is no such folder."""
+    """Writes the model folder `out`. Leaves no folder if it raises `TrainingError`."""
     facts = read_facts(request.checkpoint, "decoupler")
     config = Config.load(str(request.checkpoint / CONFIG))
     own = subject_facts(facts, request.subject, request.checkpoint)
@@ -105,7 +105,7 @@ def export_model(request: Request, out: Path, *, force: bool) -> list[Exported]:
 
 
 def subject_facts(facts: Mapping[str, Any], subject: str, folder: Path) -> dict[str, Any]:
-    """What a model was trained with for one subject."""
+    """Mask, signal path and normalisation that a model was trained with, for one subject."""
     for own in facts["subject"]:
         if own["subject"] == subject:
             return dict(own)
@@ -114,7 +114,7 @@ def subject_facts(facts: Mapping[str, Any], subject: str, folder: Path) -> dict[
 
 
 def only_subject(facts: Mapping[str, Any], folder: Path) -> str:
-    """The subject of a model that has but one."""
+    """The subject of a model with a single subject."""
     subjects = [str(own["subject"]) for own in facts["subject"]]
     if len(subjects) != 1:
         raise TrainingError(
@@ -152,7 +152,7 @@ def _graphs(
 
 
 def _metadata(request: Request, own: Mapping[str, Any]) -> dict[str, str]:
-    """What a file says of itself, should it be separated from its manifest."""
+    """Metadata of a file, in case it is separated from its manifest."""
     return {
         "corticast_format": str(FORMAT),
         "corticast_model": request.name,

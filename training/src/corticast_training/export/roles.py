@@ -1,4 +1,4 @@
-"""What each graph of a model takes and gives, and at which lengths it is tried.
+"""Inputs and outputs of each graph of a model, and the lengths at which it is checked.
 
 Names and shapes are those that the daemon checks (`models/src/neurons/contract.rs`).
 """
@@ -32,7 +32,7 @@ BATCHES = ({"batch": 2}, {"batch": 1}, {"batch": 3})
 
 @dataclass(frozen=True)
 class Networks:
-    """A stage 2 checkpoint, set to decode."""
+    """A stage 2 checkpoint in evaluation mode."""
 
     brain: BrainModel
     prior: Prior
@@ -43,12 +43,12 @@ class Networks:
 
 
 def graph(role: str, networks: Networks) -> Graph:
-    """The graph of a role of the model; see `vae_graph` for the one that is not trained here."""
+    """The graph of a role of the model. `vae_graph` makes that of the VAE, which is not trained."""
     return _GRAPHS[role](networks)
 
 
 def roles_without(left_out: frozenset[str]) -> list[str]:
-    """Roles in the order they are exported, without some heads."""
+    """Roles in the order of export, without the heads that are left out."""
     if unknown := sorted(left_out - HEADS.keys()):
         raise TrainingError(f"no head is called {unknown[0]!r}, expected {', '.join(HEADS)}")
     if "concepts" in left_out and "objects" not in left_out:

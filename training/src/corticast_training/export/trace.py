@@ -1,7 +1,7 @@
 """Traces one graph, attaches its weights, writes it and has it checked in ONNX Runtime.
 
-PyTorch's older exporter, with parameters left as inputs: it then never holds them in a file of
-its own, and ONNX's limit of 2 GB does not concern it. See `video/attach.py` for what follows.
+Uses PyTorch's older exporter with parameters left as inputs. The exporter then never writes them
+to a file of its own, and ONNX's limit of 2 GB does not apply. `video/attach.py` does the rest.
 """
 
 import io
@@ -42,9 +42,9 @@ class Target:
 
 
 def write_graph(graph: Graph, target: Target) -> dict[str, Any]:
-    """Writes `<role>.onnx`, and `<role>.data` if it is large. Returns what the manifest needs.
+    """Writes `<role>.onnx`, and `<role>.data` if it is large. Returns the facts for the manifest.
 
-    Raises `TrainingError` when ONNX Runtime disagrees with PyTorch.
+    Raises `TrainingError` if ONNX Runtime disagrees with PyTorch.
     """
     network = graph.network.eval()
     model = _trace(graph)
@@ -97,7 +97,7 @@ _PREFIX = "network."
 
 
 class _Root(nn.Module):
-    """Gives the names of all weights the prefix by which `attach` knows whose they are."""
+    """Prefixes the names of all weights, so that `attach` knows which network they belong to."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class _Root(nn.Module):
 
 
 def _trace(graph: Graph) -> onnx.ModelProto:
-    buffer: Any = io.BytesIO()  # the exporter takes one, its types do not
+    buffer: Any = io.BytesIO()  # The exporter takes one, but its type hints do not allow it
     with torch.no_grad():
         torch.onnx.export(
             _Root(graph.network).eval(),

@@ -1,7 +1,7 @@
 """Weights of one graph as a raw file, in pieces, so that they never have to fit into memory.
 
-The source is a checkpoint that is mapped, not read; what is written is what the graph embeds or,
-above ONNX's limit, refers to. A Linear's weight is written `[in, out]`, as MatMul reads it:
+The source is a memory-mapped checkpoint. The graph embeds the file's contents or, above ONNX's
+limit, refers to the file. A Linear's weight is written `[in, out]`, as MatMul reads it:
 otherwise every session would transpose gigabytes when it starts.
 """
 
@@ -22,7 +22,7 @@ _HALF_MAX = 65504
 
 
 def linear_weights(network: nn.Module) -> set[str]:
-    """Names of the weights of all Linears, which are stored transposed."""
+    """Names of the weights of all Linear layers; these are stored transposed."""
     return {
         f"{name}.weight"
         for name, module in network.named_modules()
@@ -35,8 +35,8 @@ def write_weights(
 ) -> dict[str, Stored]:
     """Writes tensors to `path`; returns the position of each.
 
-    With `half`, f32 tensors of two and more axes are stored in fp16; scales and biases, which are
-    few and often large, stay as they are. Raises `TrainingError` where a weight does not fit.
+    With `half`, f32 tensors of two or more axes are stored in fp16; scales and biases, which are
+    few and often large, stay as they are. Raises `TrainingError` if a weight does not fit.
     """
     index: dict[str, Stored] = {}
     with path.open("wb") as file:

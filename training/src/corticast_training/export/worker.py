@@ -1,7 +1,7 @@
-"""What the process of one graph does: loads its network, writes the graph, has it checked.
+"""The process of one graph: loads its network, writes the graph and has it checked.
 
-A process a graph, so that the peak of memory is one network and no more. A checkpoint is mapped
-from its file: of ten gigabytes a graph reads the pages it needs.
+One process per graph, so that peak memory is that of one network. A checkpoint is memory-mapped:
+of its ten gigabytes, a graph reads only the pages that it needs.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ VAE_LATENT = 28
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one process is to write."""
+    """The job of one process."""
 
     role: str
     """Of a graph, or `roles.TABLE` for the weights that two graphs share."""
@@ -44,7 +44,7 @@ class Job:
 
 
 def write(job: Job) -> dict[str, Any]:
-    """Writes the file of a job; returns what the manifest and the summary need."""
+    """Writes the file of a job; returns the facts for the manifest and the summary."""
     return {**_written(job), "peak_bytes": peak_bytes()}
 
 

@@ -1,6 +1,6 @@
-"""The networks as the daemon calls them: one module a graph, tensors in, tensors out.
+"""The networks as the daemon calls them: one module per graph, from tensors to tensors.
 
-Each holds only the parts that its graph reads, so that a graph's file has no weights of others.
+Each module holds only the parts that its graph reads, so a graph's file has no other weights.
 """
 
 from typing import Any
@@ -115,7 +115,7 @@ class CaptionEmbedGraph(nn.Module):
 class CaptionDecoderGraph(nn.Module):
     """Inputs `[B, n, E]` after a past `[layers, 2, B, heads, t, E / heads]`.
 
-    Gives the logits of the next token `[B, 50257]` and the past with the inputs in it.
+    Returns the logits of the next token `[B, 50257]`, and the past extended by the inputs.
     """
 
     def __init__(self, captioner: Captioner) -> None:
@@ -135,6 +135,6 @@ class VaeDecoderGraph(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         decoded = self.vae.decode(latent)
-        # diffusers wraps the picture, the tiny VAE does not.
+        # diffusers wraps the picture in an object; the tiny VAE does not.
         image: Tensor = decoded if isinstance(decoded, Tensor) else decoded.sample
         return image

@@ -1,14 +1,14 @@
-"""What each task of a trained decoupler makes of a clip, one vector a task.
+"""The embedding of a clip by each task of a trained decoupler, one vector per task.
 
-The decoupler is fed the *stimulus's* own image tokens, not those decoded from BOLD: a voxel that
-was explained by what had been decoded from it would explain itself. Each embedding is what the
-task's last layer reads:
+The decoupler gets the image tokens of the *stimulus*, not tokens decoded from BOLD: otherwise a
+voxel would be explained by values that were decoded from that same voxel. Each embedding is the
+input of the task's last layer:
 
-- segmentation: the video decoder's maps when asked for the clip's key object, averaged over
-  frames and pooled to a 4x4 grid; zero where a clip has no key object;
+- segmentation: the video decoder's maps for the clip's key object, averaged over frames and
+  pooled to a 4x4 grid; zero if a clip has no key object;
 - concepts: the mean token after the first linear layer, `[T]`;
 - description: the captioner's hidden states, averaged over the tokens of the clip's caption;
-- reconstruction: the video decoder's maps when asked for the clip's text, as for segmentation.
+- reconstruction: the video decoder's maps for the clip's text, as for segmentation.
 """
 
 from collections.abc import Iterator

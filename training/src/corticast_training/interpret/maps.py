@@ -57,7 +57,7 @@ def draw_slices(
     limits: tuple[float, float],
     colours: str = "viridis",
 ) -> None:
-    """One row a map, axial slices from below to above, seen from below (left is right).
+    """One row per map, axial slices from bottom to top, seen from below (left is right).
 
     Slices without a voxel of the mask are left out.
     """

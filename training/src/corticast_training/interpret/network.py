@@ -2,9 +2,9 @@
 
 bold_v = Σ_k softmax(w_v)_k · <r_v, P_k e_k>
 
-After the idea of BrainNet (Yang et al., BrainDecodesDeepNets, 2024), but simpler and named as
-such: no image backbone, no layer or scale selection, one linear projection P_k a task and one
-linear readout r_v a voxel.
+After the idea of BrainNet (Yang et al., BrainDecodesDeepNets, 2024), but simpler: no
+image backbone, no layer or scale selection, one linear projection P_k per task and one linear
+readout r_v per voxel.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class TaskReadout(nn.Module):
         self.choice = nn.Parameter(torch.zeros(n_voxel, len(TASKS)))
 
     def forward(self, embeddings: list[Tensor]) -> Tensor:
-        """Embeddings `[B, D_k]`, one a task, to BOLD `[B, V]`."""
+        """Embeddings `[B, D_k]`, one per task, to BOLD `[B, V]`."""
         read = [
             project(one) @ self.readout.T
             for project, one in zip(self.project, embeddings, strict=True)
@@ -48,7 +48,7 @@ class TaskReadout(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the network found."""
+    """The outcome of the network's training."""
 
     weights: Array
     """`[V, 4]`, each row sums to 1."""
@@ -100,7 +100,7 @@ def fit_network(
 
 
 def correlation(found: Array, truth: Array) -> Array:
-    """Pearson's, per column, `[n, V]` each; 0 where a column is flat."""
+    """Pearson's correlation per column, `[n, V]` each; 0 if a column is constant."""
     a = found - found.mean(0)
     b = truth - truth.mean(0)
     scale = np.sqrt((a**2).sum(0) * (b**2).sum(0))

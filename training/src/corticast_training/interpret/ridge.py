@@ -1,9 +1,9 @@
 """The sanity check: cross-validated ridge from one task's embedding to BOLD, task by task.
 
-A map of task weights says which task a voxel prefers among those it was offered; it says so even
-where none explains anything. Ridge says how well each does alone. Folds are segments of the
-movie, so that neighbouring clips never stand on both sides; regularisation is chosen per voxel
-inside the training part.
+A map of task weights shows which of the tasks a voxel prefers, even if no task explains the voxel.
+Ridge shows how well each task explains it alone. Folds are segments of the movie, so that
+neighbouring clips are never in both training and test. Regularisation is chosen per voxel, within
+the training part.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ MIN_CLIPS = 10
 
 
 def groups_of(segments: NDArray[np.int64], n_fold: int = MAX_FOLDS) -> NDArray[np.int64]:
-    """What is held out together: segments; with fewer than two, contiguous fifths."""
+    """Which clips are held out together: segments, or fifths if there is only one segment."""
     if len(segments) < MIN_CLIPS:
         raise TrainingError(
             f"{len(segments)} clips, expected at least {MIN_CLIPS} to hold some out"
@@ -37,7 +37,7 @@ def ridge_scores(
 ) -> dict[str, Array]:
     """Task → correlation `[V]` of held-out predictions with BOLD `[n, V]`.
 
-    A fold's predictions are taken relative to their mean, as folds differ in theirs.
+    The mean of each fold's predictions is subtracted, because folds differ in their means.
     """
     folds = GroupKFold(min(MAX_FOLDS, len(np.unique(groups))))
     found = {}

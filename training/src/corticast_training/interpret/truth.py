@@ -1,7 +1,7 @@
-"""Where the data are synthetic: what the maps should show, from what they were made of.
+"""The maps that are expected for synthetic data, from the data's known truth.
 
-Each informative voxel belongs to an area whose answer has a task that comes nearest to it. That
-is a rough guide, not an identity: a task's embedding carries more than its name.
+Each informative voxel belongs to an area, and one task is closest to the area's response. This is
+only a rough guide: a task's embedding contains more than the task's name says.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ EXPECTED = {
 
 
 def read_areas(path: Path, mask: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]] | None:
-    """Area → which voxels of the mask belong to it; `None` where there is no truth."""
+    """Area → which voxels of the mask belong to it; `None` if the truth is not known."""
     if not path.is_file():
         return None
     try:
@@ -44,8 +44,8 @@ def agreement(
 ) -> dict[str, Any]:
     """Per area: voxels, mean score, mean weight and mean ridge score of each task.
 
-    `weight_over_chance` is the mean weight of the expected tasks less what the same number of
-    tasks would have by chance.
+    `weight_over_chance` is the mean weight of the expected tasks, minus the weight that the
+    same number of tasks would have by chance.
     """
     table: dict[str, Any] = {}
     for name, here in areas.items():

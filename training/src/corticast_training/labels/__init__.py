@@ -1,1 +1,1 @@
-"""What a window is about: labels from events, and of clips from models that look at them."""
+"""Labels: of windows from events, and of clips from models that look at them."""

@@ -1,7 +1,7 @@
-"""A model's answer to "describe this clip", checked before anybody trains on it.
+"""A model's answer to "describe this clip", checked before a training uses it.
 
-Models wrap JSON in fences and in thoughts, so the object is looked for in the text; what it says
-is not repaired. An answer of the wrong form is refused with a reason that the model is shown.
+Models surround JSON with fences and reasoning, so this module searches the text for the object. It
+does not repair the object: it refuses an answer of the wrong form, and the model gets the reason.
 """
 
 import json
@@ -21,7 +21,7 @@ _THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Answer:
-    """What is seen in a clip."""
+    """Caption and tags of a clip."""
 
     caption: str
     tags: dict[str, str]
@@ -29,12 +29,12 @@ class Answer:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of all tags, in index order."""
+        """Classes of all tags, in index order."""
         return tuple(sorted(set(self.tags.values()), key=INDEX.__getitem__))
 
 
 def read_answer(text: str, class_of: Mapping[str, str], max_tags: int) -> Answer:
-    """Finds and checks the object. Raises `BadAnswerError` with a reason the model can act on."""
+    """Finds and checks the object. Raises `BadAnswerError` with a reason that helps the model."""
     return check_answer(_object_in(_THOUGHTS.sub("", text)), class_of, max_tags)
 
 
@@ -51,7 +51,7 @@ def check_answer(table: Mapping[str, Any], class_of: Mapping[str, str], max_tags
 
 
 def message_of(reply: Any) -> str:
-    """The text of a chat completion. Raises `BadAnswerError` when there is none."""
+    """The text of a chat completion. Raises `BadAnswerError` if there is none."""
     try:
         choice = reply["choices"][0]
         text = choice["message"]["content"]

@@ -29,16 +29,16 @@ class Block:
     label: str
 
     def holds(self, time_s: float) -> bool:
-        """Whether the block goes on at `time_s`."""
+        """Whether `time_s` is within the block."""
         end_s = self.onset_s + self.duration_s
         return self.onset_s - TOLERANCE_S <= time_s < end_s - TOLERANCE_S
 
 
 def read_blocks(path: Path, target: str) -> list[Block]:
-    """Reads the events of a BIDS `events.tsv` that have something in column `target`.
+    """Reads the events of a BIDS `events.tsv` that have a value in column `target`.
 
-    Raises `TrainingError` on a missing column, a time that is no number, or blocks that
-    overlap: a volume can only be given one label.
+    Raises `TrainingError` for a missing column, a time that is not a number, or blocks that
+    overlap: a volume can have only one label.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -1,8 +1,8 @@
 """Processes the clips, several at once, and sets failed ones aside.
 
-A clip that gets no usable answer is set aside and named at the end; the others go on. When
-several in a row get no answer the endpoint itself is gone, and waiting for thousands of
-time-outs would be useless. The caller keeps the answers until then.
+A clip that gets no usable answer is set aside and named at the end; the others continue. If
+several clips in a row get no answer, the endpoint itself is down, and waiting for thousands of
+time-outs would be useless. The caller keeps the answers that came before.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,8 +31,8 @@ def each_clip(
 ) -> dict[int, str]:
     """Calls `ask` in threads and `keep` in this one, as results come.
 
-    Returns the clips without a usable answer, and why. Raises `TrainingError` when the endpoint
-    is gone or refuses the request.
+    Returns the clips without a usable answer, and the reasons. Raises `TrainingError` if the
+    endpoint is down or refuses the request.
     """
     failed: dict[int, str] = {}
     silent = 0
@@ -40,7 +40,7 @@ def each_clip(
     with Bar(what, n) as bar, ThreadPoolExecutor(parallel) as pool:
         running: dict[Future[T], int] = {}
         while True:
-            # Only as many as there are threads: giving up then waits for few.
+            # No more requests than threads, so that giving up waits for only a few.
             for number in islice(left, parallel - len(running)):
                 running[pool.submit(ask, number)] = number
             if not running:

@@ -2,8 +2,8 @@
 
 Lüddecke and Ecker 2022, arXiv:2112.10003. The folder is in the layout of `transformers`
 (config.json, weights, preprocessor_config.json); nothing is downloaded. Its masks are coarse (a
-22x22 grid at 352 px), enough for a centroid and for the 64x64 masks that are trained on; a better
-segmenter goes behind HTTP.
+22x22 grid at 352 px), enough for a centroid and for the 64x64 masks of the training.
+Use a better segmenter over HTTP.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class ClipSeg:
     """See `segmenters.Segmenter`."""
 
     def __init__(self, folder: Path, settings: Segment, device: torch.device) -> None:
-        """Loads the network. Raises `TrainingError` for a folder that holds another one."""
+        """Loads the network. Raises `TrainingError` if the folder contains another network."""
         self._network, self._prepare = _load(folder)
         self._network.to(device)
         self._settings, self._device = settings, device
@@ -42,7 +42,7 @@ class ClipSeg:
     @torch.inference_mode()
     def masks(self, frames: NDArray[np.uint8], tags: Sequence[str]) -> NDArray[np.bool_]:
         """See `segmenters.Segmenter`."""
-        # A copy: torch does not like pictures of a read-only map.
+        # A copy, because torch warns about read-only arrays.
         pixels = self._prepare(images=list(frames.copy()), return_tensors="pt")["pixel_values"]
         pixels = pixels.to(self._device)
         return np.stack([self._mask(pixels, tag, frames.shape[1:3]) for tag in tags])
@@ -52,7 +52,7 @@ class ClipSeg:
         row = torch.from_numpy(bpe.sd15_ids(self._settings.prompt.format(tag=tag)))
         ids = row.to(self._device)[None].expand(len(pixels), -1)
         logits = self._network(input_ids=ids, pixel_values=pixels).logits
-        # One frame alone comes without its axis.
+        # The output for a single frame lacks the frame axis.
         logits = logits.reshape(len(pixels), 1, *logits.shape[-2:])
         large = functional.interpolate(logits, shape, mode="bilinear", align_corners=False)
         found: NDArray[np.bool_] = (large.sigmoid()[:, 0] >= self._settings.threshold).cpu().numpy()
@@ -60,7 +60,7 @@ class ClipSeg:
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
-    # transformers takes seconds to import, and HTTP segmenters do without.
+    # transformers takes seconds to import, and HTTP segmenters do not need it.
     from transformers import AutoConfig, AutoImageProcessor, CLIPSegForImageSegmentation
 
     for name in ("config.json", "preprocessor_config.json"):

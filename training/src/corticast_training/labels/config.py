@@ -1,8 +1,8 @@
-"""What is asked of the models and which categories matter: `presets/labels.toml` as types.
+"""The prompts for the models and the categories that matter: `presets/labels.toml` as types.
 
-Prompts and lists are data, so that another movie or another model needs another file, not
-another program. Every answer keeps the name of the prompts it was asked with: labels of two
-wordings in one data set would differ for no reason that anybody could see later.
+Prompts and lists are data, so that another movie or model needs another file, not another program.
+Every answer stores the version of its prompts: if one data set mixed labels of two versions,
+nobody could explain their differences later.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ FORMATS = ("json_object", "")
 
 @dataclass(frozen=True)
 class Request:
-    """Patience with an endpoint."""
+    """Time-outs and retries of an endpoint."""
 
     timeout_s: float
     """For one whole answer."""
@@ -53,7 +53,7 @@ class Describe:
 
 @dataclass(frozen=True)
 class Segment:
-    """How CLIPSeg is asked."""
+    """Settings of CLIPSeg."""
 
     prompt: str
     threshold: float
@@ -96,16 +96,16 @@ class LabelsConfig:
 
     @property
     def prompts(self) -> str:
-        """Version and hash of what is asked: two answers compare only if it is the same.
+        """Version and hash of the prompts: two answers are comparable only if these are the same.
 
-        Without `class_of`: it is applied to answers that are there already, too.
+        The hash leaves out `class_of`, which also applies to existing answers.
         """
         text = json.dumps(asdict(self.describe), sort_keys=True)
         return f"{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Reads the preset, then what `path` says differently. Raises `TrainingError`."""
+        """Reads the preset, then the changes in `path`. Raises `TrainingError`."""
         preset = resources.files("corticast_training") / "presets" / "labels.toml"
         tables = tomllib.loads(preset.read_text(encoding="utf-8"))
         if path is None:
@@ -181,7 +181,7 @@ class LabelsConfig:
 
 
 def normal(tag: str) -> str:
-    """A tag as it is compared: lower case, single spaces."""
+    """A tag in the form for comparison: lower case, single spaces."""
     return " ".join(tag.lower().split())
 
 

@@ -1,8 +1,8 @@
 """The labelled windows of all runs in one array, and how to hold some of them out.
 
-Windows close in time are alike whatever was shown, so folds never split a run: a decoder
-tested on the run it was trained on looks better than it is. With one run only, folds hold
-whole blocks; with one block a class, halves of blocks, which is said loudly.
+Windows that are close in time are similar whatever was shown. So folds never split a run: a decoder
+that is tested on its training run looks better than it is. With only one run, folds are whole
+blocks; with only one block per class, folds are half blocks, and the command prints a warning.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Folds:
 def label_windows(data: PreparedData, target: str) -> LabelledWindows:
     """Labels the windows of all runs by column `target` of their events.
 
-    Raises `TrainingError` when no window is inside an event or there are fewer than two
+    Raises `TrainingError` if no window is inside an event, or if there are fewer than two
     classes.
     """
     rows, labels, runs, blocks = [], [], [], []
@@ -79,7 +79,7 @@ def label_windows(data: PreparedData, target: str) -> LabelledWindows:
 
 
 def folds_of(labelled: LabelledWindows) -> Folds:
-    """Leave one run out; with a single run, leave blocks or halves of blocks out."""
+    """Leaves one run out; with a single run, leaves blocks or half blocks out."""
     runs = np.unique(labelled.run)
     if len(runs) > 1:
         return Folds([labelled.run == run for run in runs], by="run", optimistic=False)

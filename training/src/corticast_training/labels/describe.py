@@ -1,8 +1,8 @@
-"""`labels describe`: a caption and tags for each clip, a line an answer.
+"""`labels describe`: a caption and tags for each clip, one line per answer.
 
-Thousands of clips take hours, so each answer is on disk as soon as it has come, and a run that
-was cut short goes on behind the last whole line. Answers of one data set come from one model and
-one wording of the prompts; others are refused, or replaced if that is asked for.
+Thousands of clips take hours, so each answer is written to disk at once, and an interrupted run
+continues after the last complete line. All answers of a data set come from one model and one
+version of the prompts; other answers are an error, or are replaced on request.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from corticast_training.targets.bpe import CONTEXT, n_ids
 
 @dataclass
 class Described:
-    """What is to be told of a split."""
+    """Counts of a split, for messages."""
 
     asked: int = 0
     there: int = 0
@@ -49,10 +49,10 @@ def describe(
     replace: bool,
     parallel: int,
 ) -> Described:
-    """Asks for the clips that have no answer yet, then carries all answers into the clips.
+    """Asks about the clips that have no answer yet, then copies all answers into the clips.
 
-    `replace`: captions that the data set came with, and answers of other models or prompts, are
-    asked for anew. Raises `TrainingError` when the endpoint is gone or refuses.
+    `replace`: asks again for captions that came with the data set, and for answers of other models
+    or prompts. Raises `TrainingError` if the endpoint is down or refuses.
     """
     path, clips = answers_file(movie, split), movie.clips(split)
     source = {"model": model, "prompts": config.prompts}
@@ -84,7 +84,7 @@ def describe(
                 parallel=parallel,
             )
     finally:
-        # Also when the endpoint is gone: what it said is of use.
+        # Also if the endpoint is down: the answers so far are useful.
         if answers:
             replace_clips(movie, split, [_labelled(clip, answers) for clip in clips])
     done.failed = {clips[number].clip: reason for number, reason in sorted(failed.items())}
@@ -97,7 +97,7 @@ def read_answers(
 ) -> tuple[dict[str, Answer], dict[str, dict[str, str]]]:
     """Answers by clip, and model and prompts of each. Raises `TrainingError` on a bad line.
 
-    A last line without an end was cut off in the middle of writing: it is left out.
+    A last line without an end was interrupted during writing; it is left out.
     """
     answers: dict[str, Answer] = {}
     sources: dict[str, dict[str, str]] = {}
@@ -121,7 +121,7 @@ def _whole_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").split("\n")[:-1]
     except UnicodeDecodeError:
         text = path.read_bytes()
-        # A letter of two bytes may have been cut in the middle, with its line.
+        # The interruption may have split a character of two bytes.
         return text[: text.rfind(b"\n") + 1].decode("utf-8", errors="replace").split("\n")[:-1]
 
 
@@ -133,7 +133,7 @@ def _resume(
     *,
     replace: bool,
 ) -> dict[str, Answer]:
-    """Answers to keep; the file then holds these, in whole lines."""
+    """Answers to keep. Rewrites the file with these answers in complete lines."""
     if not path.exists():
         return {}
     answers, sources = read_answers(path, config)
@@ -164,6 +164,6 @@ def _labelled(clip: Clip, answers: Mapping[str, Answer]) -> Clip:
     if answer is None:
         return clip
     tags = tuple(answer.tags)
-    # A key object among other tags was chosen for reasons that are gone.
+    # The key object was chosen among other tags, so the choice no longer holds.
     kept = clip if clip.tags == tags else dataclasses.replace(clip, key_object=None, key_class=None)
     return dataclasses.replace(kept, caption=answer.caption, tags=tags, classes=answer.classes)

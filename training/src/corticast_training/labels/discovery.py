@@ -1,7 +1,7 @@
 """`labels key-object`: names and masks of the key objects, in the form that `targets` reads.
 
-The rules need the class of every tag: it comes from the clip's answer, else from `[class_of]`.
-Masks are written before names; where the command was cut short in between, it is run again.
+The rules need the class of every tag. It comes from the clip's answer, else from `[class_of]`.
+Masks are written before names; if the command is interrupted in between, run it again.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from corticast_training.progress import progress
 
 @dataclass
 class Discovered:
-    """What is to be told of a split."""
+    """Counts of a split, for messages."""
 
     rules: Counter[Rule] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
@@ -42,8 +42,8 @@ class Discovered:
 def discover(movie: Movie, split: str, config: LabelsConfig, *, replace: bool) -> Discovered:
     """Chooses each clip's key object and writes masks, reasons and names.
 
-    Raises `TrainingError` when masks are missing, a tag has no class, or the data set came with
-    key objects of its own, unless `replace` says that they may go.
+    Raises `TrainingError` if masks are missing, if a tag has no class, or if the data set came with
+    key objects of its own and `replace` is not set.
     """
     if "key_masks" in map_tensors(movie.layout.tensors(split)) and not replace:
         raise TrainingError(

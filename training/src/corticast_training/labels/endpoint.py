@@ -4,9 +4,9 @@ The frames of a movie may be confidential, so they stay on this machine unless a
 more. No proxy is used and no redirect is followed: both could carry frames elsewhere although a
 loopback address was given.
 
-An endpoint that is busy, restarts or drops a connection is asked again, each time after twice
-the wait. One that refuses the request itself (wrong path, model or key) is not: it would refuse
-every clip.
+If an endpoint is busy, restarts or drops a connection, the request is sent again, each time after
+twice the wait. If it refuses the request itself (wrong path, model or key), there is no second
+attempt, because it would refuse every clip.
 """
 
 import ipaddress
@@ -28,11 +28,11 @@ CHUNK_BYTES = 1 << 16
 
 
 class NoAnswerError(TrainingError):
-    """The endpoint did not answer, however often it was asked. It may for another clip."""
+    """The endpoint answered none of the attempts. It may answer for another clip."""
 
 
 class BadAnswerError(TrainingError):
-    """The endpoint answered, but not what was asked for."""
+    """The endpoint answered in the wrong form."""
 
 
 class Endpoint:
@@ -41,7 +41,7 @@ class Endpoint:
     def __init__(
         self, url: str, request: Request, *, frames_may_leave: bool, key: str | None = None
     ) -> None:
-        """Raises `TrainingError` for a URL that is not one, or is not on this machine."""
+        """Raises `TrainingError` for an invalid URL, or one that is not on this machine."""
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname, parts.port
@@ -66,8 +66,8 @@ class Endpoint:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Sends `body`, returns the answer's JSON.
 
-        Raises `NoAnswerError` when no attempt brought any, `TrainingError` when the request is
-        refused.
+        Raises `NoAnswerError` if no attempt got an answer, `TrainingError` if the endpoint refuses
+        the request.
         """
         data = json.dumps(body).encode()
         wait_s = self._request.backoff_s
@@ -93,7 +93,7 @@ class Endpoint:
             answer = bytearray()
             while chunk := response.read1(CHUNK_BYTES):
                 answer += chunk
-                # The socket's own time-out starts anew with every byte.
+                # The socket's own time-out restarts with every byte.
                 if time.monotonic() > deadline_s:
                     raise TimeoutError
                 if len(answer) > MAX_ANSWER_BYTES:
@@ -123,7 +123,7 @@ class Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine for certain: names but `localhost` are not looked up."""
+    """Whether a host is certainly this machine. Names other than `localhost` are not looked up."""
     if host == "localhost":
         return True
     try:

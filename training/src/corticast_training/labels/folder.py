@@ -1,12 +1,12 @@
-"""Where labels lie while they are being made, beside the clips they belong to.
+"""The files of labels while they are being made, beside the clips that they belong to.
 
 ```text
-DATA/labels/train.describe.jsonl        an answer a line, as they came
+DATA/labels/train.describe.jsonl        one answer per line, in order of arrival
 DATA/labels/train.segments/train-0001.safetensors   masks of each tag of a clip
 DATA/labels/train.key_objects.jsonl     how far each category moved, and which rule chose
 ```
 
-`describe` and `key-object` carry their results into `DATA/clips/`, where `targets` reads them.
+`describe` and `key-object` copy their results into `DATA/clips/`, where `targets` reads them.
 """
 
 from collections.abc import Iterable
@@ -27,12 +27,12 @@ def segments_file(movie: Movie, split: str, clip: str) -> Path:
 
 
 def choices_file(movie: Movie, split: str) -> Path:
-    """Why which key object was chosen."""
+    """Which key object was chosen, and why."""
     return movie.folder / "labels" / f"{split}.key_objects.jsonl"
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The file is there with all of its text, or as it was."""
+    """Writes the file completely, or leaves it unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     try:
@@ -43,7 +43,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def replace_clips(movie: Movie, split: str, clips: Iterable[Clip]) -> None:
-    """Writes the lines of a split's clips anew."""
+    """Rewrites the lines of a split's clips."""
     path = movie.layout.clips(split)
     aside = path.with_name(f".{path.name}.part")
     try:

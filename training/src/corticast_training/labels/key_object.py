@@ -1,18 +1,20 @@
-"""Which thing of a clip is its key object: the rules, on masks alone.
+"""The rules that choose a clip's key object, from masks alone.
 
-A category is one tag and its masks. It moves by the distance of its centroid between each two
-consecutive frames that both show it, in px, summed; priority categories (people, animals) count
-double. Background categories, and those that no two consecutive frames show, are no candidates.
+A category is one tag and its masks. Its movement is the distance of its centroid between two
+consecutive frames that both show it, in px, summed over the clip; priority categories (people,
+animals) count double. Background categories are not candidates, nor are those that no two
+consecutive frames show.
 
-1. Where a priority category moved: the one of these with the largest sum.
-2. Else the one with the largest sum of those that fill less than half of the last frame.
-3. Else the one with the largest sum.
-4. Without a candidate there is no key object.
+1. If priority categories moved: the one with the largest sum.
+2. Else, of the categories that fill less than half of the last frame, the one with the largest
+   sum.
+3. Else the category with the largest sum.
+4. Without candidates there is no key object.
 
-Of equal sums the earlier tag wins: tags come in order of importance. The rules are those of the
-public code of NEURONS (arXiv:2503.11167), with one difference: there a priority category wins
-also when it stands still, here it has to have moved, as the paper says. "Last frame" is, as
-there, the later frame of the category's last step.
+If sums are equal, the earlier tag wins: tags are in order of importance. The rules are those of the
+public code of NEURONS (arXiv:2503.11167), with one difference: there, a priority category
+also wins if it stands still. Here it must have moved, as the paper says. As in that code, "last
+frame" is the later frame of the category's last step.
 """
 
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ from corticast_training.labels.config import KeyObject
 
 
 class Rule(StrEnum):
-    """What decided."""
+    """The rule that decided."""
 
     PRIORITY = "priority"
     SMALL = "small"
@@ -36,7 +38,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A category that was seen in two consecutive frames."""
+    """A category that is visible in two consecutive frames."""
 
     tag: str
     moved_px: float
@@ -94,7 +96,7 @@ def centroids(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _path(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """How far a category moved, and its share of the last frame; None if it never had a step."""
+    """A category's movement, and its share of the last frame; None if it has no step."""
     steps = np.linalg.norm(np.diff(centroids(mask), axis=0), axis=1)
     seen = np.flatnonzero(np.isfinite(steps))
     if not len(seen):

@@ -1,7 +1,7 @@
-"""An open-vocabulary segmenter behind HTTP: whatever finds a thing by its name in a picture.
+"""An open-vocabulary segmenter over HTTP: a model that finds an object in a picture by its name.
 
-Such models differ in what they need installed, so they run in a server of their own. The
-protocol is one request a clip, `POST URL/segment`, pictures as base64 PNGs:
+Such models need different packages, so each runs in a server of its own. The protocol is one
+request per clip, `POST URL/segment`, with pictures as base64 PNGs:
 
 ```text
 → {"format": 1, "frames": ["iVBOR…", …], "tags": ["dog", "grass"]}
@@ -9,8 +9,8 @@ protocol is one request a clip, `POST URL/segment`, pictures as base64 PNGs:
 ```
 
 `masks` has a list for each tag, in the order of `tags`, with a picture for each frame: 8-bit
-grey (or 1-bit), the size of the frame, 128 and more where the tag is. A tag that is not in a
-frame has a black picture.
+grey (or 1-bit), the size of the frame, 128 or more where the tag's object is. If a frame does
+not show the object, the picture is black.
 """
 
 import base64
@@ -31,7 +31,7 @@ INSIDE = 128
 
 
 class Segmenter(Protocol):
-    """Finds things by their names."""
+    """Finds objects by their names."""
 
     name: str
     """Told in every file of masks: masks of two segmenters do not go together."""
@@ -39,7 +39,7 @@ class Segmenter(Protocol):
     def masks(self, frames: NDArray[np.uint8], tags: Sequence[str]) -> NDArray[np.bool_]:
         """Masks `[n_tag, F, h, w]` of frames `[F, h, w, 3]`.
 
-        Raises `BadAnswerError` and `NoAnswerError`, which cost one clip.
+        Raises `BadAnswerError` or `NoAnswerError`; then only this clip is lost.
         """
         ...
 
@@ -75,7 +75,7 @@ def _list(value: Any, n: int, where: str) -> list[Any]:
 def _mask(picture: Any, shape: tuple[int, ...], where: str) -> NDArray[np.bool_]:
     try:
         data = base64.b64decode(picture, validate=True)
-        # The size is read before the pixels: a small file can claim gigabytes.
+        # The size is read before the pixels, because a small file can claim gigabytes.
         image = Image.open(io.BytesIO(data), formats=["PNG"])
         if image.size != shape[::-1]:
             raise BadAnswerError(f"{where}: {image.size}, expected the frame's {shape[::-1]}")

@@ -1,7 +1,7 @@
-"""`labels segment`: masks of every tag of a clip, one file a clip.
+"""`labels segment`: masks of every tag of a clip, one file per clip.
 
-A file is 1 bit a pixel, says its tags and its segmenter, and appears as a whole: a run that was
-cut short goes on with the clips that have no file, or one of other tags.
+A file has 1 bit per pixel, names its tags and its segmenter, and is complete when it appears. An
+interrupted run continues with the clips that have no file, or a file with other tags.
 """
 
 import json
@@ -32,7 +32,7 @@ class Segments:
 
 @dataclass
 class Segmented:
-    """What is to be told of a split."""
+    """Counts of a split, for messages."""
 
     asked: int = 0
     there: int = 0
@@ -48,8 +48,8 @@ def segment(
 ) -> Segmented:
     """Segments the clips that have no masks yet.
 
-    `replace`: masks of another segmenter are made anew. Raises `TrainingError` when there are
-    such and they may not be, when no clip has tags, or when the endpoint is gone.
+    `replace` makes masks of another segmenter again; without it, such masks raise `TrainingError`.
+    So do a data set without tags, and an endpoint that is down.
     """
     clips, frames = movie.clips(split), movie.frames(split)
     done = Segmented(untagged=[clip.clip for clip in clips if not clip.tags])
@@ -124,7 +124,7 @@ def read_header(path: Path) -> tuple[tuple[str, ...], str, int]:
 
 
 def read_segments(movie: Movie, split: str, clip: Clip) -> Segments:
-    """Masks of a clip's tags. Raises `TrainingError` when they are missing or of other tags."""
+    """Masks of a clip's tags. Raises `TrainingError` if they are missing or for other tags."""
     path, shape = segments_file(movie, split, clip.clip), movie.frames(split).shape[1:4]
     if not path.is_file():
         raise TrainingError(f"{path}: missing, `corticast-train labels segment` makes it")

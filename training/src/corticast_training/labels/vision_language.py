@@ -3,8 +3,8 @@
 vLLM, llama.cpp, Ollama and LM Studio serve one: `POST URL/chat/completions` with the frames as
 PNGs in data URLs.
 
-An answer of the wrong form is shown to the model again together with what is wrong with it: at
-temperature 0 the same question would only bring the same answer.
+If an answer has the wrong form, the model gets it back together with the reason. At temperature 0
+the same question would only give the same answer.
 """
 
 import base64
@@ -30,7 +30,7 @@ class VisionLanguageModel:
     def describe(self, frames: NDArray[np.uint8]) -> Answer:
         """Caption and tags of frames `[F, h, w, 3]`.
 
-        Raises `BadAnswerError` and `NoAnswerError`, which cost one clip.
+        Raises `BadAnswerError` or `NoAnswerError`; then only this clip is lost.
         """
         shown = frames[evenly(len(frames), self._describe.frames)]
         pictures = [
@@ -51,7 +51,7 @@ class VisionLanguageModel:
             except BadAnswerError as error:
                 reason = str(error)
             again = {"role": "user", "content": self._describe.again.format(reason=reason)}
-            # Only the latest attempt is shown: a long talk would not fit into a small context.
+            # Only the latest attempt: a long chat would not fit into a small context.
             messages = [*messages[:2], {"role": "assistant", "content": said or "{}"}, again]
         raise BadAnswerError(
             f"{self._describe.attempts} answers cannot be used, the last: {reason}"

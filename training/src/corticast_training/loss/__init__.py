@@ -1,1 +1,1 @@
-"""What the networks are trained on: one idea per file."""
+"""The losses of the networks, one idea per file."""

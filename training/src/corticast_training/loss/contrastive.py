@@ -1,8 +1,8 @@
 """Contrastive losses between brain and image (or text) embeddings of a batch.
 
-Rows of both matrices belong to the same samples in the same order. All losses look both ways
-(brain → image and image → brain) and are means over the batch. Embeddings are given as the
-networks make them; they are flattened and L2-normalised here.
+Rows of both matrices belong to the same samples in the same order. All losses work in both
+directions (brain → image and image → brain) and are means over the batch. Embeddings are taken as
+the networks output them; they are flattened and L2-normalised here.
 """
 
 import torch
@@ -46,14 +46,14 @@ def bimixco(
 
 
 def soft_clip(brain: Tensor, image: Tensor, temperature: float) -> Tensor:
-    """SoftCLIP (MindEye2): targets are how alike the images are among themselves.
+    """SoftCLIP (MindEye2): the targets are the images' similarities to each other.
 
-    No gradient goes into the targets.
+    The targets get no gradient.
     """
     teacher = unit_rows(image)
     scores = unit_rows(brain) @ teacher.T / temperature
     target = (teacher @ teacher.T / temperature).softmax(-1).detach()
     forward = -(target * scores.log_softmax(-1)).sum(-1).mean()
-    # Row i of the targets is image i's view of the others, in both directions.
+    # Row i of the targets has the similarities of image i to the others, in both directions.
     backward = -(target * scores.T.log_softmax(-1)).sum(-1).mean()
     return (forward + backward) / 2

@@ -1,4 +1,4 @@
-"""MixCo: half of the samples are blended with another one, and the loss knows how much."""
+"""MixCo: half of the samples are blended with another sample, and the loss takes the shares."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -22,7 +22,7 @@ class Mix:
         """λ ~ Beta(`beta`, `beta`) on a random half; partners come from the same group.
 
         A group is the samples of one subject: voxels of two brains must not be blended.
-        `beta` 0 blends nothing.
+        With `beta` 0 nothing is blended.
         """
         n = sum(group_sizes)
         partner, start = [], 0

@@ -1,7 +1,7 @@
-"""Progressive learning: each of the four tasks has a time in which it counts up to tenfold.
+"""Progressive learning: each of the four tasks has a period in which its weight is up to 10.
 
-wᵢ = 1 + 9·|sin(πx)| inside task i's period and 1 outside, x the fraction through the period. A
-period is 2·⌊epochs/5⌋ epochs and begins half a period after the one before it.
+wᵢ = 1 + 9·|sin(πx)| inside task i's period and 1 outside, x the fraction of the period that has
+passed. A period is 2·⌊epochs/5⌋ epochs long and begins half a period after the one before it.
 """
 
 import math

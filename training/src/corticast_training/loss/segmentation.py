@@ -1,4 +1,4 @@
-"""Losses of key-object masks, one value a clip, so that clips without a key object can be left out.
+"""Losses of key-object masks, one value per clip, so clips without a key object can be left out.
 
 The supplement names binary cross-entropy (eq. 8), the public code uses Dice.
 """

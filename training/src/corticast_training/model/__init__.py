@@ -1,1 +1,1 @@
-"""Models and how they are fitted."""
+"""Models, and how they are fitted."""

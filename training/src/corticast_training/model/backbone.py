@@ -1,8 +1,8 @@
-"""The shared backbone: a window of every subject's hidden features to image tokens.
+"""The shared backbone: from a window of any subject's hidden features to image tokens.
 
-MindEye2's MLP mixer (Scotti et al. 2024), as NEURONS keeps it. Two branches take turns, one
-over features, one over the volumes of a window, and each adds *its own* previous output, not
-its input:
+MindEye2's MLP mixer (Scotti et al. 2024), which NEURONS uses unchanged. Two branches alternate, one
+over features, one over the volumes of a window. Each adds *its own* previous output, not its
+input:
 
 ```text
 x ── features ──(+)── volumes ──(+)── features ──(+)── ...
@@ -11,10 +11,11 @@ x ── features ──(+)── volumes ──(+)── features ──(+)─�
                  └──────────────────┘
 ```
 
-With one volume a window the second branch's norm is over a single number: the branch is a
-constant shift, and what the first branch did before it is lost. The mixer blocks are then without
-effect and without gradient, and the backbone is linear up to `clip_proj`; so it is in MindEye2
-and NEURONS. They stay: published weights hold them, and with more volumes they work.
+With one volume per window, the second branch normalises over a single number: the branch is a
+constant shift, and the output of the first branch before it is lost. The mixer blocks then have no
+effect and no gradient, and the backbone is linear up to `clip_proj`. The same is true of MindEye2
+and NEURONS. The blocks stay because published weights contain them, and because they have an
+effect with more volumes.
 """
 
 from torch import Tensor, nn

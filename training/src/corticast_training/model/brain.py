@@ -1,4 +1,4 @@
-"""The brain model: a window of BOLD to the CLIP tokens of what was seen.
+"""The brain model: from a window of BOLD to the CLIP tokens of the stimulus.
 
 ```text
 bold [B, S, V] ── ridge ── [B, S, H] ── backbone ── voxels_embed ── clip_proj ── tokens [B, N, C]
@@ -18,7 +18,7 @@ from corticast_training.model.text import TextProjection, check_projection
 
 
 class BrainOutput(NamedTuple):
-    """What the brain model says of a window."""
+    """The brain model's output for a window."""
 
     voxels_embed: Tensor
     """The backbone's output before `clip_proj`. `[B, N, C]`."""
@@ -29,7 +29,7 @@ class BrainOutput(NamedTuple):
 
 
 class BrainModel(nn.Module):
-    """Ridge of each subject, shared backbone, fixed text projection."""
+    """A ridge per subject, the shared backbone and the fixed text projection."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""The captioner: GPT-2 that continues one prefix, made of a text embedding, in CLIP's tokens.
+"""The captioner: GPT-2 that continues a prefix, made from a text embedding, in CLIP's tokens.
 
-GPT-2 (Radford et al. 2019) written out, with its keys and values as explicit tensors, so that
-one step of decoding is a function that can be exported. Weights have the published layout:
-the linear layers keep theirs as `[in, out]`, and the output layer is the token embedding.
+An implementation of GPT-2 (Radford et al. 2019) with its keys and values as explicit tensors, so
+that one step of decoding is a function that can be exported. Weights have the published layout:
+linear layers store them as `[in, out]`, and the output layer is the token embedding.
 
     past  [layers, 2, B, heads, t, E / heads]      keys, then values; t = 0 before the first step
 """
@@ -68,7 +68,7 @@ class Captioner(nn.Module):
 
     @torch.no_grad()
     def greedy(self, text: Tensor, max_tokens: int) -> list[list[int]]:
-        """The likeliest next token, again and again, for L2-normalised text `[B, T]`.
+        """Appends the most probable next token repeatedly, for L2-normalised text `[B, T]`.
 
         A caption ends with the stop id, which is part of it, or after `max_tokens`. Ids above
         CLIP's are never chosen.
@@ -111,7 +111,7 @@ class Captioner(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron, each on a normed copy and added."""
+    """Attention, then a perceptron, each applied to a normalised copy and added."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Attention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Four times as wide in between, with GPT-2's approximate GELU."""
+    """A perceptron, four times as wide in between, with GPT-2's approximate GELU."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from corticast_training.config import N_CLASS, Sizes
 
 
 class Concepts(nn.Module):
-    """The mean token through two linear layers; several classes may be present at once."""
+    """Two linear layers on the mean token; several classes may be present at once."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

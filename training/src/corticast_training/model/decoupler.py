@@ -1,4 +1,4 @@
-"""The decoupler: the prior's tokens to what the four tasks say of a clip.
+"""The decoupler: from the prior's tokens to the four tasks' outputs for a clip.
 
 ```text
 tokens [B, N, C] ── motion ── frames [B, F, N, C] ─┬─ concepts ──── 51 logits
@@ -43,7 +43,7 @@ class Decoupler(nn.Module):
     def objects(self, frames: Tensor, states: Tensor, length: Tensor | None = None) -> Tensor:
         """Mask logits `[B, F, 1, m, m]` of the object that the text `[B, L, T]` names.
 
-        Frames are `[B, F, N, C]`; of a text's states the first `length`, i64 `[B]`, are real.
+        Frames are `[B, F, N, C]`; of a text's states only the first `length`, i64 `[B]`, count.
         """
         return self.regions.objects(frames, states, length)
 

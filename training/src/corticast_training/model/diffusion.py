@@ -1,8 +1,8 @@
 """The prior's diffusion: cosine schedule, adding noise, and the two ways to sample.
 
 Nichol & Dhariwal 2021 for the schedule, Ho et al. 2020 for DDPM, Song et al. 2021 for DDIM.
-The network predicts x0; there is no guidance and no clamping. Every draw of noise is given by
-the caller, so that a sample can be repeated.
+The network predicts x0; there is no guidance and no clamping. The caller supplies all noise, so
+that a sample can be repeated.
 """
 
 import math

@@ -1,16 +1,16 @@
 r"""The linear decoder: class probabilities as a softmax of a weighted sum of voxels.
 
-Two ways to find the weights:
+There are two ways to fit the weights:
 
 - `ridge`: one-vs-rest regression on ±1 targets, as scikit-learn's `RidgeClassifier`. Its
-  decision values are no probabilities; a temperature `T` makes them some,
-  `softmax(T · decision)`, where `T` minimises the cross-validated log-loss. Ranking within a
-  volume does not depend on it.
+  decision values are not probabilities; `softmax(T · decision)` turns them into probabilities,
+  where the temperature `T` minimises the cross-validated log-loss. The ranking within a volume
+  does not depend on `T`.
 - `logistic`: multinomial logistic regression; its probabilities need no temperature.
 
-The regularisation minimises the cross-validated log-loss, because the probabilities
-themselves are the feedback. A decoder that is only slightly regularised is much worse here,
-voxels are many and alike: on Haxby's slice, α = 1 reaches .33 per TR and α = 316 reaches .54.
+The regularisation minimises the cross-validated log-loss, because the probabilities themselves are
+the feedback. A decoder that is only slightly regularised is much worse here, because voxels are
+many and similar: on Haxby's slice, α = 1 reaches .33 per TR and α = 316 reaches .54.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class LinearDecoder:
 
 @dataclass(frozen=True)
 class Fit:
-    """A decoder fitted to all windows, and what cross-validation says about it."""
+    """A decoder fitted to all windows, and its cross-validated accuracy."""
 
     decoder: LinearDecoder
     method: str
@@ -71,7 +71,7 @@ def softmax(logits: Array) -> Array:
 def fit_linear(labelled: LabelledWindows, folds: Folds, method: str) -> Fit:
     """Chooses regularisation and temperature by cross-validation, then fits all windows.
 
-    Raises `TrainingError` when no regularisation gives finite decisions.
+    Raises `TrainingError` if no regularisation gives finite decisions.
     """
     held_out_of: Callable[[LabelledWindows, Folds], Array]
     if method == "ridge":
@@ -110,8 +110,8 @@ def _log_loss(logits: Array, label: NDArray[np.int64]) -> float:
 def _ridge_held_out(labelled: LabelledWindows, folds: Folds) -> Array:
     """Decisions of held-out windows for each α. Shape `[n_alpha, n, n_class]`.
 
-    Solved in the space of windows: one eigendecomposition a fold serves every α, and windows
-    are fewer than voxels. Equal to `RidgeClassifier` with an intercept.
+    Solved in the space of windows, because there are fewer windows than voxels. One
+    eigendecomposition per fold serves every α. Equal to `RidgeClassifier` with an intercept.
     """
     X = labelled.windows.astype(np.float64)
     gram = X @ X.T

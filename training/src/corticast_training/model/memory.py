@@ -1,7 +1,7 @@
-"""How much memory a training or an export will take, said before it starts.
+"""The memory that a training or an export will take, estimated before it starts.
 
 The networks are built and run once as shapes without contents, which costs neither memory nor
-time at any size. What the backward pass would keep is counted there, tensor by tensor.
+time at any size. The tensors that the backward pass would keep are counted one by one.
 """
 
 import os
@@ -46,12 +46,12 @@ class MemoryEstimate:
 
     @property
     def training(self) -> int:
-        """All of a training."""
+        """The total of a training."""
         return self.weights + self.gradients + self.optimiser + self.activations
 
     @property
     def export(self) -> int:
-        """Exporting the largest network, in a process of its own."""
+        """Memory for exporting the largest network in a process of its own."""
         return int(EXPORT_COPIES * 4 * max(self.n_parameter.values()))
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ def estimate(
     precision: str = "32-true",
     n_shard: int = 1,
 ) -> MemoryEstimate:
-    """Of one stage, `brain` or `decoupler`, at `batch` samples at once on a device.
+    """Memory of one stage, `brain` or `decoupler`, with `batch` samples at a time on a device.
 
     `precision` is Lightning Fabric's; weights stay f32. `n_shard` devices share weights,
     gradients and optimiser (FSDP); 1 where each has its own.
@@ -113,7 +113,7 @@ def check_memory(needed: int, device: torch.device, what: str = "this") -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a device has left, None where the system does not say."""
+    """Free bytes of a device, None if the system does not report them."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type != "cpu":
@@ -128,7 +128,7 @@ def gigabytes(n_byte: int) -> str:
 
 
 def _forward(sizes: Sizes, networks: Mapping[str, nn.Module], subject: str, batch: int) -> None:
-    """What a training step computes, up to its losses."""
+    """The computation of a training step, up to its losses."""
     brain = networks["brain"]
     assert isinstance(brain, BrainModel)
     first = brain.ridge.linears[key(subject)]
@@ -154,7 +154,7 @@ def _forward(sizes: Sizes, networks: Mapping[str, nn.Module], subject: str, batc
 
 @contextmanager
 def _kept(own: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Collects what autograd saves meanwhile, except `own`, each storage once."""
+    """Collects the tensors that autograd saves meanwhile, except `own`, each storage once."""
     seen = {tensor.untyped_storage()._cdata for tensor in own}
     kept: list[Tensor] = []
 
@@ -185,7 +185,7 @@ def _available() -> int | None:
 
 
 def _left_in_cgroup() -> int | None:
-    """What a container may still use; files it only caches are not counted against it."""
+    """Memory that a container may still use. Files that it only caches do not count as used."""
     try:
         limit = (CGROUP / "memory.max").read_text().strip()
         used = int((CGROUP / "memory.current").read_text())

@@ -1,4 +1,4 @@
-"""One set of image tokens to one set per frame of the clip."""
+"""From one set of image tokens to one set per frame of the clip."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from corticast_training.config import Sizes
 
 
 class Motion(nn.Module):
-    """`Linear(C → C·F)` of each token, the frame being the faster axis of its outputs."""
+    """`Linear(C → C·F)` of each token; in its outputs the frame is the faster axis."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Positions and times as the prior's transformer sees them: tables, made once."""
+"""Tables of positions and times for the prior's transformer, made once."""
 
 import math
 
@@ -14,8 +14,8 @@ BASE = 10000.0
 def relative_buckets(n_query: int, n_key: int, n_bucket: int) -> Tensor:
     """T5's causal buckets of `query - key`, i64 `[n_query, n_key]`.
 
-    Distances below half the buckets have one each, larger ones share, on a logarithmic scale
-    up to 128. Keys ahead of the query are all in bucket 0.
+    Each distance below half the number of buckets has a bucket of its own. Larger distances share
+    buckets on a logarithmic scale up to 128. Keys ahead of the query are all in bucket 0.
     """
     distance = (torch.arange(n_query)[:, None] - torch.arange(n_key)).clamp(min=0)
     exact = n_bucket // 2
@@ -25,7 +25,7 @@ def relative_buckets(n_query: int, n_key: int, n_bucket: int) -> Tensor:
 
 
 def rotary_frequencies(dim_head: int) -> Tensor:
-    """Radians a position for each pair of rotated channels, f32 `[rotated / 2]`."""
+    """Radians per position for each pair of rotated channels, f32 `[rotated / 2]`."""
     rotated = min(ROTATED, dim_head)
     return 1.0 / BASE ** (torch.arange(0, rotated, 2).float() / rotated)
 

@@ -1,4 +1,4 @@
-"""The diffusion prior: noisy image tokens and the brain's tokens to clean image tokens.
+"""The diffusion prior: from noisy image tokens and the brain's tokens to clean image tokens.
 
 The transformer of DALL-E 2's prior, with the parts that MindEye2 chose, so that published
 weights load: one key/value head for all query heads, one learned null key and value,
@@ -51,7 +51,7 @@ class Prior(nn.Module):
         self.norm = Norm(channels, stable=True)
         self.project_out = nn.Linear(channels, channels, bias=False)
 
-        # Tables and not formulas: they survive a model that is stored in half precision.
+        # Tables, not formulas: they stay exact in a model that is stored in half precision.
         length = 2 * n_token + 1
         cos, sin = rotary_angles(length, sizes.prior_dim_head)
         self.register_buffer("cos", cos, persistent=False)
@@ -71,8 +71,8 @@ class Prior(nn.Module):
     ) -> Tensor:
         """x0 `[B, N, C]` from noisy and brain tokens `[B, N, C]` at `timestep`, i64 `[B]`.
 
-        Where `keep_brain` or `keep_image`, bool `[B]`, is false, a learned null embedding takes
-        the place of the condition: the dropping of classifier-free guidance.
+        Where `keep_brain` or `keep_image`, bool `[B]`, is false, a learned null embedding replaces
+        the condition, as in classifier-free guidance.
         """
         if keep_brain is not None:
             brain = torch.where(keep_brain[:, None, None], brain, self.null_brain_embeds)

@@ -1,4 +1,4 @@
-"""Published weights into our networks.
+"""Loads published weights into our networks.
 
 ```text
 MindEye2's last.pth              backbone and prior
@@ -8,9 +8,9 @@ coco_tokens_avg_proj.pth         text projection
 GPT-2's model.safetensors        captioner, except its prefix
 ```
 
-A `.pth` is a pickle, which can run code; only tensors are read from it, anything else refuses
-the file. Every shape is compared before the first weight is written, so a file that does not
-fit leaves the networks as they were.
+A `.pth` is a pickle, which can run code; only tensors are read from it, and a file with other
+objects is refused. Every shape is compared before the first weight is written, so a file that does
+not fit leaves the networks unchanged.
 """
 
 import pickle
@@ -34,7 +34,7 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the weights of a file."""
+    """The outcome for the weights of a file."""
 
     loaded: list[str]
     """Our names of the weights that the file gave."""
@@ -63,7 +63,7 @@ def load_published(
 
     `subject` takes the ridge of a checkpoint, which was trained on one subject; without it the
     ridge is left out. `only` names parts, such as `decoupler.captioner`, to load nothing else.
-    Raises `TrainingError` when the file is no checkpoint or its sizes are not ours.
+    Raises `TrainingError` if the file is not a checkpoint or has other sizes.
     """
     wanted = {
         f"{part}.{name}": tensor

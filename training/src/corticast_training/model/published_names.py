@@ -1,4 +1,4 @@
-r"""Names of published weights and what they are called here: one table.
+r"""Names of published weights and our names for them, in one table.
 
 The first pattern that matches a whole name decides. `\1`, `\2` are its groups; `{subject}` is
 the subject that a checkpoint of one subject is loaded for. Targets start with the network:
@@ -57,7 +57,7 @@ TABLE = tuple(
 
 
 def ours(name: str, subject: str | None) -> str | None:
-    """What a published weight is called here, "" where it is not loaded, None where unknown.
+    """Our name of a published weight, "" if it is not loaded, None if it is unknown.
 
     Without a `subject` a checkpoint's own ridge is unknown: it belongs to other voxels.
     """

@@ -1,13 +1,13 @@
-"""The text-driven decoder: a frame's tokens, asked by a text, to a mask and to latents.
+"""The text-driven decoder: from a frame's tokens and a text to a mask and to latents.
 
-Key-object segmentation and blurry reconstruction share it. Each token of a frame looks at
-the states of a text; what it finds goes through 1x1 convolutions and the video decoder.
+Key-object segmentation and blurry reconstruction share it. Each token of a frame attends
+to the states of a text; the result goes through 1x1 convolutions and the video decoder.
 
-`text_keys` says which states those are:
+`text_keys` chooses these states:
 
 - `tokens`: those of the clip's own text. For segmentation the token states of the key object's
   name. For reconstruction the clip's text embedding, which as a single key is the same for
-  every token: the query is added, or a frame would have no spatial signal.
+  every token. So the query is added; otherwise a frame would have no spatial signal.
 - `batch`: those of all clips of the batch, given as one pooled vector of each, and the video
   decoder's temporal attention also runs over all frames of the batch. This is what the public
   code does and what its weights were trained with. **A clip's masks and latents then depend on
@@ -113,5 +113,5 @@ def maps_projector(text_dim: int, widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def _padding(states: Tensor, length: Tensor) -> Tensor:
-    """True where a state is only padding, `[B, L]`."""
+    """True where a state is padding, `[B, L]`."""
     return torch.arange(states.shape[1], device=states.device) >= length[:, None]

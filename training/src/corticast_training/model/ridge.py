@@ -1,7 +1,8 @@
-"""Each subject's way into the shared backbone: one linear map from its voxels.
+"""Each subject's input to the shared backbone: one linear map from its voxels.
 
-Subjects have different voxels and different numbers of them. All that is theirs is here; what
-follows is shared. The ridge penalty is the optimiser's weight decay.
+Subjects have different voxels and different numbers of them. Everything that is specific to a
+subject is here; the rest of the network is shared. The ridge penalty is the optimiser's weight
+decay.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from corticast_training.errors import TrainingError
 
 
 class Ridge(nn.Module):
-    """One `Linear(V → H)` a subject, applied to each volume of a window."""
+    """One `Linear(V → H)` per subject, applied to each volume of a window."""
 
     def __init__(self, n_voxel: Mapping[str, int], hidden: int) -> None:
         super().__init__()

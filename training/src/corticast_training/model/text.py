@@ -1,4 +1,4 @@
-"""Image tokens to a text embedding, by a projection that is given and never trained."""
+"""From image tokens to a text embedding, by a fixed projection that is never trained."""
 
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class TextProjection(nn.Module):
 
 
 def check_projection(projection: Tensor, channels: int, text_dim: int) -> None:
-    """Raises `TrainingError` unless the matrix is `[C, T]`."""
+    """Raises `TrainingError` if the matrix is not `[C, T]`."""
     if tuple(projection.shape) != (channels, text_dim):
         raise TrainingError(
             f"the text projection is {list(projection.shape)}, "

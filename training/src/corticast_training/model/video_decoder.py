@@ -1,4 +1,4 @@
-"""The up-sampling decoder of frames: an image decoder whose frames also look at each other.
+"""The up-sampling decoder of frames: an image decoder whose frames also attend to each other.
 
 A mid block, then up blocks, with two residual blocks each. Every level attends in space, within
 a frame, and in time, between the frames of a clip at one place. A learned scalar w mixes the
@@ -59,7 +59,7 @@ class MidBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Twice a residual block and attention, then up-sampling."""
+    """A residual block and attention, twice, then up-sampling."""
 
     def __init__(self, in_channels: int, channels: int, groups: int, *, upsample: bool) -> None:
         super().__init__()
@@ -153,5 +153,5 @@ def attend(
 
 
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
-    """As many groups as asked for, or what the channels can be divided into."""
+    """The requested number of groups, or a smaller one that divides the channels."""
     return nn.GroupNorm(math.gcd(groups, channels), channels, eps=EPS)

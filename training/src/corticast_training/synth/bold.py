@@ -1,6 +1,6 @@
-"""BOLD of one run: the answers to its clips through the HRF, drift, and noise.
+"""BOLD of one run: the responses to its clips, convolved with the HRF, plus drift and noise.
 
-Everything is in s.d. of a voxel's signal first and becomes scanner units last.
+All values are in s.d. of a voxel's signal, and are converted to scanner units at the end.
 """
 
 import numpy as np

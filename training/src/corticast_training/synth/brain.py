@@ -1,10 +1,10 @@
-"""A subject's brain: where it is, which voxels answer, and to what.
+"""A subject's brain: its place, the voxels that respond, and the features they respond to.
 
 The informative voxels lie at the back of an ellipsoid. Their areas follow one another from
 back to front: early (receptive fields on luminance, colour and contrast), motion (above),
 position (of the key object), meaning (below and further ahead). Receptive fields are laid out
 as in visual cortex: the right half of the brain sees the left half of the picture, upside down,
-with jitter. Every voxel's answer is standardised and compressed.
+with jitter. Every voxel's response is standardised and compressed.
 """
 
 from dataclasses import dataclass
@@ -102,9 +102,9 @@ def make_brain(matrix: tuple[int, int, int], noise: float, seed: tuple[int, ...]
 
 
 def responses(brain: Brain, seen: list[Seen], n_train: int) -> Array:
-    """What each clip does to each voxel, `[n, V]`.
+    """The response of each voxel to each clip, `[n, V]`.
 
-    Mean 0 and s.d. 1 over the first `n_train` clips; 0 in voxels that do not answer.
+    Mean 0 and s.d. 1 over the first `n_train` clips; 0 in voxels that do not respond.
     """
     rng = np.random.default_rng([*brain.seed, 1])
     maps = np.stack([each.maps for each in seen]).reshape(len(seen), -1, MAP * MAP)

@@ -1,8 +1,7 @@
-"""Clips: one key object that moves before a background, its caption, labels and masks.
+"""Clips: one key object that moves in front of a background, its caption, labels and masks.
 
-A clip is drawn from its own random numbers (seed, split and number), so that more clips never
-change the ones before. Kinds of objects take turns in a shuffled order, every 13th clip or so
-has none.
+Each clip has its own random numbers (from seed, split and number), so additional clips never change
+earlier ones. Kinds of objects alternate in a shuffled order; about every 13th clip has none.
 """
 
 from collections.abc import Iterable
@@ -35,7 +34,7 @@ GROWTH = 1.8
 
 @dataclass(frozen=True)
 class Drawn:
-    """One clip and everything that is known about it."""
+    """One clip with its full description."""
 
     frames: NDArray[np.uint8]
     """`[F, h, w, 3]`"""
@@ -105,7 +104,7 @@ def draw_clip(
 
 
 def _light(canvas: Array, x: Array, y: Array, rng: np.random.Generator) -> None:
-    """The light of the day: how bright, how warm, and from which side."""
+    """The daylight: its brightness, colour temperature and direction."""
     bright, warm = rng.uniform(0.78, 1.1), rng.uniform(-0.13, 0.13)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
     side = np.float32(np.cos(angle)) * (x - 0.5) + np.float32(np.sin(angle)) * (y - 0.5)

@@ -79,7 +79,7 @@ class Plan:
         return self.train_segments if split == "train" else self.test_segments
 
     def check(self) -> None:
-        """Raises `TrainingError` on an impossible plan."""
+        """Raises `TrainingError` for an impossible plan."""
         for name in ("subjects", "train_clips", "train_segments", "test_clips", "test_segments"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -176,7 +176,7 @@ def _runs(plan: Plan, subject: str) -> Iterator[RunName]:
     for split, n_repeat in REPEATS.items():
         for segment in range(1, plan.n_segment(split) + 1):
             if split == "test":
-                # Written with the last repeat, from volumes that are then at hand.
+                # Written with the last repeat, when the volumes of all repeats are available.
                 yield RunName(subject, split, segment, n_repeat, mean=True)
             else:
                 for repeat in range(1, n_repeat + 1):
@@ -202,7 +202,7 @@ def _make_subject(
         "response_train": answers[: plan.train_clips],
         "response_test": answers[plan.train_clips :],
     }
-    # In C order: safetensors writes other arrays as they lie, without a word.
+    # In C order: safetensors writes other arrays in their memory order, without an error.
     truth = {name: np.ascontiguousarray(value) for name, value in truth.items()}
     save_file(truth, layout.truth(subject), metadata={"areas": ",".join(AREAS)})
     return brain, answers

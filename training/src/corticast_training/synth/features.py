@@ -1,7 +1,7 @@
-"""What the simulated voxels see: maps of the frames, and what the clip is about.
+"""The features that simulated voxels respond to: maps of the frames, and the clip's labels.
 
 Maps are `[n, MAP, MAP]`, averaged over a clip's frames: luminance, red-green and blue-yellow
-opponency, contrast within a pixel of the map, energy of change, and motion towards four sides
+opponency, contrast within a pixel of the map, energy of change, and motion in four directions
 by the sign of the product of temporal and spatial gradient (after Adelson & Bergen 1985,
 J. Opt. Soc. Am. A 2:284, at one scale).
 """

@@ -3,7 +3,7 @@
 The shape is that of Glover 1999 (NeuroImage 9:416), a gamma-shaped rise minus a later, smaller
 one. It is narrower than the canonical response (full width at half maximum about 2.8 s instead
 of 5.2 s), because here every clip is a new scene: with the canonical width the responses of three
-neighbours would be one, and nothing could be decoded from a single volume.
+neighbouring clips would merge, and nothing could be decoded from a single volume.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def integral(until_s: NDArray[np.float64], peak_s: NDArray[np.float64]) -> NDArr
 def lag_weights(
     peak_s: NDArray[np.float64], clip_s: float, repetition_time_s: float
 ) -> NDArray[np.float32]:
-    """What a clip contributes to the volumes from its own on.
+    """What a clip contributes to its own volume and the following ones.
 
     `peak_s` `[V]`. A volume stands for the middle of its TR. Returns `[V, N_LAG]`, scaled to a
     sum of squares of 1, so that independent clips of unit variance give unit variance.

@@ -1,9 +1,9 @@
-"""The key objects: what each looks like, how it moves, and what it is called.
+"""The key objects: their looks, movements and names.
 
-An object is drawn in its own units: `u` ahead (towards where it goes), `v` down, about -1 to 1.
-It returns its parts from back to front as (colour, signed distance); all of them together are
-its mask. `phase` `[F, 1, 1]` is how far it has moved, in its own sizes: wheels and legs turn
-with it.
+An object is drawn in its own units: `u` ahead (in its direction of movement), `v` down, about -1 to
+1. It returns its parts from back to front as (colour, signed distance); all of them together are
+its mask. `phase` `[F, 1, 1]` is how far it has moved, in its own sizes: wheels and legs turn with
+it.
 """
 
 from collections.abc import Callable

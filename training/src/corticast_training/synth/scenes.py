@@ -1,8 +1,8 @@
-"""The backgrounds: what is behind the key object, how it is called, and where the ground is.
+"""The backgrounds behind the key object: their looks, their names, and the level of the ground.
 
-Each painter fills a canvas `[F, h, w, 3]` (0 to 1). What it varies (hills, clouds, hues) it draws
-from `rng`, so that two clips of one scene are alike and not equal. `time` `[F, 1, 1]` runs from
-0 to 1 over the clip: clouds, waves and snow move with it.
+Each painter fills a canvas `[F, h, w, 3]` (0 to 1). It draws its variations (hills, clouds, hues)
+from `rng`, so that two clips of one scene are similar but not equal. `time` `[F, 1, 1]` runs from 0
+to 1 over the clip: clouds, waves and snow move with it.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def _fill(canvas: Array, top: Colour, bottom: Colour, weight: Array) -> None:
 
 
 def _below(canvas: Array, y: Array, line: Array | float, top: Colour, bottom: Colour) -> None:
-    """Fills what is below `line` with a gradient down to the lower edge."""
+    """Fills the area below `line` with a gradient down to the lower edge."""
     px = canvas.shape[1]
     shade = np.asarray((y - line) / np.maximum(1 - line, 1e-3), np.float32)
     paint(canvas, _mix(top, bottom, shade), cover(line - y, px))

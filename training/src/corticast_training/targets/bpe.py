@@ -1,6 +1,6 @@
 """CLIP's byte-pair encoding: text to token ids and back.
 
-The tokenizer and its vocabulary come with open_clip. Two layouts of a padded row are in use:
+The tokenizer and its vocabulary come with open_clip. There are two layouts of a padded row:
 OpenCLIP's pads with 0 (captions of the captioner, OpenCLIP's text tower), Stable Diffusion's
 pads with the end token (its CLIP text encoder). They also differ in how they clean a text:
 OpenCLIP repairs HTML entities and curly quotes, Stable Diffusion's does not.
@@ -34,7 +34,7 @@ def decode(ids: Iterable[int]) -> str:
 
 
 def caption_ids(text: str, n: int = 60) -> NDArray[np.int64]:
-    """One row `[n]`: start, ids, end, then zeros. A text too long loses its end, not the token."""
+    """One row `[n]`: start, ids, end, then zeros. A long text is cut, but keeps the end token."""
     return _row(encode(text), n, pad=0)
 
 
@@ -50,7 +50,7 @@ def read_caption(ids: Iterable[int]) -> str:
 
 
 def n_ids(text: str) -> int:
-    """Ids of a text with start and end: more than the length of a row means it is cut."""
+    """Number of ids with start and end. If it exceeds the length of a row, the text is cut."""
     return len(encode(text)) + 2
 
 
@@ -76,7 +76,7 @@ def _row(ids: Sequence[int], n: int, pad: int) -> NDArray[np.int64]:
 
 @functools.cache
 def _open_clip() -> Any:
-    # open_clip brings all of torch along: seconds that only those who need ids should pay.
+    # open_clip imports torch, which takes seconds, so only callers that need ids import it.
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()

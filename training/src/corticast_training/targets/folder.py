@@ -6,7 +6,7 @@ DIR/vae/, or --vae           config.json and diffusion_pytorch_model.safetensors
 DIR/coco_tokens_avg_proj.pth or DIR/projection.safetensors, or --projection
 ```
 
-Without a file of the projection the image tower's own is used; `corticast-train targets` fits
+Without a projection file the image tower's own projection is used; `corticast-train targets` fits
 one instead.
 """
 
@@ -34,7 +34,7 @@ def folder_networks(
     device: torch.device,
     batch: int,
 ) -> Networks:
-    """Reads towers, VAE and projection; says first how much memory they will take."""
+    """Reads towers, VAE and projection; first prints how much memory they will take."""
     if not folder.is_dir():
         raise TrainingError(f"{folder}: expected `tiny` or a folder of pretrained networks")
     clip_folder = folder if (folder / towers.CONFIG).is_file() else folder / "clip"
@@ -70,7 +70,7 @@ def folder_networks(
 def _check_memory(
     weights: list[Path], vae_folder: Path, sizes: Sizes, device: torch.device, batch: int
 ) -> None:
-    """Weights once more than their files (half-precision files widen), and a batch of the VAE.
+    """Memory for a second copy of the weights (half-precision files widen) and a batch of the VAE.
 
     The VAE's first blocks at full resolution are the widest tensors of all: about 8 of them in
     float32 are alive at once.

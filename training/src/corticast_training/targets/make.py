@@ -1,7 +1,7 @@
 """Makes a folder of targets from a data set: clip by clip, in the order of its jsonl.
 
-A run cut short goes on where it stopped: the half-made file of a split is kept as
-`<split>.safetensors.part` with the count of clips done, and is taken up again if data set,
+An interrupted run continues where it stopped: the unfinished file of a split is kept as
+`<split>.safetensors.part` with the number of finished clips, and is continued if data set,
 networks and sizes are the same.
 """
 
@@ -38,7 +38,7 @@ SIZES = ("n_frame", "n_token", "channels", "text_dim", "latent", "mask", "captio
 
 @dataclass
 class Made:
-    """What is to be told of a run."""
+    """Counts of a run, for messages."""
 
     complete: bool = False
     """The folder was already there, made of the same."""
@@ -53,7 +53,7 @@ class Made:
 def make_targets(
     movie: Movie, data_sha256: str, pretrained: Pretrained, sizes: Sizes, out: Path, *, fit: bool
 ) -> Made:
-    """Writes the folder. `fit`: fit the projection to the training clips, use no given one."""
+    """Writes the folder. `fit` fits the projection to the training clips, without a given one."""
     facts = _facts(movie, data_sha256, pretrained, sizes, fit)
     if (out / FACTS).exists():
         there, _ = read_facts(out)
@@ -95,7 +95,7 @@ def make_targets(
 
 
 def data_sha256(files: Sequence[Path]) -> str:
-    """Hash over the contents of files that are there, in order."""
+    """Hash over the contents of the files that exist, in order."""
     digest = hashlib.sha256()
     for path in files:
         if path.is_file():
@@ -157,7 +157,7 @@ def _make_split(
     out: Path,
     fingerprint: str,
 ) -> int:
-    """Writes one split. Returns how many clips an earlier run had done."""
+    """Writes one split. Returns how many clips an earlier run had finished."""
     path = out / f"{split}.safetensors"
     part, note = out / f"{path.name}.part", _note(out, split)
     clips, frames, masks = movie.clips(split), movie.frames(split), movie.key_masks(split)
@@ -166,7 +166,7 @@ def _make_split(
         return noted
     start = noted if part.exists() else 0
     if not start:
-        # A note of a file that is gone would make zeros of the next one's first clips.
+        # If this count outlived its file, the first clips of the next file would stay zero.
         note.unlink(missing_ok=True)
     tensors = reopen(part) if start else create(part, split_specs(len(clips), sizes))
     row_of = {name: row for row, name in enumerate(names)}
@@ -238,7 +238,7 @@ def _names(names: Sequence[str], pretrained: Pretrained) -> dict[str, NDArray[An
 
 
 def _note(out: Path, split: str) -> Path:
-    """Where it stands how many clips of a split are done, while the folder is being made."""
+    """The file that counts the finished clips of a split, while the folder is being made."""
     return out / f".{split}.done"
 
 

@@ -36,7 +36,7 @@ class Vae(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    """What a folder, or the tiny set, holds."""
+    """The networks of a folder or of the tiny set."""
 
     clip: Clip
     vae: Vae

@@ -27,13 +27,13 @@ WEIGHTS = (
     "open_clip_pytorch_model.bin",
     "open_clip_model.bin",
 )
-# Of the pictures that OpenAI's CLIP was trained on; OpenCLIP's models keep them.
+# Statistics of the pictures that OpenAI's CLIP was trained on; OpenCLIP's models use them too.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class OpenClip(nn.Module):
-    """Both towers; what is not needed of the model is left out."""
+    """Both towers, without the parts of the model that are not needed."""
 
     def __init__(self, model: Any, image_size: int, mean: list[float], std: list[float]) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class OpenClip(nn.Module):
         return states, states[torch.arange(len(ids), device=ids.device), ids.argmax(-1)]
 
     def own_projection(self) -> NDArray[np.float32]:
-        """`[C, T]`: what takes the image tower's class token into the joint space.
+        """`[C, T]`: the projection of the image tower's class token into the joint space.
 
-        For the mean of the patch tokens it is a stand-in, until one is given or fitted.
+        It is a stand-in for the projection of the mean patch token, until one is given or fitted.
         """
         visual = self.model.visual
         matrix: NDArray[np.float32] = visual.proj.detach().float().cpu().numpy()

@@ -2,8 +2,8 @@
 
 `load("tiny", sizes)` is a small set with fixed weights that needs no file, for tests and for
 `synth`. `load(folder, sizes)` reads OpenCLIP and a Stable Diffusion VAE from local folders;
-nothing is ever downloaded. Both are checked against `Sizes` by one small batch, so that what
-passes here fits everywhere else.
+nothing is ever downloaded. Both are checked against `Sizes` with one small batch, so that networks
+that pass here fit everywhere else.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ TINY = "tiny"
 
 
 class Pretrained:
-    """The networks with NumPy at their border: u8 frames and strings in, float32 out."""
+    """The networks with NumPy inputs and outputs: u8 frames and strings in, float32 out."""
 
     def __init__(
         self, networks: Networks, sizes: Sizes, device: torch.device, batch: int, tiny: bool
@@ -51,7 +51,7 @@ class Pretrained:
         return self._over_frames(frames, lambda pixels: self._clip.image(pixels)[1])
 
     def text_embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One embedding a text, unnormalised, `[n, T]`."""
+        """One embedding per text, unnormalised, `[n, T]`."""
         rows = [self._text(texts[k : k + self._batch])[1] for k in self._starts(len(texts))]
         return _joined(rows, (0, self._sizes.text_dim))
 
@@ -91,7 +91,7 @@ class Pretrained:
         return np.concatenate(pictures) if pictures else np.zeros((0, edge, edge, 3), np.uint8)
 
     def check(self) -> None:
-        """Raises `TrainingError` where the networks differ from the sizes of the preset."""
+        """Raises `TrainingError` if the networks differ from the sizes of the preset."""
         sizes = self._sizes
         frames = np.zeros((1, sizes.image, sizes.image, 3), np.uint8)
         expected = {
@@ -158,7 +158,7 @@ def load(
 
 
 def device_named(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
+    """`auto` is CUDA if available, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -31,9 +31,9 @@ def fit_projection(
 ) -> NDArray[np.float32]:
     """Least squares from mean tokens `[n, C]` to caption embeddings `[n, T]`: `[C, T]`.
 
-    What the published matrix is for COCO's pictures and captions, made of a data set's own
-    training clips. `ridge` is in units of the mean variance of a channel; no intercept, since
-    the matrix is all that the model has.
+    The published matrix is for COCO's pictures and captions; this one is fitted to a data set's
+    own training clips. `ridge` is in units of the mean variance of a channel; there is no
+    intercept, because the model has only the matrix.
     """
     x, y = mean_tokens.astype(np.float64), text_embed.astype(np.float64)
     gram = x.T @ x

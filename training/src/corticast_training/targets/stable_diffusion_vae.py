@@ -61,7 +61,7 @@ def vae_config(folder: Path) -> dict[str, Any]:
 
 
 def load_vae(folder: Path) -> StableDiffusionVae:
-    """Reads a VAE; nothing is looked for outside of the folder."""
+    """Reads a VAE, from this folder only."""
     from diffusers import AutoencoderKL
 
     reader: Any = AutoencoderKL

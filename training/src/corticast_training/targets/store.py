@@ -2,7 +2,7 @@
 
 ```text
 TARGETS/targets.toml             names and hashes of the networks, sizes, data set, `names`
-TARGETS/{train,test}.safetensors one row a clip, in the order of the data set's jsonl
+TARGETS/{train,test}.safetensors one row per clip, in the order of the data set's jsonl
 TARGETS/names.safetensors        states [K, L, T], length [K], pooled [K, T] of each name
 TARGETS/projection.safetensors   proj [C, T]
 ```
@@ -57,7 +57,7 @@ class TargetSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Everything that is learned to be decoded."""
+    """All targets of a training."""
 
     folder: Path
     facts: dict[str, Any]
@@ -83,7 +83,7 @@ class Targets:
 
     @property
     def empty_classes(self) -> list[str]:
-        """Classes that no training clip shows: nothing can be learned of them."""
+        """Classes that no training clip shows, which therefore cannot be learned."""
         shown = self.train.labels.sum(0, dtype=np.int64)
         return [name for name, n in zip(CLASSES, shown.tolist(), strict=True) if not n]
 

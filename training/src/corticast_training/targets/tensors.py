@@ -1,6 +1,6 @@
-"""A safetensors file that is larger than memory, filled in place and taken up again.
+"""A safetensors file that is larger than memory, filled in place, with interruptions.
 
-The file is reserved in full before anything is written, so a disk too small says so at once.
+The whole file is reserved before anything is written, so a disk that is too small fails at once.
 Reading is `data.tensor_file.map_tensors`.
 """
 
@@ -46,13 +46,13 @@ def create(path: Path, specs: Mapping[str, Spec]) -> dict[str, NDArray[Any]]:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.flush()
-        # A map of a file that only seems large enough ends the process when the disk is full.
+        # If the space were not reserved, writing to the map would kill the process on a full disk.
         os.posix_fallocate(file.fileno(), 0, 8 + len(text) + offset)
     return reopen(path)
 
 
 def reopen(path: Path) -> dict[str, NDArray[Any]]:
-    """Maps the tensors of a file that was begun, for writing."""
+    """Maps the tensors of an unfinished file, for writing."""
     mapped: dict[str, NDArray[Any]] = {}
     for name, tensor in map_tensors(path).items():
         mapped[name] = (

@@ -1,11 +1,11 @@
 """A small set of networks with fixed weights that needs no file.
 
-The image tower turns what a patch looks like (colours, edges and their directions) into
-tokens, the text tower turns token ids into states, the VAE keeps block means. None of them
-understands a picture, but alike pictures and alike captions lie near each other, space is
-kept, and a latent decodes to a blurry version of its picture: enough to train on and to see
-whether a decoder works. Weights come from NumPy's frozen `RandomState`, so they are the same
-with every version.
+The image tower turns the appearance of a patch (colours, edges and their directions) into tokens,
+the text tower turns token ids into states, the VAE keeps block means. None of them understands a
+picture, but similar pictures and similar captions are close to each other, spatial structure is
+kept, and a latent decodes to a blurry version of its picture. That is enough for training and for
+testing a decoder. Weights come from NumPy's frozen `RandomState`, so they are the same with every
+version.
 """
 
 import functools
@@ -77,7 +77,7 @@ class TinyImageTower(nn.Module):
         return tokens
 
     def _features(self, pixels: Tensor) -> Tensor:
-        """What each patch looks like, `[n, N, features]`, each of them about ±1."""
+        """The appearance of each patch, `[n, N, features]`, each of them about ±1."""
         edge = self.grid * FINE * 4
         pixels = functional.interpolate(pixels, (edge, edge), mode="bilinear", antialias=True)
         maps = torch.cat([2 * pixels - 1, _edges(pixels)], 1)
@@ -86,7 +86,7 @@ class TinyImageTower(nn.Module):
         n, n_map = maps.shape[:2]
         cells = fine.reshape(n, n_map, self.grid, FINE, self.grid, FINE)
         cells = cells.permute(0, 2, 4, 1, 3, 5).reshape(n, self.grid**2, -1)
-        # The mean of a patch says more about it than any one of its cells.
+        # The mean of a patch is more informative than any one of its cells.
         return torch.cat([cells, FINE * coarse.flatten(2).transpose(1, 2)], -1)
 
 
@@ -126,7 +126,7 @@ class TinyTextTower(nn.Module):
 
 
 class TinyVae(nn.Module):
-    """A VAE of factor 8 whose weights are set: block means in, a smooth picture out.
+    """A VAE of factor 8 with fixed weights: it encodes block means and decodes a smooth picture.
 
     Latent channels are the block means of red, green and blue and the contrast of luminance
     inside the block; scaled by 0.18215 they lie about -1..1, as Stable Diffusion's do. The
@@ -161,7 +161,7 @@ class TinyVae(nn.Module):
         return image.clamp(-1, 1)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Decodes; what is exported."""
+        """Decodes a latent; this is the function that is exported."""
         return self.decode(latent)
 
 

@@ -1,4 +1,4 @@
-"""The results of a repeat that hold a tensor, and those tensors."""
+"""The results of a repeat that contain a tensor, and these tensors."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from corticast_training.evaluate.join import Repeat
 
 
 def holding(repeat: Repeat, *names: str) -> Repeat | None:
-    """The part of a repeat whose results hold all of `names`; none if no result does."""
+    """The results of a repeat that contain all of `names`; `None` if no result does."""
     held = [set(names) <= set(result.tensor_names()) for result in repeat.results]
     if not any(held):
         return None

@@ -51,7 +51,7 @@ def _in_order(result: Result) -> list[float]:
 
 
 def measure_concepts(repeat: Repeat, truth: Truth) -> tuple[Figures, PerClass | None]:
-    """Top-1 against the clip's labels, and every class on its own."""
+    """Top-1 against the clip's labels, and scores of each class."""
     found = probabilities(repeat)
     if found is None:
         why = NotComputed("results hold no concepts")
@@ -84,7 +84,7 @@ def measure_concepts(repeat: Repeat, truth: Truth) -> tuple[Figures, PerClass | 
 
 
 def _mean_share(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over classes of the share that is said, `[..., 102]` → `[...]`."""
+    """Mean over classes of the share that is found, `[..., 102]` → `[...]`."""
     part, whole = np.split(totals, 2, axis=-1)
     shares = ratio(np.stack([part, whole], axis=-1))
     tells = np.isfinite(shares)
@@ -110,7 +110,7 @@ def measure_masks(repeat: Repeat, truth: Truth) -> Figures:
 
 
 def caption_of(result: Result) -> str | None:
-    """The decoded caption: the line's, or that of the ids in the file."""
+    """The decoded caption, from the results line or from the ids in the file."""
     if result.caption is not None:
         return result.caption
     if "caption_ids" in result.tensor_names():
@@ -119,7 +119,7 @@ def caption_of(result: Result) -> str | None:
 
 
 def captions(repeat: Repeat) -> tuple[Repeat, list[str]] | None:
-    """The results with captions, and these."""
+    """The results that have captions, and these captions."""
     said = [caption_of(result) for result in repeat.results]
     has = np.array([caption is not None for caption in said])
     if not has.any():
@@ -130,7 +130,7 @@ def captions(repeat: Repeat) -> tuple[Repeat, list[str]] | None:
 
 
 def measure_captions(repeat: Repeat, truth: Truth) -> Figures:
-    """BLEU-1..4 of the corpus and CIDEr-D, one true caption a clip."""
+    """BLEU-1..4 of the corpus and CIDEr-D, one true caption per clip."""
     found = captions(repeat)
     keys = [f"bleu_{n}" for n in range(1, text.N_GRAM + 1)]
     if found is None:
@@ -177,7 +177,7 @@ def measure_verbs(repeat: Repeat, truth: Truth, finder: VerbFinder, vectors: Vec
 
 
 def mean_per_class(each: Sequence[PerClass]) -> dict[str, Mapping[str, float | int | None]]:
-    """Per-class shares as a mean over repeats, by class name; none where no clip can tell."""
+    """Per-class shares as a mean over repeats, by class name; none where no clip counts."""
 
     def mean(values: NDArray[np.float64]) -> float | None:
         tell = values[np.isfinite(values)]

@@ -1,4 +1,4 @@
-"""Reconstructed videos: their pixels, and what classifiers see in them."""
+"""Reconstructed videos: their pixels, and the classes that classifiers find in them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +62,7 @@ def _pixels(found: NDArray[np.uint8], true: NDArray[np.uint8]) -> list[float]:
 def measure_consistency(
     videos: Videos, truth: Truth, pretrained: Pretrained, seen: Seen
 ) -> Figures:
-    """CLIP-pcc, beside that of the true clips."""
+    """CLIP-pcc, and that of the true clips for comparison."""
 
     def pcc(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.array(clip_pcc(np.asarray(pretrained.image_embed(frames))))
@@ -97,7 +97,7 @@ def measure_classes(
 def _in_truth(
     look: Callable[[NDArray[np.uint8]], NDArray[Any]], videos: Videos, truth: Truth, seen: Seen
 ) -> NDArray[Any]:
-    """What a network sees in the true clips of `videos`; each is looked at once."""
+    """A network's output for the true clips of `videos`; each clip is classified once."""
     for clip in videos.clip:
         if int(clip) not in seen:
             seen[int(clip)] = look(truth.frames[clip])

@@ -1,1 +1,1 @@
-"""The evaluation as one HTML file that needs nothing else: no network, no scripts."""
+"""The evaluation as one self-contained HTML file, without network access or scripts."""

@@ -1,4 +1,4 @@
-"""Clips to look at: what was shown, beside what was decoded from one repeat and from all."""
+"""Example clips: the true clip beside those decoded from one repeat and from the mean of all."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -16,7 +16,7 @@ SAID = {"single": "one repeat", "mean": "average"}
 
 
 def clips(kinds: Mapping[str, Scores | NotComputed]) -> str:
-    """A card a clip."""
+    """One card per clip."""
     cards: dict[int, dict[str, Example]] = {}
     for kind, scores in kinds.items():
         for example in scores.examples if isinstance(scores, Scores) else []:

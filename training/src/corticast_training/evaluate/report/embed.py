@@ -28,7 +28,7 @@ def animation(frames: NDArray[np.uint8], clip_s: float) -> str:
 
 
 def strip(frames: NDArray[np.uint8]) -> str:
-    """The same frames side by side, for paper and for who wants no motion."""
+    """The same frames side by side, for paper and for readers who want no motion."""
     content = io.BytesIO()
     side_by_side = np.concatenate([np.asarray(_picture(frame)) for frame in frames], axis=1)
     Image.fromarray(side_by_side).save(content, format="WEBP", quality=QUALITY)

@@ -1,6 +1,6 @@
-"""The figures to look at first, drawn: value and interval beside chance.
+"""The most important figures as a drawing: value and interval beside chance.
 
-One line a kind of BOLD. The dot and its line are the figure and its interval, the band is the
+One line per kind of BOLD. The dot and its line are the figure and its interval, the band is the
 permuted control's interval, the tick is chance. Each figure has an axis of its own from 0.
 """
 

@@ -68,7 +68,7 @@ def page(evaluation: Evaluation) -> str:
 
 
 def _tested(evaluation: Evaluation) -> str:
-    """On which clips, and on how many repeats of each system."""
+    """Names the clips and the number of repeats of each system."""
     truth = evaluation.truth
     first = next(iter(evaluation.systems.values()))
     counts = []

@@ -1,4 +1,4 @@
-"""The report's tables: our figures, systems beside each other, published ones."""
+"""The report's tables: our figures, several systems side by side, and published figures."""
 
 from collections.abc import Mapping
 from html import escape
@@ -11,7 +11,7 @@ from corticast_training.evaluate.summary import KINDS, Systems, figure_of, numbe
 
 
 def all_figures(kinds: Mapping[str, Scores | NotComputed]) -> str:
-    """Every figure of one system, single repeats beside their average."""
+    """Every figure of one system, for single repeats and for their average."""
     heads = "".join(f"<th>{label}</th><th>permuted</th>" for label in KINDS.values())
     rows = []
     for group in GROUPS:
