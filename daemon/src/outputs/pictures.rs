@@ -122,7 +122,7 @@ fn free_name(path: &Path) -> PathBuf {
     if free != path {
         tracing::warn!(
             path = %path.display(), now = %free.display(),
-            "exists; clips go to a new name"
+            "the output exists; clips go to a new name"
         );
     }
     free
