@@ -11,8 +11,8 @@
 //!
 //! [`service`] wires these together, [`offline`] runs the same code on files, and [`cli`] holds the
 //! commands. [`plan`] checks that configuration, mask and model agree before anything starts.
-//! Imports go downwards only: cli; service; intake, recording, signal, outputs, generate, offline;
-//! plan; product, queue; config, clock.
+//! Imports stay on a floor or go down: cli; service, offline; intake, recording, signal, outputs,
+//! generate; plan; product, queue, metrics; config, clock, exit.
 
 pub mod cli;
 pub mod clock;

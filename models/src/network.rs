@@ -10,8 +10,8 @@
 //! carries a type parameter, and one binary can hold both kinds.
 //!
 //! Inputs are borrowed and outputs are read where the runtime put them, so the only copies are
-//! those that the caller makes. An output that is the next run's input ([`Kept`]) is never
-//! copied to the host.
+//! those that the caller makes. An output of `run_and_keep` ([`Kept`]) stays on the
+//! device until the next run takes it as input.
 
 mod input;
 mod kept;

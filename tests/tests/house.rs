@@ -1,5 +1,5 @@
-//! The shape of the source tree (ARCHITECTURE.md): its rooms, who may import whom, and how long a
-//! file is. A file in the wrong place fails here.
+//! The shape of the source tree (ARCHITECTURE.md): its rooms, which rooms may import which, and the
+//! length of files. A file in the wrong place fails here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{

@@ -149,7 +149,7 @@ def test_each_baseline_beats_shuffled_clips_and_itself_trained_on_shuffled_bold(
     shuffled = figures(made, tmp_path / "shuffled")
     for key, (value, control) in figures(made, folder).items():
         assert value > 1.5 * control, key
-        # Whoever knows nothing names the class that is most common, which is often right.
+        # A guess without any data is the most common class, which is often right.
         if key != "concept_top1":
             assert value > 1.5 * shuffled[key][0], key
 

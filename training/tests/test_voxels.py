@@ -282,7 +282,7 @@ def test_a_voxel_that_is_constant_or_nan_in_one_run_is_left_out_and_said(
     volumes = read_volumes(path)
     at = np.argwhere(read_map(movie.layout.brain_mask("01"))[0] > 0)
     volumes[tuple(at[5])] = 1.0
-    # Before the first clip: the daemon would meet it all the same.
+    # Before the first clip: the daemon receives this volume too.
     volumes[(*at[9], 4)] = np.nan
     make: Any = nibabel.Nifti1Image
     nibabel.save(make(volumes, image.affine), path)
