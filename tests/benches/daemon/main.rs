@@ -49,6 +49,9 @@ pub struct Chapter {
     pub text: String,
 }
 
+/// Comparisons of two commits, which one run of this program cannot make: written by hand.
+const SIDE_BY_SIDE: &str = include_str!("side_by_side.md");
+
 const CHAPTERS: [&str; 7] = ["latency", "replay", "memory", "dicom", "generator", "clips", "haxby"];
 
 /// The repository.
@@ -124,5 +127,5 @@ fn page(machine: &str, chapters: &[Chapter]) -> String {
     for chapter in chapters {
         page += &format!("\n{}\n", chapter.text.trim());
     }
-    page
+    page + "\n" + SIDE_BY_SIDE
 }
