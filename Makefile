@@ -34,7 +34,7 @@ check: .venv/dev.stamp ## check formatting, lints, docs and types
 	cd training && $(CORTICAST_PYTHON) -m mypy
 
 bench: runtime binaries .venv/linear.stamp ## measure the figures of docs/benchmarks.md; HAXBY_DIR or CORTICAST_DATA adds decoding
-	$(CARGO) bench --locked -p corticast-tests --bench daemon
+	$(CARGO) bench --locked --workspace --bench daemon
 
 runtime: ## fetch ONNX Runtime into .runtime; GPU=1 fetches the CUDA build (about 1.8 GB)
 	scripts/fetch_runtime.sh

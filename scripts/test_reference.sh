@@ -23,7 +23,7 @@ side() {
     fi
 }
 
-side Rust "${CARGO:-cargo}" test --release --locked --package corticast-models --no-fail-fast \
+side Rust "${CARGO:-cargo}" test --release --locked --workspace --no-fail-fast \
     --test reference --test reference_sampling --test reference_text --test reference_video \
     -- --nocapture
 cd training || exit 1

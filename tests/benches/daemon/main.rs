@@ -5,7 +5,7 @@
 //! command fail; only a failed measurement does. Each run rewrites the whole file, including its
 //! text. It takes about ten minutes and temporarily 6 GB of disk.
 //!
-//! `cargo bench -p corticast-tests --bench daemon -- FIGURE…` measures only the named figures
+//! `cargo bench --workspace --bench daemon -- FIGURE…` measures only the named figures
 //! (`latency`, `replay`, `memory`, `dicom`, `generator`, `clips`, `haxby`) and prints instead of
 //! writing.
 
