@@ -123,9 +123,10 @@ async fn send(
         return Ok(ExitCode::SUCCESS);
     }
     tracing::error!(
-        "{} volumes were lost and {} were never acknowledged",
+        "{} volumes were lost, {} were never acknowledged, {} runs were refused",
         report.n_lost,
-        report.n_unacked
+        report.n_unacked,
+        report.n_refused
     );
     Ok(ExitCode::from(3))
 }

@@ -47,4 +47,6 @@ pub async fn publish(
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;

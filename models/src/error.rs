@@ -37,7 +37,7 @@ pub enum ModelError {
         expected: String,
     },
     /// The manifest does not fit its family.
-    #[error("{path}: `{key}` is {found}, a `{family}` model has {expected}")]
+    #[error("{path}: `{key}` is {found}; family `{family}` needs {expected}")]
     Family {
         /// The manifest.
         path: PathBuf,

@@ -24,3 +24,14 @@ fn the_demo_decodes_the_requested_seconds_of_the_shipped_session() {
     assert!(output.contains("a purple ball rolls to the left under the night sky"), "{output}");
     assert!(output.contains("4 results; the most probable class was in"), "{output}");
 }
+
+#[test]
+fn a_demo_that_is_too_short_for_a_result_says_so() {
+    let site = Site::new(1);
+    let (config, out) = (repository("configs/demo.toml"), site.path("out"));
+    let arguments = ["demo", "--seconds", "5", "--config", config.to_str().unwrap()];
+    let demo = corticast(&site, arguments.into_iter().chain(["--out", out.to_str().unwrap()]));
+    let output = demo.expect(0, &["no results", "--seconds 20"]).output;
+    assert!(!output.contains("chance"), "{output}");
+    assert_eq!(results(&out.join("results.jsonl")).len(), 0);
+}

@@ -1,23 +1,20 @@
-"""The commands that README.md and docs/ print work, and `doc_commands.py` finds it if not."""
+"""The commands that README.md and docs/ print work, and the runner finds those that do not."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from doc_runner.blocks import blocks_of, faults_of_marks
+from doc_runner.changes import INSTEAD, faults_of_changes
+from doc_runner.programs import Programs, faults_of_commands
+from doc_runner.runs import run_all
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "doc_commands.py"
 DAEMON = ROOT / "target" / "release" / "corticast"
-
-
-@pytest.fixture(scope="module")
-def docs() -> dict[str, Any]:
-    """What the script defines."""
-    return runpy.run_path(str(SCRIPT))
 
 
 @pytest.fixture
@@ -41,8 +38,12 @@ esac
     return tmp_path
 
 
-def programs(docs: dict[str, Any], folder: Path) -> Any:
-    return docs["Programs"](folder, f"{folder / 'bin'}:{os.environ['PATH']}")
+def search_path(folder: Path) -> str:
+    return f"{folder / 'bin'}:{os.environ['PATH']}"
+
+
+def programs(folder: Path) -> Programs:
+    return Programs(folder, search_path(folder))
 
 
 def page(*blocks: tuple[str, str, str]) -> str:
@@ -50,35 +51,34 @@ def page(*blocks: tuple[str, str, str]) -> str:
     return "\n".join(f"Text.\n\n{mark}\n```{lang}\n{text}\n```\n" for mark, lang, text in blocks)
 
 
-def marks(docs: dict[str, Any], text: str) -> list[str]:
-    return list(docs["faults_of_marks"](docs["blocks_of"]("a.md", text)))
+def marks(text: str) -> list[str]:
+    return list(faults_of_marks(blocks_of("a.md", text)))
 
 
-def commands(docs: dict[str, Any], folder: Path, text: str) -> list[str]:
-    return list(docs["faults_of_commands"]("a.md", text, programs(docs, folder)))
+def commands(folder: Path, text: str) -> list[str]:
+    return list(faults_of_commands("a.md", text, programs(folder)))
 
 
-def run(docs: dict[str, Any], folder: Path, text: str) -> list[str]:
+def run(folder: Path, text: str) -> list[str]:
     (folder / "a.md").write_text(text)
-    found: list[str] = docs["run_all"](folder, ["a.md"], programs(docs, folder), False)
-    return found
+    return run_all(folder, ["a.md"], search_path(folder), verbose=False)
 
 
 @pytest.mark.parametrize("language", ["sh", "console", "toml", "python", "json"])
-def test_a_block_without_a_mark_is_found(docs: dict[str, Any], language: str) -> None:
-    (fault,) = marks(docs, page(("", language, "")))
+def test_a_block_without_a_mark_is_found(language: str) -> None:
+    (fault,) = marks(page(("", language, "")))
     assert fault.startswith(f"a.md:4: a block of {language} without a mark")
     assert fault.endswith("`<!-- shown: REASON -->` before it")
-    assert marks(docs, page(("<!-- shown: an example -->", language, ""))) == []
-    assert marks(docs, page(("", "text", "what is printed"))) == []
+    assert marks(page(("<!-- shown: an example -->", language, ""))) == []
+    assert marks(page(("", "text", "what is printed"))) == []
 
 
-def test_a_mark_that_means_nothing_is_found(docs: dict[str, Any]) -> None:
-    (fault,) = marks(docs, page(("<!-- run: first, in checkout, often -->", "sh", "true")))
+def test_a_mark_that_means_nothing_is_found() -> None:
+    (fault,) = marks(page(("<!-- run: first, in checkout, often -->", "sh", "true")))
     assert "'often'" in fault
-    (fault,) = marks(docs, page(("<!-- run: first -->", "toml", "[signal]")))
+    (fault,) = marks(page(("<!-- run: first -->", "toml", "[signal]")))
     assert "`as FILE`" in fault
-    (fault,) = marks(docs, page(("<!-- shown: why -->", "toml", "[signal")))
+    (fault,) = marks(page(("<!-- shown: why -->", "toml", "[signal")))
     assert "not TOML" in fault
 
 
@@ -99,24 +99,22 @@ def test_a_mark_that_means_nothing_is_found(docs: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("mark", ["run: first", "shown: it is not here"])
 def test_a_command_that_no_program_has_is_found_in_every_block(
-    docs: dict[str, Any], stand_ins: Path, mark: str, printed: str, said: str | None
+    stand_ins: Path, mark: str, printed: str, said: str | None
 ) -> None:
-    found = commands(docs, stand_ins, page((f"<!-- {mark} -->", "sh", printed)))
+    found = commands(stand_ins, page((f"<!-- {mark} -->", "sh", printed)))
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
 
-def test_a_command_that_no_program_has_is_found_in_the_text(
-    docs: dict[str, Any], stand_ins: Path
-) -> None:
-    (fault,) = commands(docs, stand_ins, "Then `corticast run --konfig FILE` starts it.")
+def test_a_command_that_no_program_has_is_found_in_the_text(stand_ins: Path) -> None:
+    (fault,) = commands(stand_ins, "Then `corticast run --konfig FILE` starts it.")
     assert "in the text" in fault and "--konfig" in fault
-    (fault,) = commands(docs, stand_ins, page(("", "text", "$ corticast start\nit says")))
+    (fault,) = commands(stand_ins, page(("", "text", "$ corticast start\nit says")))
     assert "`start`" in fault
 
 
 def test_blocks_of_one_name_share_folder_and_shell(
-    docs: dict[str, Any], stand_ins: Path, capfd: pytest.CaptureFixture[str]
+    stand_ins: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     text = page(
         ("<!-- run: one -->", "sh", "name=here\necho 1 > file"),
@@ -130,7 +128,7 @@ def test_blocks_of_one_name_share_folder_and_shell(
         ("<!-- run: one, prints runs with site.toml -->", "sh", "corticast run --config site.toml"),
         ("<!-- run: one -->", "sh", "test $name = here && grep -q signal site.toml"),
     )
-    assert run(docs, stand_ins, text) == [], capfd.readouterr().out
+    assert run(stand_ins, text) == [], capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -143,13 +141,19 @@ def test_blocks_of_one_name_share_folder_and_shell(
     ],
 )
 def test_a_command_that_fails_fails_the_run(
-    docs: dict[str, Any],
     stand_ins: Path,
     block: tuple[str, str, str],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(docs, stand_ins, page(block)) == ["a.md: the run `one` failed, see above"]
+    assert run(stand_ins, page(block)) == ["a.md: the run `one` failed, see above"]
     assert "a.md:4" in capfd.readouterr().out
+
+
+def test_a_change_to_text_that_is_gone_is_found() -> None:
+    (document, changes), *_ = INSTEAD.items()
+    text = "\n".join(printed for printed, _, _ in changes)
+    assert list(faults_of_changes(document, text)) == []
+    assert len(list(faults_of_changes(document, ""))) == len(changes)
 
 
 def test_what_a_document_prints_works() -> None:
@@ -165,4 +169,4 @@ def test_what_a_document_prints_works() -> None:
         check=False,
     )
     print(done.stdout)
-    assert done.returncode == 0, "see what was printed"
+    assert done.returncode == 0, "see the output above"

@@ -3,12 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use corticast_bold::{
-    decode::{Dtype, Order},
-    run::{RunEntities, RunHeader},
-    space::VoxelSpace,
-    time::{RepetitionTime, TrIndex},
-};
+use corticast_bold::run::RunHeader;
 use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 use corticast_wire::{
     message::{
@@ -18,7 +13,7 @@ use corticast_wire::{
     socket::{Limits, Router, ServerSecurity},
 };
 
-use super::{pace::Pace, *};
+use super::{fixture, pace::Pace, *};
 
 /// A run of volumes with these indices, and one event.
 struct Scanner {
@@ -28,16 +23,7 @@ struct Scanner {
 
 impl Scanner {
     fn of(n: u32) -> Box<Self> {
-        let affine = [[3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
-        let header = RunHeader {
-            session: String::new(),
-            entities: RunEntities::checked("01", None, None, None).unwrap(),
-            repetition_time: RepetitionTime::from_secs(1.0).unwrap(),
-            space: VoxelSpace::new([2, 2, 2], affine).unwrap(),
-            n_volumes: Some(n),
-            source: "test".into(),
-            series_id: "a".into(),
-        };
+        let header = fixture::run([2, 2, 2], 1.0, Some(n));
         Box::new(Self { header: Some(header), indices: (0..n).collect() })
     }
 }
@@ -48,16 +34,7 @@ impl ScannerAdapter for Scanner {
     }
 
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
-        Ok(self.indices.pop_front().map(|index| AcquiredVolume {
-            index: TrIndex(index),
-            acquisition_time_s: None,
-            dtype: Dtype::Int16,
-            order: Order::C,
-            slope: None,
-            intercept: None,
-            scanner_wall_time: None,
-            voxels: vec![0; 16].into(),
-        }))
+        Ok(self.indices.pop_front().map(|index| fixture::volume(index, 8)))
     }
 }
 

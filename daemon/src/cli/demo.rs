@@ -112,7 +112,10 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     println!("{}", tally.summary(&film));
     println!("  recording  {}", recording.display());
     println!("  results    {}", results.display());
-    println!("  film       {}", clips.display());
+    // A session without clips leaves no film.
+    if clips.exists() {
+        println!("  film       {}", clips.display());
+    }
     println!(
         "replay it: corticast replay --config {} --run {} --film again.mp4",
         config.display(),

@@ -6,6 +6,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use corticast_wire::text::explain;
+
 use super::{film::Film, png::PngFolder, webp::WebpFolder};
 use crate::{
     config::OutputsConfig,
@@ -172,7 +174,11 @@ async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
             Ok(()) => has_failed = false,
             // Report the first of several failures in a row.
             Err(error) if !has_failed => {
-                tracing::error!("{}: {error:#}; decoding and recording continue", sink.name());
+                tracing::error!(
+                    "{}: {}; decoding and recording continue",
+                    sink.name(),
+                    explain(&*error)
+                );
                 has_failed = true;
             }
             Err(_) => {}
@@ -180,7 +186,7 @@ async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
     }
     let name = sink.name();
     if let Err(error) = sink.finish() {
-        tracing::error!("{name}: {error:#}");
+        tracing::error!("{name}: {}", explain(&*error));
     }
 }
 

@@ -77,10 +77,10 @@ fn a_manifest_that_is_no_linear_decoder_is_refused() {
         (
             "window_volumes = 1",
             "window_volumes = 2",
-            "is `bold` f32 [1, 1, 4], a `linear` model has `bold` f32 [1, 2, 4]",
+            "is `bold` f32 [1, 1, 4]; family `linear` needs `bold` f32 [1, 2, 4]",
         ),
-        (", \"chair\"]", "]", "f32 [1, 3], a `linear` model has `probabilities` f32 [1, 2]"),
-        ("role = \"decoder\"", "role = \"brain\"", "is brain, a `linear` model has `decoder`"),
+        (", \"chair\"]", "]", "f32 [1, 3]; family `linear` needs `probabilities` f32 [1, 2]"),
+        ("role = \"decoder\"", "role = \"brain\"", "is brain; family `linear` needs `decoder`"),
     ] {
         let folder = edited(from, to);
         let manifest = Manifest::read(folder.path()).unwrap();

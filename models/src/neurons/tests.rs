@@ -242,7 +242,7 @@ fn every_part_says_when_it_is_done() {
 #[test]
 fn an_incomplete_model_is_refused() {
     for (from, to, expected) in [
-        ("role = \"prior\"", "role = \"decoder\"", "a `neurons` model has `prior`"),
+        ("role = \"prior\"", "role = \"decoder\"", "family `neurons` needs `prior`"),
         ("role = \"caption_embed\"", "role = \"decoder\"", "no such network"),
         ("class_states = ", "#", "`neurons.class_states` is missing"),
         ("vocabulary = ", "#", "`neurons.vocabulary` is missing"),

@@ -2,45 +2,21 @@
 
 use std::time::Duration;
 
-use corticast_bold::{
-    decode::{Dtype, Order},
-    run::RunEntities,
-    space::VoxelSpace,
-    time::{RepetitionTime, TrIndex},
-};
 use corticast_wire::message::{Ack, DaemonPing, Durability, PROTOCOL, Ready, Refused};
 
 use super::*;
+use crate::publish::fixture;
 
 const RUN: &str = "sub-01";
 
 fn outbox(capacity: usize, onsets_s: &[f64]) -> Outbox {
-    let affine = [[3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
-    let header = RunHeader {
-        session: String::new(),
-        entities: RunEntities::checked("01", None, None, None).unwrap(),
-        repetition_time: RepetitionTime::from_secs(2.0).unwrap(),
-        space: VoxelSpace::new([1, 1, 1], affine).unwrap(),
-        n_volumes: None,
-        source: "test".into(),
-        series_id: "a".into(),
-    };
     let event = |&onset_s: &f64| Event { onset_s, duration_s: 1.0, trial_type: "face".into() };
     let events = onsets_s.iter().map(event).collect();
-    Outbox::new(header, events, capacity, Spill::new(1 << 20))
+    Outbox::new(fixture::run([1, 1, 1], 2.0, None), events, capacity, Spill::new(1 << 20))
 }
 
 fn volume(index: u32) -> AcquiredVolume {
-    AcquiredVolume {
-        index: TrIndex(index),
-        acquisition_time_s: None,
-        dtype: Dtype::Int16,
-        order: Order::C,
-        slope: None,
-        intercept: None,
-        scanner_wall_time: None,
-        voxels: vec![0, 0].into(),
-    }
+    fixture::volume(index, 1)
 }
 
 fn ready(instance: &str) -> ToAdapter {

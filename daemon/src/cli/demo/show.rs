@@ -44,8 +44,13 @@ impl Tally {
         self.clips_s.push(clip.took_ns as f64 / 1e9);
     }
 
-    /// The summary in two lines.
+    /// The summary in one or two lines.
     pub(super) fn summary(&self, film: &Film) -> String {
+        if self.n_result == 0 {
+            return "no results: the session ended before the model had warmed up; run it for \
+                    longer, for example with --seconds 20"
+                .to_owned();
+        }
         format!(
             "{} results; the most probable class was in {} of {} clips (chance {:.0} %); median \
              latency {:.1} ms\n{} clips made, each in {:.2} s (median), while decoding continued",

@@ -11,7 +11,7 @@ pub enum FilmError {
     #[error("{0} already exists; choose a new file for the film")]
     Exists(PathBuf),
     /// Writing failed.
-    #[error("cannot write the film {path}: {source}; the film ends here, the session continues")]
+    #[error("cannot write the film {path}: {source}; the film ends here")]
     Io {
         /// The film.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum FilmError {
         source: io::Error,
     },
     /// Encoding failed.
-    #[error("cannot encode the film {path}: {source}; the film ends here, the session continues")]
+    #[error("cannot encode the film {path}: {source}; the film ends here")]
     Encoder {
         /// The film.
         path: PathBuf,

@@ -1,0 +1,1 @@
+"""Runs the commands that the documentation prints; see `scripts/doc_commands.py`."""
