@@ -6,8 +6,10 @@
 pub(crate) mod answers;
 mod copies;
 pub(crate) mod inbox;
+mod index_set;
 pub mod ingest;
 pub(crate) mod peers;
 pub mod recorded;
 mod run_book;
 pub mod verdict;
+pub(crate) mod waiting;

@@ -12,12 +12,14 @@
 //! [`service`] wires these together, [`offline`] runs the same code on files, and [`cli`] holds the
 //! commands. [`plan`] checks that configuration, mask and model agree before anything starts.
 //! Imports stay on a floor or go down: cli; service, offline; intake, recording, signal, outputs,
-//! generate; plan; product, queue, metrics; config, clock, exit.
+//! generate; plan; product, queue, metrics; config, clock, exit,
+//! supervise, failpoint.
 
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exit;
+pub mod failpoint;
 pub mod generate;
 pub mod intake;
 pub mod metrics;
@@ -29,3 +31,4 @@ pub mod queue;
 pub mod recording;
 pub mod service;
 pub mod signal;
+pub mod supervise;

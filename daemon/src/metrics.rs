@@ -45,6 +45,10 @@ pub struct Metrics {
     pub volumes_dropped: Counter,
     /// Volumes that the configured recording lacks.
     pub volumes_unrecorded: Counter,
+    /// Messages for which there was no room while the signal thread was behind.
+    pub volumes_deferred: Counter,
+    /// Messages that wait for the signal thread.
+    pub messages_waiting: Gauge,
     /// Messages refused.
     pub messages_refused: Counter,
     /// Runs started.
@@ -131,6 +135,11 @@ impl Metrics {
                 Unit::Count,
                 "Volumes that the recorder could not write in time or at all; not acknowledged.",
             ),
+            volumes_deferred: counted(
+                "corticast_volumes_deferred_total",
+                Unit::Count,
+                "Messages dropped because the signal path was too far behind; sent again.",
+            ),
             messages_refused: counted(
                 "corticast_messages_refused_total",
                 Unit::Count,
@@ -190,6 +199,11 @@ impl Metrics {
                 "corticast_recording_disk_free_bytes",
                 Unit::Bytes,
                 "Free space on the disk of the recording.",
+            ),
+            messages_waiting: measured(
+                "corticast_messages_waiting",
+                Unit::Count,
+                "Messages that wait for the signal path.",
             ),
             adapter_silence: measured(
                 "corticast_adapter_silence_seconds",

@@ -1,11 +1,13 @@
-//! The recording: one MCAP file for each session, from which the session can be continued,
-//! replayed and exported.
+//! The recording: one or more MCAP files ([`segments`]) for each session, from which the session
+//! can be continued, replayed and exported.
 //!
 //! [`recorder`] writes it from its own thread, [`reader`] reads it entry by entry, and [`log`]
 //! passes the entries through ingest to get their events. [`restore`] continues a session after a
-//! restart; [`recover`] repairs a file that was cut.
+//! restart; [`recover`] makes one whole file of the segments.
 
+mod backlog;
 pub mod disk;
+pub mod fault;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -16,4 +18,8 @@ pub mod reader;
 pub mod recorder;
 pub mod recover;
 pub mod restore;
-mod room;
+pub mod room;
+mod search;
+mod segment;
+pub mod segments;
+mod storage;

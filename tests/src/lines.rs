@@ -33,12 +33,12 @@ pub fn concepts(result: &Value) -> [f64; 3] {
     crate::CLASSES.map(|class| result["concepts"][class].as_f64().expect("a probability"))
 }
 
-/// Everything in a recording, and whether it was cut.
+/// Everything in a recording, and whether it was cut or damaged.
 #[must_use]
 pub fn entries(path: &Path) -> (Vec<Entry>, bool) {
     let mut recording = Recording::open(path).expect("a recording");
     let entries: Vec<Entry> = recording.by_ref().collect();
-    (entries, recording.cut().is_some())
+    (entries, !recording.is_whole())
 }
 
 /// The recorded products of a topic, without `*_ns`.

@@ -59,8 +59,8 @@ pub struct ExportArgs {
 pub fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
     let bar = volume_bar("read");
     let contents = Contents::of(&args.recording, &mut || bar.inc(1))?;
-    if let Some(reason) = &contents.cut {
-        tracing::warn!(reason, "the recording was cut: everything before the cut is exported");
+    if let Some(fault) = &contents.fault {
+        tracing::warn!("{fault}; all other entries are exported");
     }
     bar.set_message("export");
     bar.set_length(bar.position());

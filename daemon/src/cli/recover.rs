@@ -36,14 +36,16 @@ pub fn run(args: &RecoverArgs) -> anyhow::Result<Exit> {
         Recovered::Whole(counts) => {
             println!("{} is whole: {}; nothing to do", args.recording.display(), text(&counts));
         }
-        Recovered::Repaired { kept, cut, file, original } => {
-            println!("{} is not whole: {cut}", args.recording.display());
+        Recovered::Repaired { kept, found, file, originals } => {
+            println!("{} is not one whole file: {found}", args.recording.display());
             println!("kept: {}", text(&kept));
             if let Some((run, index)) = &kept.last_volume {
                 println!("the last volume is {index} of {run}");
             }
             println!("repaired: {}", file.display());
-            println!("original: {}", original.display());
+            for original in originals {
+                println!("original: {}", original.display());
+            }
         }
     }
     Ok(Exit::Fine)

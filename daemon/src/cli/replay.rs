@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bytes::Bytes;
 use indicatif::ProgressBar;
 
 use super::{ConfigArgs, advance, volume_bar};
@@ -26,11 +27,13 @@ use crate::{
     product::{Product, clips::ClipReport, results::ConditionsReport},
     recording::{
         file::RecordingFile,
-        format::{COMMAND, SESSION},
-        products::{RecordedProducts, to_recorded},
-        recorder::Recorder,
+        format::{COMMAND, SESSION, WIRE},
+        products::{RecordedProducts, recorded_entry},
+        recorder::{Record, Recorder},
+        room::Kind,
     },
     signal::{path::SignalPath, session::Session},
+    supervise::Supervisor,
 };
 
 /// Replays recorded runs through the same signal path and model.
@@ -92,14 +95,17 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             "{} exists; choose a new file for --record",
             path.display()
         );
-        let file = RecordingFile::open(path, |_| {})?;
+        let file = RecordingFile::open(path)?;
         let durability = plan.config.recording.durability;
         let alarm = |message: String| tracing::error!("{message}");
-        Ok(Recorder::start(file, durability, Recorded::default(), metrics.clone(), |_| {}, alarm)?)
+        // Nobody waits for the end of the thread but this command, at its own end.
+        let guard = Supervisor::new().0.guard("recorder");
+        let recorded = Recorded::default();
+        Ok(Recorder::start(file, durability, recorded, metrics.clone(), |_| {}, alarm, guard)?)
     });
     let (recorder, recording) = recorder.transpose()?.unzip();
     if let Some(recorder) = &recorder {
-        recorder.note(SESSION, monotonic_ns(), description.to_string());
+        record(recorder, SESSION, monotonic_ns(), description.to_string().into());
     }
     anyhow::ensure!(
         args.conditions.is_none() || plan.conditions_bytes() > 0,
@@ -125,13 +131,11 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
     let mut log = |input: &Input, at_ns: u64| {
         let Some(recorder) = &recorder else { return };
-        match input {
-            Input::Message(_) => {
-                // Returns false only once recording has failed, which the recorder reports.
-                let _recorded = recorder.message_blocking(at_ns, packed(input));
-            }
-            Input::Command(_) => recorder.note(COMMAND, at_ns, packed(input)),
-        }
+        let topic = match input {
+            Input::Message(_) => WIRE,
+            Input::Command(_) => COMMAND,
+        };
+        record(recorder, topic, at_ns, packed(input));
     };
     for source in &sources {
         let mut out = |product| outputs.take(product);
@@ -148,6 +152,13 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     }
     let (_, session) = player.into_parts();
     Ok(if session.n_lost() > 0 { Exit::VolumesLost } else { Exit::Fine })
+}
+
+/// Records an entry, and waits for room.
+fn record(recorder: &Recorder, topic: &'static str, at_ns: u64, data: Bytes) {
+    let record = Record { topic, at_ns, data, kind: Kind::Control, ticket: None };
+    // Fails only once recording has failed, which the recorder reports.
+    recorder.record_blocking(record).ok();
 }
 
 impl ReplayArgs {
@@ -177,7 +188,8 @@ impl ReplayOutputs<'_> {
         if let Some(recorder) = self.recorder
             && self.records.includes(&product)
         {
-            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
+            // Fails only once recording has failed, which the recorder reports.
+            recorder.record_blocking(recorded_entry(&product, monotonic_ns())).ok();
         }
         if let Product::Conditions(conditions) = &product
             && let Some(clip) = self.clip(conditions)

@@ -10,7 +10,7 @@ use crate::{
     service::{self, options::ServiceOptions},
 };
 
-/// Runs the daemon until SIGINT, SIGTERM or `corticast ctl abort`.
+/// Runs the daemon until SIGINT, SIGTERM, SIGHUP or `corticast ctl abort`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -41,5 +41,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let plan = Plan::make(config)?;
     let options =
         ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };
-    super::runtime()?.block_on(service::run(plan, options))
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(service::run(plan, options));
+    // A thread that did not end in time must not keep the process alive.
+    runtime.shutdown_background();
+    ended
 }

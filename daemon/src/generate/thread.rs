@@ -15,9 +15,11 @@ use super::{
 use crate::{
     clock::monotonic_ns,
     config::generator::WhenSuperseded,
+    failpoint,
     metrics::Metrics,
     product::{Product, results::ConditionsReport},
     queue::latest::Newest,
+    supervise::Guard,
 };
 
 /// How long an unfinished clip may take once the session is over.
@@ -37,15 +39,19 @@ pub fn start(
     newest: Newest<ConditionsReport>,
     metrics: Metrics,
     out: impl Fn(Product) + Send + 'static,
+    guard: Guard,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
+        // Dropped by a panic, too.
+        let guard = guard;
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!(%error, "cannot lower the priority of the generator thread");
         }
         let mut failures = Failures::default();
         let (mut was_aborted, mut n_before) = (false, 0);
         while let Some((conditions, n_superseded)) = runtime.block_on(newest.take()) {
+            failpoint::point("generator");
             let started = Instant::now();
             let n_superseded = n_before + n_superseded;
             let mut closed_at = None;
@@ -78,6 +84,7 @@ pub fn start(
                     let gave_up = matches!(error, ClipError::Model(ModelError::Run(_)));
                     failures.fail(format!("{}: {error}", conditions.index), &out);
                     if gave_up && !go_on_still(&mut maker, &out) {
+                        guard.has_ended_well();
                         return;
                     }
                 }
@@ -155,11 +162,19 @@ mod tests {
         let (mailbox, newest) = latest(Counter::noop());
         let (out, made) = mpsc::sync_channel(8);
         let pace = Pace { when_superseded, min_interval: Duration::ZERO };
-        let thread = start(maker, pace, newest, Metrics::new(), move |product| {
-            if let Product::Clip(clip) = product {
-                out.send(clip).unwrap();
-            }
-        })
+        let guard = crate::supervise::Supervisor::new().0.guard("generator");
+        let thread = start(
+            maker,
+            pace,
+            newest,
+            Metrics::new(),
+            move |product| {
+                if let Product::Clip(clip) = product {
+                    out.send(clip).unwrap();
+                }
+            },
+            guard,
+        )
         .unwrap();
         mailbox.put_when_taken(second);
         mailbox.put_when_taken(third);

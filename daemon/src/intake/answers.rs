@@ -10,7 +10,11 @@ use corticast_wire::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::recording::recorder::Ticket;
+use crate::{
+    failpoint,
+    recording::recorder::{Answer, Ticket},
+    supervise::Supervisor,
+};
 
 /// Answers that may wait.
 const QUEUE: usize = 1024;
@@ -20,11 +24,12 @@ const QUEUE: usize = 1024;
 pub struct Answers(mpsc::Sender<(PeerId, Encoding, ToAdapter)>);
 
 impl Answers {
-    /// Starts the task.
-    pub fn start(adapters: Arc<Router>) -> (Self, JoinHandle<()>) {
+    /// Starts the task. It ends once all clones are dropped and their answers are sent.
+    pub fn start(adapters: Arc<Router>, supervisor: &Supervisor) -> (Self, JoinHandle<()>) {
         let (sender, mut waiting) = mpsc::channel::<(PeerId, Encoding, ToAdapter)>(QUEUE);
-        let task = tokio::spawn(async move {
+        let task = supervisor.spawn("answers", async move {
             while let Some((peer, encoding, answer)) = waiting.recv().await {
+                failpoint::point("answers");
                 if let Err(error) = adapters.send(&peer, answer.to_frames(encoding)).await {
                     tracing::debug!(%error, "could not send an answer; the adapter will ask again");
                 }
@@ -40,8 +45,12 @@ impl Answers {
         }
     }
 
-    /// Tells the adapter that its message is in the recording.
-    pub fn acknowledge(&self, ticket: Ticket) {
-        self.send(&ticket.peer, ticket.encoding, ToAdapter::Ack(ticket.ack));
+    /// Gives the answer of a message or command that is in the recording.
+    pub fn give(&self, ticket: Ticket) {
+        match ticket.answer {
+            Answer::Adapter { peer, encoding, answer } => self.send(&peer, encoding, answer),
+            // The operator may have disconnected; the command is in force anyway.
+            Answer::Operator { to, answer } => drop(to.send(answer)),
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use corticast_bold::time::TrIndex;
 use corticast_wire::{
     heartbeat::HEARTBEAT,
     message::{DaemonPing, Encoding, FromAdapter, RefusalCode, Refused, ToAdapter},
@@ -13,8 +14,8 @@ use corticast_wire::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
 };
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     ingest::Ingest,
     peers::Peers,
     verdict::{Disposition, IngestError},
+    waiting::{Received, Waiting},
 };
 use crate::{
     clock::monotonic_ns,
@@ -29,17 +31,24 @@ use crate::{
     outputs::{board::Board, fanout::Fanout},
     product::reports::RunState,
     recording::{
-        format::{COMMAND, pack},
-        recorder::Ticket,
+        format::{COMMAND, ORDER, WIRE, pack},
+        recorder::{Answer, Record, Recorder, Ticket},
+        room::Kind,
     },
     signal::{
         happening::{Command, Event, Happening},
-        thread::Happenings,
+        thread::{COMMAND_ROOM, Happenings},
     },
 };
 
 /// A command, and the channel for its answer.
 pub type Commanded = (Command, oneshot::Sender<Value>);
+
+/// Places of the ring that one message can need: it may end a run and start another.
+const MESSAGE_ROOM: usize = 2;
+
+/// Free places of the ring that a message needs.
+const ROOM: u32 = (COMMAND_ROOM + MESSAGE_ROOM) as u32;
 
 /// The receive task's state.
 pub struct Inbox {
@@ -52,6 +61,7 @@ pub struct Inbox {
     pub metrics: Metrics,
     pub commanded: mpsc::Receiver<Commanded>,
     pub peers: Peers,
+    pub waiting: Waiting,
     pub board: Board,
     /// Set by the operator's last command, which the signal thread may not have processed yet.
     pub is_paused: bool,
@@ -60,52 +70,67 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Receives until a signal, `abort`, or `stop`.
+    /// Receives until `stopped` or the command `abort`. Heartbeats and commands are served while
+    /// the signal thread is behind.
     ///
     /// # Errors
     ///
-    /// Fails when the socket is closed or no signal handler can be installed.
-    pub async fn receive(&mut self, stop: Option<oneshot::Receiver<()>>) -> anyhow::Result<()> {
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
+    /// Fails when the socket is closed, or with the error of `stopped`.
+    pub async fn receive(
+        &mut self,
+        stopped: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        let stopped = async {
-            let asked = match stop {
-                Some(stop) => stop.await.is_ok(),
-                None => false,
-            };
-            if !asked {
-                // The sender was dropped or never existed: no request to stop can come.
-                std::future::pending::<()>().await;
-            }
-        };
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stopped);
         let adapters = Arc::clone(&self.adapters);
         loop {
             tokio::select! {
                 message = adapters.recv() => {
                     let (peer, frames) = message?;
-                    self.message(&peer, frames).await;
+                    self.received(peer, frames);
+                }
+                () = self.happenings.wait_for_room(ROOM), if !self.waiting.is_empty() => {
+                    if let Some(received) = self.waiting.pop() {
+                        self.message(received);
+                    }
                 }
                 Some((command, answer)) = self.commanded.recv() => {
-                    let confirmed = self.command(command).await;
-                    // The operator may have disconnected; the command is in force anyway.
-                    answer.send(confirmed).ok();
+                    self.command(command, Some(answer)).await;
                     if command == Command::Abort {
                         return Ok(());
                     }
                 }
                 _ = heartbeat.tick() => self.look_after_peers(),
-                () = &mut stopped => break,
-                _ = interrupted.recv() => break,
-                _ = terminated.recv() => break,
+                ended = &mut stopped => {
+                    ended?;
+                    break;
+                }
             }
         }
-        self.command(Command::Stop).await;
+        self.stop().await;
         Ok(())
     }
 
-    async fn message(&mut self, peer: &PeerId, frames: Vec<Bytes>) {
+    /// The daemon stops. An open run that is recorded stays open: a restart continues it, as after
+    /// a kill.
+    async fn stop(&mut self) {
+        let open = self.ingest.open_run().map(|run| run.name.to_string());
+        let recorder = self.fanout.recorder.as_ref().filter(|recorder| !recorder.has_failed());
+        match (open, recorder) {
+            (Some(run), Some(_)) => self.fanout.status(
+                "info",
+                format!(
+                    "the daemon is stopping; `{run}` stays open, and a restart with the same \
+                     recording continues it"
+                ),
+            ),
+            _ => self.command(Command::Stop, None).await,
+        }
+    }
+
+    /// Takes a message from the socket. Heartbeats are answered at once, whatever waits.
+    fn received(&mut self, peer: PeerId, frames: Vec<Bytes>) {
         let received_ns = monotonic_ns();
         let (message, encoding) = match FromAdapter::parse(&frames) {
             Ok(parsed) => parsed,
@@ -114,19 +139,41 @@ impl Inbox {
                 self.problem(&IngestError::Message(error));
                 let code = RefusalCode::BadMessage;
                 let refused = Refused { run: None, index: None, code, reason };
-                self.answers.send(peer, Encoding::Json, ToAdapter::Refused(refused));
+                self.answers.send(&peer, Encoding::Json, ToAdapter::Refused(refused));
                 return;
             }
         };
-        if self.peers.heard(peer, encoding, &message) {
+        if self.peers.heard(&peer, encoding, &message) {
             self.fanout.status("info", "the adapter is connected again".to_owned());
         }
         if message == FromAdapter::Ping {
             let ping = DaemonPing { instance: self.instance.clone() };
-            self.answers.send(peer, encoding, ToAdapter::Ping(ping));
+            self.answers.send(&peer, encoding, ToAdapter::Ping(ping));
             return;
         }
-        let is_volume = matches!(message, FromAdapter::Volume(_));
+        let received = Received { peer, encoding, message, frames, received_ns };
+        if self.waiting.is_empty() && self.happenings.n_free() >= ROOM as usize {
+            self.message(received);
+        } else if !self.waiting.push(received) {
+            self.metrics.volumes_deferred.increment(1);
+        }
+        self.metrics.messages_waiting.set(self.waiting.len() as f64);
+    }
+
+    /// Decides on a message. The ring has room for what comes of it.
+    fn message(&mut self, received: Received) {
+        let is_volume = received.is_volume();
+        let Received { peer, encoding, message, frames, received_ns } = received;
+        let recorder = self.fanout.recorder.clone();
+        if let Some(recorder) = &recorder
+            && !is_volume
+            && !recorder.has_failed()
+            && !recorder.has_room_for_control()
+        {
+            // Unanswered, so the adapter sends it again.
+            self.metrics.volumes_deferred.increment(1);
+            return;
+        }
         let verdict = self.ingest.handle(message);
         if let Some(problem) = &verdict.problem {
             self.problem(problem);
@@ -134,50 +181,82 @@ impl Inbox {
         if verdict.duplicate && is_volume {
             self.metrics.volumes_duplicate.increment(1);
         }
-        for reply in verdict.replies {
-            self.answers.send(peer, encoding, reply);
-        }
         // A duplicate that is not in the recording yet is recorded, but gives no event.
         let is_recorded = !verdict.events.is_empty() || verdict.acknowledge.is_some();
+        let mut unrecorded = None;
         for event in verdict.events {
-            match event {
-                Event::RunEnded { .. } => {
-                    self.peers.run_ended();
-                }
-                Event::RunStarted(_) => {
-                    self.peers.run_started(peer);
+            match &event {
+                Event::RunEnded { .. } => self.peers.run_ended(),
+                Event::Volume(number, volume) => {
+                    self.peers.owns_run(&peer);
+                    unrecorded = Some((*number, volume.header.index));
                 }
                 _ => {}
             }
-            self.happenings.push((Happening::Event(event), received_ns)).await;
+            self.happen(Happening::Event(event), received_ns);
         }
-        let ticket = verdict.acknowledge.map(|(number, ack)| Ticket {
-            peer: peer.clone(),
-            encoding,
-            number,
-            ack,
-        });
-        if let Some(recorder) = &self.fanout.recorder {
-            if is_recorded && !recorder.message(received_ns, pack(&frames), ticket) {
-                self.metrics.volumes_unrecorded.increment(u64::from(is_volume));
+        if verdict.replies.iter().any(|reply| matches!(reply, ToAdapter::Ready(_))) {
+            self.peers.owns_run(&peer);
+        }
+        let to_adapter = |answer| Answer::Adapter { peer: peer.clone(), encoding, answer };
+        let (mut replies, mut ticket) = (verdict.replies, None);
+        if let Some((number, ack)) = verdict.acknowledge {
+            let volume = ack.index.map(|index| (number, TrIndex(index)));
+            ticket = Some(Ticket { volume, answer: to_adapter(ToAdapter::Ack(ack)) });
+        } else if is_recorded && let Some(reply) = replies.pop() {
+            // The start of a run is answered once it is recorded, as volumes are.
+            ticket = Some(Ticket { volume: None, answer: to_adapter(reply) });
+        }
+        for reply in replies {
+            self.answers.send(&peer, encoding, reply);
+        }
+        let Some(recorder) = recorder.filter(|_| is_recorded) else {
+            if let Some(ticket) = ticket {
+                self.answers.give(ticket);
             }
-        } else if let Some(ticket) = ticket {
-            self.answers.acknowledge(ticket);
+            return;
+        };
+        let kind = if is_volume { Kind::Volume } else { Kind::Control };
+        let (topic, at_ns, data) = (WIRE, received_ns, pack(&frames));
+        if let Err(ticket) = recorder.record(Record { topic, at_ns, data, kind, ticket }) {
+            if let Some(ticket) = ticket.filter(Ticket::is_owed_unrecorded) {
+                self.answers.give(ticket);
+            }
+            if is_volume {
+                self.metrics.volumes_unrecorded.increment(1);
+            }
+            if let Some((_, index)) = unrecorded.filter(|_| !recorder.has_failed()) {
+                self.note_order(&recorder, index, received_ns);
+            }
         }
     }
 
-    /// Obeys a command. Returns the answer to the operator.
-    async fn command(&mut self, command: Command) -> Value {
+    /// Records that a volume was processed before it could be recorded. Its adapter sends it again,
+    /// so it comes later in the recording than it was used.
+    fn note_order(&self, recorder: &Recorder, index: TrIndex, at_ns: u64) {
+        let run = self.ingest.open_run().map(|run| run.name.to_string());
+        let data = json!({ "run": run, "index": index }).to_string().into();
+        let entry = Record { topic: ORDER, at_ns, data, kind: Kind::Control, ticket: None };
+        if recorder.record(entry).is_err() {
+            tracing::warn!(
+                "the recording does not say that a volume was processed before its turn"
+            );
+        }
+    }
+
+    /// Hands a happening to the signal thread, for which there is room.
+    fn happen(&mut self, happening: Happening, received_ns: u64) {
+        if self.happenings.try_push((happening, received_ns)).is_err() {
+            tracing::error!("the ring was full although it had room");
+        }
+    }
+
+    /// Obeys a command. The operator is answered once the command is recorded.
+    async fn command(&mut self, command: Command, answer: Option<oneshot::Sender<Value>>) {
         let received_ns = monotonic_ns();
         let open = self.ingest.open_run().map(|run| run.name.to_string());
-        if command != Command::Status {
-            tracing::info!(?command, run = open, "command");
-            if let Some(recorder) = &self.fanout.recorder {
-                let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
-                recorder.note(COMMAND, received_ns, entry.to_string());
-            }
-        }
         for happening in self.ingest.command(command) {
+            // Only commands use the last places of the ring, so this waits for other commands.
             self.happenings.push((happening, received_ns)).await;
         }
         match command {
@@ -185,9 +264,37 @@ impl Inbox {
             Command::Resume => self.is_paused = false,
             Command::Blank => self.is_blanked = true,
             Command::Unblank => self.is_blanked = false,
-            Command::Status | Command::EndRun | Command::Abort | Command::Stop => {}
+            Command::EndRun | Command::Abort | Command::Stop => self.peers.run_ended(),
+            Command::Status => {}
         }
-        let message = match (command, &open) {
+        let confirmed = self.confirmation(command, open.as_deref());
+        let ticket = answer.map(|to| {
+            let answer = Answer::Operator { to, answer: confirmed };
+            Ticket { volume: None, answer }
+        });
+        let recorder = self.fanout.recorder.as_ref().filter(|_| command != Command::Status);
+        if command != Command::Status {
+            tracing::info!(?command, run = open, "command");
+        }
+        let Some(recorder) = recorder else {
+            ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
+            return;
+        };
+        let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
+        let (topic, kind, data) = (COMMAND, Kind::Control, entry.to_string().into());
+        let entry = Record { topic, at_ns: received_ns, data, kind, ticket };
+        if let Err(ticket) = recorder.record(entry) {
+            self.fanout.status(
+                "warning",
+                format!("the command {command:?} is in force but could not be recorded"),
+            );
+            ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
+        }
+    }
+
+    /// The answer to a command. `before` is the run that was open before it.
+    fn confirmation(&self, command: Command, before: Option<&str>) -> Value {
+        let message = match (command, before) {
             (Command::EndRun, None) => "no run is open".to_owned(),
             (Command::EndRun, Some(run)) => format!("{run} has ended"),
             (Command::Abort, _) => "the daemon is stopping".to_owned(),
@@ -232,23 +339,22 @@ impl Inbox {
 
     /// Sends heartbeats, and raises an alarm for an adapter that is silent during its run.
     fn look_after_peers(&mut self) {
-        let is_open = self.ingest.open_run().is_some();
         let (answers, instance) = (&self.answers, &self.instance);
-        let silence = self.peers.look_after(is_open, |peer, encoding| {
+        let silence = self.peers.look_after(|peer, encoding| {
             let ping = DaemonPing { instance: instance.clone() };
             answers.send(peer, encoding, ToAdapter::Ping(ping));
         });
-        for silent in silence.newly_silent {
+        if silence.is_new {
             self.fanout.status(
                 "alarm",
                 format!(
                     "the scanner adapter has been silent for {:.0} s during a run; check its \
                      machine and cable; it keeps its volumes and sends them when it is back",
-                    silent.as_secs_f64()
+                    silence.lasted.as_secs_f64()
                 ),
             );
         }
-        self.metrics.adapter_silence.set(silence.longest_s);
+        self.metrics.adapter_silence.set(silence.lasted.as_secs_f64());
         self.metrics.adapters.set(self.peers.len() as f64);
     }
 }

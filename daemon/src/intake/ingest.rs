@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::signal::ContentDuplicates,
     plan::admission::Admission,
-    signal::happening::{Command, EndedBy, Event, Happening, Run},
+    signal::happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
 };
 
 /// The runs of a session and their volumes. See the module docs.
@@ -35,6 +35,8 @@ pub struct Ingest {
     book: RunBook,
     /// The open run was restored after a restart, and no adapter has announced it since.
     is_unannounced: bool,
+    /// Messages come from the recording: their runs were admitted when they were recorded.
+    is_restoring: bool,
 }
 
 impl Ingest {
@@ -48,7 +50,16 @@ impl Ingest {
         recorded: Recorded,
     ) -> Self {
         let book = RunBook::default();
-        Self { admission, instance, durability, copies, recorded, book, is_unannounced: false }
+        Self {
+            admission,
+            instance,
+            durability,
+            copies,
+            recorded,
+            book,
+            is_unannounced: false,
+            is_restoring: false,
+        }
     }
 
     /// The open run.
@@ -57,11 +68,24 @@ impl Ingest {
         self.book.open()
     }
 
+    /// The number of the newest run with this name.
+    #[must_use]
+    pub fn number_of(&self, run: &str) -> Option<RunNumber> {
+        self.book.newest_named(run).map(|known| known.run.number)
+    }
+
+    /// Marks the start of restoring from a recording. Its runs were admitted when they were
+    /// recorded, whatever the free disk is now.
+    pub fn begin_restoring(&mut self) {
+        self.is_restoring = true;
+    }
+
     /// Marks the end of restoring from a recording. The previous process may have died with volumes
     /// it had not recorded, while later volumes still wait in a socket. Until the run is announced
     /// again, only a volume that leaves no gap is accepted.
     pub fn take_up(&mut self) {
         self.is_unannounced = true;
+        self.is_restoring = false;
     }
 
     /// Decides on one message.
@@ -116,7 +140,9 @@ impl Ingest {
         if self.book.is_full() {
             return self.refuse_run(id, format!("the session already has {MAX_RUNS} runs"));
         }
-        if let Err(reason) = (self.admission)(&header) {
+        if !self.is_restoring
+            && let Err(reason) = (self.admission)(&header, self.book.n_run())
+        {
             return self.refuse_run(id, reason);
         }
         let mut verdict = Verdict::default();
@@ -208,7 +234,7 @@ impl Ingest {
         let ack = Ack { run: name.clone(), index: Some(index.0) };
         if known.has(index) {
             let recorded = self.durability == Durability::None
-                || self.recorded.lock().is_ok_and(|set| set.contains(&(number, index)));
+                || self.recorded.lock().is_ok_and(|safe| safe.contains(number, index));
             // Not recorded yet: the recorder was behind or dropped it. Record it now.
             return Verdict {
                 replies: if recorded { vec![ToAdapter::Ack(ack.clone())] } else { Vec::new() },

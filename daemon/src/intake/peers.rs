@@ -1,4 +1,4 @@
-//! The connected adapters: when each was last heard, and which has the open run.
+//! The connected adapters: when each was last heard, and which owns the open run.
 
 use std::{
     collections::HashMap,
@@ -18,21 +18,25 @@ const MAX_PEERS: usize = 1024;
 struct Peer {
     encoding: Encoding,
     heard: Instant,
-    /// Whether this adapter announced the open run.
-    has_run: bool,
     is_silent: bool,
 }
 
 /// The adapters. See the module docs.
 #[derive(Default)]
-pub struct Peers(HashMap<PeerId, Peer>);
+pub struct Peers {
+    known: HashMap<PeerId, Peer>,
+    /// The adapter whose messages made up the open run last. A connection that was replaced
+    /// stays known for a while, and its silence means nothing.
+    owner: Option<PeerId>,
+}
 
-/// The silence of the adapters that have the open run.
+/// The silence of the adapter that owns the open run.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Silence {
-    /// The longest silence, in seconds; 0 without a run.
-    pub(super) longest_s: f64,
-    /// The silence of each adapter that has just become silent.
-    pub(super) newly_silent: Vec<Duration>,
+    /// How long it has been silent; zero without a run.
+    pub(super) lasted: Duration,
+    /// Whether it has just become silent.
+    pub(super) is_new: bool,
 }
 
 impl Peers {
@@ -43,57 +47,44 @@ impl Peers {
         encoding: Encoding,
         message: &FromAdapter,
     ) -> bool {
-        let starts_run = matches!(message, FromAdapter::Run { .. });
-        if self.0.len() >= MAX_PEERS && !self.0.contains_key(peer) {
+        if self.known.len() >= MAX_PEERS && !self.known.contains_key(peer) {
             return false;
         }
-        let known = self.0.entry(peer.clone()).or_insert(Peer {
-            encoding,
-            heard: Instant::now(),
-            has_run: false,
-            is_silent: false,
-        });
-        known.heard = Instant::now();
-        known.has_run |= starts_run;
+        let heard = Instant::now();
+        let known = self.known.entry(peer.clone());
+        let known = known.or_insert(Peer { encoding, heard, is_silent: false });
+        known.heard = heard;
         known.encoding = if *message == FromAdapter::Ping { known.encoding } else { encoding };
         std::mem::take(&mut known.is_silent)
     }
 
-    /// Notes that this adapter has the open run.
-    pub(super) fn run_started(&mut self, peer: &PeerId) {
-        self.0.entry(peer.clone()).and_modify(|peer| peer.has_run = true);
+    /// Notes that this adapter announced the open run, or sent a volume of it.
+    pub(super) fn owns_run(&mut self, peer: &PeerId) {
+        if self.owner.as_ref() != Some(peer) {
+            self.owner = Some(peer.clone());
+        }
     }
 
     /// Notes that the open run has ended.
     pub(super) fn run_ended(&mut self) {
-        self.0.values_mut().for_each(|peer| peer.has_run = false);
+        self.owner = None;
     }
 
-    /// Calls `ping` for each adapter that has the open run, and forgets silent adapters without
-    /// one.
-    pub(super) fn look_after(
-        &mut self,
-        is_open: bool,
-        mut ping: impl FnMut(&PeerId, Encoding),
-    ) -> Silence {
-        let mut silence = Silence { longest_s: 0.0, newly_silent: Vec::new() };
-        for (id, peer) in &mut self.0 {
-            let silent = peer.heard.elapsed();
-            if peer.has_run && is_open {
-                silence.longest_s = silence.longest_s.max(silent.as_secs_f64());
-                ping(id, peer.encoding);
-                if silent > SILENCE && !peer.is_silent {
-                    peer.is_silent = true;
-                    silence.newly_silent.push(silent);
-                }
-            }
-        }
-        self.0.retain(|_, peer| (peer.has_run && is_open) || peer.heard.elapsed() < SILENCE);
-        silence
+    /// Looks after the adapter that owns the open run, and forgets other silent adapters. Calls
+    /// `ping` for the owner.
+    pub(super) fn look_after(&mut self, ping: impl FnOnce(&PeerId, Encoding)) -> Silence {
+        let owner = &self.owner;
+        self.known.retain(|id, peer| owner.as_ref() == Some(id) || peer.heard.elapsed() < SILENCE);
+        let Some(id) = owner else { return Silence::default() };
+        let Some(peer) = self.known.get_mut(id) else { return Silence::default() };
+        ping(id, peer.encoding);
+        let lasted = peer.heard.elapsed();
+        let is_new = lasted > SILENCE && !std::mem::replace(&mut peer.is_silent, lasted > SILENCE);
+        Silence { lasted, is_new }
     }
 
     /// How many adapters are connected.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 }

@@ -3,11 +3,11 @@
 //! A run is named by its BIDS entities. A run with the same entities as an earlier one is a repeat,
 //! and its name gets the suffix `+2`, `+3` and so on. Only the newest run can be open.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use corticast_bold::{run::RunHeader, time::TrIndex};
 
-use super::copies::RecentVolumes;
+use super::{copies::RecentVolumes, index_set::IndexSet};
 use crate::signal::happening::{EndedBy, Event, Run, RunNumber};
 
 /// Most runs of one session; only a faulty adapter would send more.
@@ -23,7 +23,7 @@ pub(super) struct KnownRun {
     /// Who ended it; `None` while it is open.
     pub(super) ended: Option<EndedBy>,
     /// Indices of the volumes that were accepted.
-    seen: HashSet<TrIndex>,
+    seen: IndexSet,
     pub(super) recent: RecentVolumes,
 }
 
@@ -34,18 +34,17 @@ impl KnownRun {
 
     /// Whether no volume is missing between the newest accepted volume and this one.
     pub(super) fn follows_on(&self, index: TrIndex) -> bool {
-        let newest = self.seen.iter().max();
-        newest.map_or(index.0 == 0, |newest| index <= newest.next())
+        self.seen.newest().map_or(index.0 == 0, |newest| index <= newest.next())
     }
 
     /// The lowest index that has not been accepted.
     pub(super) fn next_index(&self) -> u32 {
-        (0..).find(|&index| !self.seen.contains(&TrIndex(index))).unwrap_or(u32::MAX)
+        self.seen.lowest_missing()
     }
 
     /// Whether the volume of an index was accepted.
     pub(super) fn has(&self, index: TrIndex) -> bool {
-        self.seen.contains(&index)
+        self.seen.contains(index)
     }
 
     /// Marks the volume of an index as accepted.
@@ -61,6 +60,11 @@ impl KnownRun {
 }
 
 impl RunBook {
+    /// How many runs have started.
+    pub(super) fn n_run(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether the session has reached its limit of runs.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= MAX_RUNS
@@ -101,7 +105,7 @@ impl RunBook {
     pub(super) fn start(&mut self, name: String, header: RunHeader) -> &KnownRun {
         let number = RunNumber(self.0.len());
         let run = Run { number, name: name.into(), header: Arc::new(header) };
-        let (seen, recent) = (HashSet::new(), RecentVolumes::default());
+        let (seen, recent) = (IndexSet::default(), RecentVolumes::default());
         self.0.push(KnownRun { run, ended: None, seen, recent });
         &self.0[number.0]
     }

@@ -21,7 +21,7 @@ use crate::{
     plan::admission::Admission,
     product::Product,
     recording::{
-        format::{COMMAND, Entry, pack},
+        format::{COMMAND, Entry, ORDER, pack},
         reader::{Recording, RecordingError},
     },
     signal::{
@@ -141,7 +141,9 @@ impl Player {
         progress: &mut dyn FnMut(Option<u32>),
     ) -> Result<(), ReplayError> {
         let mut recording = Recording::open(path)?;
+        let mut n_out_of_order = 0;
         for entry in &mut recording {
+            n_out_of_order += u32::from(entry.topic == ORDER);
             let is_volume = self
                 .entry(&entry, log, out)
                 .map_err(|reason| ReplayError::Refused { path: path.to_owned(), reason })?;
@@ -149,12 +151,16 @@ impl Player {
                 progress(None);
             }
         }
-        if let Some(reason) = recording.cut() {
+        recording.check_read()?;
+        if n_out_of_order > 0 {
             tracing::warn!(
-                path = %path.display(), reason,
-                "the recording was cut; everything before the cut was replayed \
-                 (`corticast recover` repairs the file)"
+                n_volume = n_out_of_order,
+                "the recorder could not keep up in this session: some volumes were used before \
+                 they were recorded, so results of the replay can differ from those of the session"
             );
+        }
+        if !recording.is_whole() {
+            tracing::warn!("{}; all other entries were replayed", recording.faults());
         }
         // A session that was interrupted has no end of its last run.
         for happening in self.ingest.command(Command::Stop) {

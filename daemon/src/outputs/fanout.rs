@@ -9,7 +9,7 @@ use crate::{
     product::{Product, reports::StatusReport, results::ConditionsReport},
     queue::{drop_oldest::Feeder, latest::Mailbox},
     recording::{
-        products::{RecordedProducts, to_recorded},
+        products::{RecordedProducts, recorded_entry},
         recorder::Recorder,
     },
 };
@@ -53,7 +53,10 @@ impl Fanout {
         if let Some(recorder) = &self.recorder
             && self.records.includes(&product)
         {
-            recorder.note(product.topic(), monotonic_ns(), to_recorded(&product));
+            let entry = recorded_entry(&product, monotonic_ns());
+            if recorder.record(entry).is_err() {
+                tracing::debug!(topic = product.topic(), "not recorded: the queue is full");
+            }
         }
         if matches!(product, Product::Result(_) | Product::Clip(_)) {
             self.pictures.iter().for_each(|output| output.push(product.clone()));

@@ -11,9 +11,11 @@ use corticast_wire::text::explain;
 use super::{film::Film, png::PngFolder, webp::WebpFolder};
 use crate::{
     config::OutputsConfig,
+    failpoint,
     metrics::Metrics,
     product::Product,
     queue::drop_oldest::{Drain, Feeder, drop_oldest},
+    supervise::Supervisor,
 };
 
 /// Clips and results that wait for a sink. A film needs a fraction of a TR per clip.
@@ -143,6 +145,7 @@ impl PictureThreads {
     pub fn start(
         sinks: Vec<Box<dyn Sink>>,
         metrics: &Metrics,
+        supervisor: &Supervisor,
     ) -> std::io::Result<(Arc<[Feeder<Product>]>, Self)> {
         let mut feeders = Vec::new();
         let mut threads = Vec::new();
@@ -152,7 +155,11 @@ impl PictureThreads {
             feeders.push(feeder);
             let runtime = tokio::runtime::Handle::current();
             let thread = std::thread::Builder::new().name(name.to_owned());
-            threads.push(thread.spawn(move || runtime.block_on(write(sink, drain)))?);
+            let guard = supervisor.guard(name);
+            threads.push(thread.spawn(move || {
+                let _guard = guard;
+                runtime.block_on(write(sink, drain));
+            })?);
         }
         Ok((feeders.into(), Self(threads)))
     }
@@ -170,6 +177,7 @@ impl PictureThreads {
 async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
     let mut has_failed = false;
     while let Some(product) = products.next().await {
+        failpoint::point(sink.name());
         match sink.deliver(&product) {
             Ok(()) => has_failed = false,
             // Report the first of several failures in a row.

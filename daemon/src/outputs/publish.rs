@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::board::Board;
 use crate::{
+    failpoint,
     product::{Product, clips::ClipPictures},
     queue::drop_oldest::Drain,
 };
@@ -35,6 +36,7 @@ struct Published<'a> {
 pub async fn publish(publisher: Arc<Publisher>, products: Drain<Product>, board: Board) {
     let mut sequences: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(product) = products.next().await {
+        failpoint::point("publish");
         let topic = product.topic();
         let sequence = sequences.entry(topic).or_default();
         let product = as_shown(product);

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 
 use super::json_lines::JsonLines;
-use crate::{product::Product, queue::drop_oldest::Drain};
+use crate::{failpoint, product::Product, queue::drop_oldest::Drain, supervise::Guard};
 
 /// Writes the `earlier` lines, then starts a thread that writes results as they arrive. A slow
 /// disk delays neither the session nor other outputs. Needs a tokio runtime.
@@ -17,6 +17,7 @@ pub fn write(
     mut file: JsonLines,
     earlier: Vec<Bytes>,
     results: Drain<Product>,
+    guard: Guard,
 ) -> anyhow::Result<JoinHandle<()>> {
     for line in earlier {
         file.line(&line)?;
@@ -24,8 +25,10 @@ pub fn write(
     file.flush()?;
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("results".to_owned()).spawn(move || {
+        let _guard = guard;
         let mut has_failed = false;
         while let Some(product) = runtime.block_on(results.next()) {
+            failpoint::point("results");
             let written = file.deliver(&product).and_then(|()| file.flush());
             match written {
                 Ok(()) => has_failed = false,

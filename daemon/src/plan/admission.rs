@@ -3,13 +3,7 @@
 //! The run must have the matrix and affine of the mask and the TR of the model, and the rest of
 //! the session must fit the disk. Otherwise the run is refused, with both values in the message.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
 
@@ -23,8 +17,9 @@ const BYTES_PER_VOXEL: f64 = 2.0;
 /// Bytes that must stay free for everything else on the disk.
 const RESERVE_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
 
-/// Decides from its header whether a run may start. The error is the reason for refusing it.
-pub type Admission = Arc<dyn Fn(&RunHeader) -> Result<(), String> + Send + Sync>;
+/// Decides whether a run may start, from its header and the number of runs before it. The error is
+/// the reason for refusing it.
+pub type Admission = Arc<dyn Fn(&RunHeader, usize) -> Result<(), String> + Send + Sync>;
 
 /// Free bytes on the disk of a file, which need not exist yet. `None` when the system does not
 /// report it.
@@ -32,7 +27,7 @@ pub type FreeBytes = fn(&Path) -> Option<u64>;
 
 /// Admits the runs that were acquired in the space of the mask, with the TR of the model.
 pub(super) fn fits(space: VoxelSpace, trained: Option<RepetitionTime>) -> Admission {
-    Arc::new(move |header: &RunHeader| admit(header, &space, trained))
+    Arc::new(move |header: &RunHeader, _| admit(header, &space, trained))
 }
 
 fn admit(
@@ -62,11 +57,10 @@ pub(super) fn with_disk_check(
     free_bytes: FreeBytes,
 ) -> Admission {
     let (recording, session) = (config.recording.clone(), config.session.clone());
-    let started = AtomicU32::new(0);
-    Arc::new(move |header| {
-        fits(header)?;
-        let n_started = started.load(Ordering::Relaxed);
-        let n_more = session.expected_runs.saturating_sub(n_started + 1);
+    Arc::new(move |header, n_before| {
+        fits(header, n_before)?;
+        let n_started = u32::try_from(n_before).unwrap_or(u32::MAX).saturating_add(1);
+        let n_more = session.expected_runs.saturating_sub(n_started);
         let needed = needed_bytes(header, session.expected_volumes, n_more, result_bytes);
         if let Some(file) = &recording.file
             && let Some(shortage) = shortage(file, needed, free_bytes)
@@ -76,7 +70,6 @@ pub(super) fn with_disk_check(
                 DiskCheck::Warn => tracing::warn!("{shortage}"),
             }
         }
-        started.store(n_started + 1, Ordering::Relaxed);
         Ok(())
     })
 }

@@ -101,6 +101,33 @@ pub struct DecodedResult {
     pub blanked: bool,
 }
 
+/// What tells a result from all others of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResultKey {
+    /// Name of the run.
+    pub run: Arc<str>,
+    /// Newest volume the result is based on.
+    pub index: TrIndex,
+    /// The bits of the time of the stimulus: several windows can end with one volume.
+    pub stimulus_time_bits: u64,
+}
+
+impl ResultKey {
+    /// The key of a line of JSON. `None` when the line is no result.
+    #[must_use]
+    pub fn of_line(json: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            run: String,
+            index: u32,
+            stimulus_time_s: f64,
+        }
+        let Line { run, index, stimulus_time_s } = serde_json::from_slice(json).ok()?;
+        let stimulus_time_bits = stimulus_time_s.to_bits();
+        Some(Self { run: run.into(), index: TrIndex(index), stimulus_time_bits })
+    }
+}
+
 /// Input of a picture generator for one result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConditionsReport {

@@ -3,8 +3,8 @@
 //! The thread parks while the ring is empty and the writer unparks it, so no time is spent
 //! polling.
 //!
-//! **When full** the writer waits until the thread has taken an item. Nothing is dropped, and the
-//! thread waits only while the ring is empty.
+//! **When full** the writer gets its item back, and can wait until there is room again. Nothing is
+//! dropped, and the thread waits only while the ring is empty.
 
 use std::{
     sync::{
@@ -56,16 +56,37 @@ pub fn start<T: Send + 'static, R: Send + 'static>(
 }
 
 impl<T> Writer<T> {
+    /// How many items the ring can take now.
+    #[must_use]
+    pub fn n_free(&self) -> usize {
+        self.room.available_permits()
+    }
+
+    /// Waits until the ring can take `n` items. Cancelling it changes nothing.
+    pub async fn wait_for_room(&self, n: u32) {
+        // The permits go back at once: there is one writer, so the room stays.
+        drop(self.room.acquire_many(n).await);
+    }
+
+    /// Hands over an item.
+    ///
+    /// # Errors
+    ///
+    /// Gives the item back when the ring is full.
+    pub fn try_push(&mut self, item: T) -> Result<(), T> {
+        let Ok(permit) = self.room.try_acquire() else { return Err(item) };
+        permit.forget();
+        self.ring.try_push(item)?;
+        self.thread.unpark();
+        Ok(())
+    }
+
     /// Hands over an item; waits while the ring is full.
     pub async fn push(&mut self, item: T) {
-        // The semaphore is never closed, and counts the free places of the ring.
-        if let Ok(permit) = self.room.acquire().await {
-            permit.forget();
-        }
-        if self.ring.try_push(item).is_err() {
+        self.wait_for_room(1).await;
+        if self.try_push(item).is_err() {
             tracing::error!("the ring was full although it had room");
         }
-        self.thread.unpark();
     }
 }
 

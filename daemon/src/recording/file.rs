@@ -1,24 +1,31 @@
-//! Writes the file of a recording: MCAP in compressed chunks.
+//! Writes a recording: MCAP in compressed chunks, one segment after the other.
 //!
-//! An existing file is continued: its entries are copied into a new file, which then replaces
-//! it. A lock keeps a second process from writing the same file.
+//! A file that exists is never written again: a session that is continued goes into the next
+//! segment. A lock on the first segment keeps a second process from recording the same session.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{BufWriter, Write},
+    fs::{File, TryLockError},
+    io::BufWriter,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use mcap::{WriteOptions, Writer, records::MessageHeader};
 
 use super::{
-    format::{Entry, TOPICS},
-    reader::{Recording, RecordingError},
+    format::TOPICS,
+    reader::RecordingError,
+    segments,
+    storage::{Disk, RealDisk, SegmentFile, Sync},
 };
 
 /// Each chunk adds an entry to the index, which stays in memory until the end, so a chunk should
 /// hold more than one volume. A flush ends a chunk early: a kill loses nothing acknowledged.
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// Most entries of a segment. Each may be a chunk of its own, whose place in the index takes about
+/// 300 bytes of memory until the segment is finished.
+const MAX_ENTRIES: u32 = 1 << 15;
 
 /// Why a recording cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +46,17 @@ pub enum RecordError {
     InUse(PathBuf),
 }
 
-/// Locks the file against other Corticast processes for as long as it is open.
-fn lock(file: &File, path: &Path) -> Result<(), RecordError> {
+/// Locks a recording against other Corticast processes for as long as the file is open.
+///
+/// # Errors
+///
+/// Fails when another process has locked it, or it cannot be opened.
+pub(super) fn lock(path: &Path) -> Result<File, RecordError> {
+    let file = File::open(path).map_err(|error| failed(path, &error))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(RecordError::InUse(path.to_owned())),
         // Some file systems cannot lock; record without a lock there.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
@@ -57,86 +69,140 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// A recording that is being written.
 pub struct RecordingFile {
-    writer: Writer<BufWriter<File>>,
-    /// The channel number of each topic.
-    channels: Vec<(&'static str, u16)>,
-    /// A second handle of the file, for syncing it.
-    file: File,
-    path: PathBuf,
-    sequence: u32,
+    disk: Arc<dyn Disk>,
+    recording: PathBuf,
+    /// Number of the segment that is being written. `None`: the file is not divided.
+    number: Option<u32>,
+    segment: OpenSegment,
+    _lock: File,
 }
 
 impl RecordingFile {
-    /// Starts a recording. An existing file is continued: its entries, up to where it was cut, are
-    /// copied into a new file, which then replaces it. `each` is called with every entry.
+    /// Starts a recording, or continues it in its next segment. The segments that exist are not
+    /// changed.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written, or exists and is not a recording.
-    pub fn open(path: &Path, each: impl FnMut(&Entry)) -> Result<Self, RecordError> {
-        let is_new = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
-        if is_new {
-            return Self::create(path);
-        }
-        let aside = path.with_extension("mcap.resuming");
-        let (mut copy, cut) = Self::copy(path, &aside, each)?;
-        if let Some(cut) = cut {
-            tracing::warn!(
-                path = %path.display(), reason = cut,
-                "the recording was cut; everything before the cut is kept"
-            );
-        }
-        copy.flush(true)?;
-        std::fs::rename(&aside, path).map_err(|error| copy.failed(&error))?;
-        copy.path = path.to_owned();
-        Ok(copy)
+    /// Fails when the file cannot be written, or another process records the session.
+    pub fn open(recording: &Path) -> Result<Self, RecordError> {
+        Self::open_on(Arc::new(RealDisk), recording)
     }
 
-    /// Copies the entries of a recording, up to where it was cut, into a new one. `each` is called
-    /// with every entry. Returns the copy, open for writing, and the reason for the cut if the
-    /// recording was cut.
+    /// As [`RecordingFile::open`], on this disk.
     ///
     /// # Errors
     ///
-    /// Fails when `from` is not a recording or is being written, or when `to` cannot be written.
-    pub fn copy(
-        from: &Path,
-        to: &Path,
-        mut each: impl FnMut(&Entry),
-    ) -> Result<(Self, Option<String>), RecordError> {
-        let mut old = Recording::open(from)?;
-        let _not_written_meanwhile = File::open(from)
-            .map(|file| lock(&file, from).map(|()| file))
-            .map_err(|source| RecordingError::Open { path: from.to_owned(), source })??;
-        let mut copy = Self::create(to)?;
-        for entry in &mut old {
-            each(&entry);
-            let topic = TOPICS.iter().map(|(name, _)| *name).find(|name| *name == entry.topic);
-            if let Some(topic) = topic {
-                copy.write(topic, entry.wall_ns, &entry.data)?;
-            }
+    /// As [`RecordingFile::open`].
+    pub(super) fn open_on(disk: Arc<dyn Disk>, recording: &Path) -> Result<Self, RecordError> {
+        if let Some(folder) = recording.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| failed(recording, &error))?;
         }
-        Ok((copy, old.cut().map(str::to_owned)))
-    }
-
-    fn create(path: &Path) -> Result<Self, RecordError> {
-        let failed = |error: &dyn std::error::Error| RecordError::Write {
-            path: path.to_owned(),
-            reason: with_causes(error),
+        let found = segments::of(recording).map_err(|error| failed(recording, &error))?;
+        let locked = found.first().map(|(_, first)| lock(first)).transpose()?;
+        let number = segments::next_number(&found);
+        let path = segments::path_of(recording, number);
+        let segment = OpenSegment::create(&*disk, &path)?;
+        let locked = match locked {
+            Some(locked) => locked,
+            None => lock(&path)?,
         };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        let recording = recording.to_owned();
+        Ok(Self { disk, recording, number: Some(number), segment, _lock: locked })
+    }
+
+    /// Creates one file that is not divided into segments.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file exists or cannot be written.
+    pub(super) fn create(path: &Path) -> Result<Self, RecordError> {
+        let disk = Arc::new(RealDisk);
+        let segment = OpenSegment::create(&*disk, path)?;
+        let locked = lock(path)?;
+        Ok(Self { disk, recording: path.to_owned(), number: None, segment, _lock: locked })
+    }
+
+    /// Number of the segment that is being written.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number.unwrap_or(0)
+    }
+
+    /// Removes a segment into which nothing was recorded.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be removed.
+    pub(super) fn discard(self) -> std::io::Result<()> {
+        std::fs::remove_file(&self.segment.path)
+    }
+
+    /// Path of the segment that is being written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.segment.path
+    }
+
+    /// Adds an entry. The entry is safe after [`RecordingFile::flush`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when writing to the disk fails. Nothing more can be recorded then.
+    pub fn write(
+        &mut self,
+        topic: &'static str,
+        wall_ns: u64,
+        data: &[u8],
+    ) -> Result<(), RecordError> {
+        if let Some(number) = &mut self.number
+            && self.segment.n_entry >= MAX_ENTRIES
+        {
+            *number += 1;
+            let path = segments::path_of(&self.recording, *number);
+            // The old segment is finished first: at most one segment of a recording has no end.
+            self.segment.finish()?;
+            self.segment = OpenSegment::create(&*self.disk, &path)?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| failed(&error))?;
-        // Emptied only after locking.
-        lock(&file, path)?;
-        file.set_len(0).map_err(|error| failed(&error))?;
-        let again = file.try_clone().map_err(|error| failed(&error))?;
+        self.segment.write(topic, wall_ns, data)
+    }
+
+    /// Hands everything to the operating system, and with `sync` to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails when writing to the disk fails.
+    pub fn flush(&mut self, sync: bool) -> Result<(), RecordError> {
+        self.segment.flush(sync)
+    }
+
+    /// Writes the summary and closes the file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when writing to the disk fails.
+    pub fn finish(mut self) -> Result<(), RecordError> {
+        self.segment.finish()
+    }
+}
+
+/// One file that is being written.
+struct OpenSegment {
+    writer: Writer<BufWriter<Box<dyn SegmentFile>>>,
+    /// The channel number of each topic.
+    channels: Vec<(&'static str, u16)>,
+    sync: Box<dyn Sync>,
+    path: PathBuf,
+    n_entry: u32,
+}
+
+impl OpenSegment {
+    fn create(disk: &dyn Disk, path: &Path) -> Result<Self, RecordError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| failed(path, error);
+        let (file, sync) = disk.create(path).map_err(|error| match error.kind() {
+            // Another process chose the same segment in the same moment.
+            std::io::ErrorKind::AlreadyExists => RecordError::InUse(path.to_owned()),
+            _ => failed(&error),
+        })?;
         let mut writer = WriteOptions::new()
             .profile("corticast")
             .library(concat!("corticast ", env!("CARGO_PKG_VERSION")))
@@ -151,75 +217,39 @@ impl RecordingFile {
             writer.add_channel(0, topic, encoding, &Default::default()).map(|id| (topic, id))
         });
         let channels = channels.into_iter().collect::<Result<_, _>>().map_err(|e| failed(&e))?;
-        Ok(Self { writer, channels, file: again, path: path.to_owned(), sequence: 0 })
+        Ok(Self { writer, channels, sync, path: path.to_owned(), n_entry: 0 })
     }
 
-    /// Path of the file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn failed(&self, error: &dyn std::error::Error) -> RecordError {
-        RecordError::Write { path: self.path.clone(), reason: with_causes(error) }
-    }
-
-    /// Adds an entry. The entry is safe after [`RecordingFile::flush`].
-    ///
-    /// # Errors
-    ///
-    /// Fails when writing to the disk fails. Nothing more can be recorded then.
-    pub fn write(
-        &mut self,
-        topic: &'static str,
-        wall_ns: u64,
-        data: &[u8],
-    ) -> Result<(), RecordError> {
+    fn write(&mut self, topic: &'static str, wall_ns: u64, data: &[u8]) -> Result<(), RecordError> {
         let channel = self.channels.iter().find(|(name, _)| *name == topic);
         let (_, channel_id) = *channel.expect("topics come from the list");
-        self.sequence = self.sequence.wrapping_add(1);
+        self.n_entry += 1;
         let header = MessageHeader {
             channel_id,
-            sequence: self.sequence,
+            sequence: self.n_entry,
             log_time: wall_ns,
             publish_time: wall_ns,
         };
         let written = self.writer.write_to_known_channel(&header, data);
-        written.map_err(|error| self.failed(&error))
+        written.map_err(|error| failed(&self.path, &error))
     }
 
-    /// Hands everything to the operating system, and with `sync` to the disk.
-    ///
-    /// # Errors
-    ///
-    /// Fails when writing to the disk fails.
-    pub fn flush(&mut self, sync: bool) -> Result<(), RecordError> {
-        self.writer.flush().map_err(|error| self.failed(&error))?;
+    fn flush(&mut self, sync: bool) -> Result<(), RecordError> {
+        self.writer.flush().map_err(|error| failed(&self.path, &error))?;
         if sync {
-            self.file.sync_data().map_err(|error| self.failed(&error))?;
+            self.sync.sync().map_err(|error| failed(&self.path, &error))?;
         }
         Ok(())
     }
 
-    /// Writes the summary and closes the file.
-    ///
-    /// # Errors
-    ///
-    /// Fails when writing to the disk fails.
-    pub fn finish(mut self) -> Result<(), RecordError> {
-        self.writer.finish().map_err(|error| self.failed(&error))?;
-        let file = &mut self.file;
-        file.flush().and_then(|()| file.sync_all()).map_err(|error| self.failed(&error))
+    fn finish(&mut self) -> Result<(), RecordError> {
+        self.writer.finish().map_err(|error| failed(&self.path, &error))?;
+        self.sync.sync().map_err(|error| failed(&self.path, &error))
     }
 }
 
 /// The error with its causes: the writer's own message does not mention that the disk is full.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> RecordError {
+    let reason = corticast_wire::text::explain(error);
+    RecordError::Write { path: path.to_owned(), reason }
 }

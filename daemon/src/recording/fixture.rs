@@ -87,7 +87,7 @@ pub(crate) enum Line {
 }
 
 pub(crate) fn record(path: &Path, lines: &[Line]) {
-    let mut file = RecordingFile::open(path, |_| {}).unwrap();
+    let mut file = RecordingFile::open(path).unwrap();
     for (at, line) in (0..).zip(lines) {
         match line {
             Line::Wire(message) => {

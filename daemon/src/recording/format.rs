@@ -1,6 +1,6 @@
 //! The format of a recording: its topics, and the entries recorded under each.
 //!
-//! A recording is one MCAP file per session. It is a log of every accepted message (its original
+//! A recording is one or more MCAP files for each session. It is a log of every accepted message (its original
 //! bytes), every command and every product, in the order in which they happened. Feeding the
 //! messages and commands to a [`Session`](crate::signal::session::Session) again gives the same
 //! products.
@@ -10,6 +10,7 @@
 //! | `session` | json | configuration, model, versions, clocks; again after every restart |
 //! | `wire` | `corticast-frames` | the frames of one message from an adapter, verbatim |
 //! | `command` | json | a command of the operator |
+//! | `order` | json | a volume that was processed before it could be recorded: a replay differs |
 //! | `concepts`, `volume`, `run`, `status` | json | products, as published |
 //! | `conditions` | safetensors | the input of a generator, one file for each result |
 //! | `clip` | safetensors | the pictures that the generator made, one file for each clip |
@@ -30,8 +31,12 @@ pub const WIRE: &str = "wire";
 /// Topic of commands.
 pub const COMMAND: &str = "command";
 
-/// Topics and their encodings.
-pub const TOPICS: [(&str, &str); 9] = [
+/// Topic of volumes that were processed before they could be recorded.
+pub const ORDER: &str = "order";
+
+/// Topics and their encodings. New topics come last: a segment whose first chunk is damaged has
+/// only the position in this list to tell what an entry is.
+pub const TOPICS: [(&str, &str); 10] = [
     (SESSION, "json"),
     (WIRE, "corticast-frames"),
     (COMMAND, "json"),
@@ -41,6 +46,7 @@ pub const TOPICS: [(&str, &str); 9] = [
     ("volume", "json"),
     ("run", "json"),
     ("status", "json"),
+    (ORDER, "json"),
 ];
 
 /// One entry of a recording.

@@ -18,22 +18,22 @@ use crate::{
     signal::happening::{Event, Happening},
 };
 
-/// A recording that is read from its start. Iterate over it; after the last entry, [`Log::cut`]
-/// says whether the file was cut.
+/// A recording that is read from its start. Iterate over it; after the last entry,
+/// [`Log::recording`] says what was wrong with it.
 pub struct Log {
     recording: Recording,
     ingest: Ingest,
 }
 
 impl Log {
-    /// Opens a recording, whole or cut.
+    /// Opens a recording, whole or not.
     ///
     /// # Errors
     ///
     /// Fails when [`Recording::open`] does.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let ingest = Ingest::new(
-            Arc::new(|_| Ok(())),
+            Arc::new(|_, _| Ok(())),
             String::new(),
             Durability::None,
             // Copies that the session dropped are not in the recording.
@@ -43,10 +43,10 @@ impl Log {
         Ok(Self { recording: Recording::open(path)?, ingest })
     }
 
-    /// Why the file was cut. `None` before the last entry was read, and for a whole file.
+    /// The recording, with the faults that were found so far.
     #[must_use]
-    pub fn cut(&self) -> Option<&str> {
-        self.recording.cut()
+    pub fn recording(&self) -> &Recording {
+        &self.recording
     }
 }
 

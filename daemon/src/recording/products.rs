@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::{recorder::Record, room::Kind};
 use crate::{
     config::RecordingConfig,
     product::{Product, tensors::clip_to_safetensors},
@@ -32,9 +33,15 @@ impl RecordedProducts {
     }
 }
 
-/// A product in its recorded form: tensors as a safetensors file, the rest as JSON.
+/// The entry of a product at `at_ns` of the monotonic clock: tensors as a safetensors file, the
+/// rest as JSON.
 #[must_use]
-pub fn to_recorded(product: &Product) -> Bytes {
+pub fn recorded_entry(product: &Product, at_ns: u64) -> Record {
+    let (topic, kind, ticket) = (product.topic(), Kind::Product, None);
+    Record { topic, at_ns, data: bytes_of(product), kind, ticket }
+}
+
+fn bytes_of(product: &Product) -> Bytes {
     match product {
         Product::Conditions(report) => report.tensors.clone(),
         Product::Clip(report) => clip_to_safetensors(report),

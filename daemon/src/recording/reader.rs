@@ -1,21 +1,21 @@
-//! Reading a recording back, entry by entry.
+//! Reading a recording back, entry by entry, through all of its segments.
 //!
-//! A file that was cut is read up to its last whole chunk; after the last entry
-//! [`Recording::cut`] gives the reason. No entry of a damaged chunk is returned.
+//! [`Recording::faults`] tells, after the last entry, where a segment was cut, what is damaged, and
+//! which read failed. No entry of a damaged chunk is returned.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
-use mcap::{io::MessageReader, sans_io::linear_reader::LinearReaderOptions};
-
-use super::format::Entry;
-
-/// Longest MCAP record that is read, in bytes.
-const MAX_RECORD_BYTES: usize = 1 << 30;
+use super::{
+    fault::{Fault, FaultKind, Faults},
+    format::Entry,
+    segment::Segment,
+    segments,
+};
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,54 +37,111 @@ pub enum RecordingError {
         /// What is wrong with the file.
         reason: String,
     },
+    /// The file is a later part of a recording.
+    #[error("{path} is a further segment of {recording}; give {recording}, which takes them all")]
+    FurtherSegment {
+        /// Path of the file.
+        path: PathBuf,
+        /// The recording that it belongs to.
+        recording: PathBuf,
+    },
+    /// A file of the recording could be read only in part.
+    #[error("{0}; check the disk or the share, then try again")]
+    Read(Fault),
 }
 
 /// A recording that is read from its start. Iterate over it; after the last entry,
-/// [`Recording::cut`] says whether the file was cut.
+/// [`Recording::faults`] says what was wrong with it.
 pub struct Recording {
-    reader: MessageReader<BufReader<File>>,
-    cut: Option<String>,
-    ended: bool,
+    segments: VecDeque<PathBuf>,
+    open: Option<Segment<BufReader<File>>>,
+    faults: Faults,
+    /// Whether the newest segment was cut.
+    is_cut: bool,
+    n_segment: usize,
 }
 
 impl std::fmt::Debug for Recording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recording").field("cut", &self.cut).finish_non_exhaustive()
+        f.debug_struct("Recording").field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 
 impl Recording {
-    /// Opens a recording, whole or cut.
+    /// Opens a recording with all its segments, whole or not.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be opened or does not start with the MCAP magic bytes.
+    /// Fails when no segment exists, one cannot be opened or is something else, or `path` is a
+    /// further segment.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let open = |source| RecordingError::Open { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(open)?;
-        let mut magic = [0; 8];
-        std::io::Read::read_exact(&mut file, &mut magic)
-            .ok()
-            .filter(|()| magic == *mcap::MAGIC)
-            .ok_or_else(|| RecordingError::NotARecording {
-                path: path.to_owned(),
-                reason: "it does not start with the MCAP magic bytes".to_owned(),
-            })?;
-        std::io::Seek::rewind(&mut file).map_err(open)?;
-        let options = LinearReaderOptions::default()
-            // No entry of a damaged chunk is returned.
-            .with_prevalidate_chunk_crcs(true)
-            .with_validate_data_section_crc(true)
-            .with_validate_summary_section_crc(true)
-            .with_record_length_limit(MAX_RECORD_BYTES);
-        let reader = MessageReader::new_with_options(BufReader::new(file), options);
-        Ok(Self { reader, cut: None, ended: false })
+        Self::before(path, u32::MAX)
     }
 
-    /// Why the file was cut. `None` before the last entry was read, and for a whole file.
+    /// As [`Recording::open`], without the segments from number `end` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::open`].
+    pub(super) fn before(path: &Path, end: u32) -> Result<Self, RecordingError> {
+        let open = |source| RecordingError::Open { path: path.to_owned(), source };
+        if let Some((recording, _)) = segments::parse(path)
+            && recording.exists()
+        {
+            return Err(RecordingError::FurtherSegment { path: path.to_owned(), recording });
+        }
+        let found = segments::of(path).map_err(open)?;
+        let found = found.into_iter().filter(|(number, _)| *number < end);
+        let mut files: VecDeque<_> = found.map(|(_, path)| path).collect();
+        let Some(first) = files.pop_front() else {
+            let error = File::open(path).err();
+            return Err(open(error.unwrap_or_else(|| std::io::ErrorKind::NotFound.into())));
+        };
+        let n_segment = files.len() + 1;
+        let open = Some(Self::segment(&first)?);
+        let faults = Faults::default();
+        Ok(Self { segments: files, open, faults, is_cut: false, n_segment })
+    }
+
+    fn segment(path: &Path) -> Result<Segment<BufReader<File>>, RecordingError> {
+        let failed = |source| RecordingError::Open { path: path.to_owned(), source };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        Segment::open(file, path).map_err(failed)?.ok_or_else(|| RecordingError::NotARecording {
+            path: path.to_owned(),
+            reason: "it does not start with the MCAP magic bytes".to_owned(),
+        })
+    }
+
+    /// The faults of the segments read so far.
     #[must_use]
-    pub fn cut(&self) -> Option<&str> {
-        self.cut.as_deref()
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// How many files the recording has.
+    #[must_use]
+    pub fn n_segment(&self) -> usize {
+        self.n_segment
+    }
+
+    /// Whether a tool should mention the faults: not if all that happened is that the session was
+    /// continued in a further segment after its writer was killed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let is_cut_only = |fault: &Fault| matches!(fault.kind, FaultKind::Cut { .. });
+        !self.is_cut && self.faults.iter().all(is_cut_only)
+    }
+
+    /// Fails if a read failed: what lies behind it is unknown.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failed read.
+    pub fn check_read(&self) -> Result<(), RecordingError> {
+        match self.faults.failed_read() {
+            Some(fault) => Err(RecordingError::Read(fault.clone())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -92,23 +149,22 @@ impl Iterator for Recording {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        if self.ended {
-            return None;
-        }
-        match self.reader.next() {
-            Some(Ok(message)) => Some(Entry {
-                topic: message.channel.topic.clone(),
-                wall_ns: message.log_time,
-                data: Bytes::from(message.data.into_owned()),
-            }),
-            Some(Err(error)) => {
-                self.cut = Some(error.to_string());
-                self.ended = true;
-                None
+        loop {
+            let segment = self.open.as_mut()?;
+            if let Some(entry) = segment.next() {
+                return Some(entry);
             }
-            None => {
-                self.ended = true;
-                None
+            let faults = segment.faults().to_vec();
+            self.is_cut = faults.iter().any(|fault| matches!(fault.kind, FaultKind::Cut { .. }));
+            faults.into_iter().for_each(|fault| self.faults.push(fault));
+            self.open = None;
+            let next = self.segments.pop_front()?;
+            match Self::segment(&next) {
+                Ok(segment) => self.open = Some(segment),
+                Err(error) => {
+                    let kind = FaultKind::Io { at: 0, reason: error.to_string() };
+                    self.faults.push(Fault { path: next, kind });
+                }
             }
         }
     }

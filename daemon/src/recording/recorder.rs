@@ -1,12 +1,10 @@
 //! The recorder: a thread that writes the session's recording and reports which messages are safe.
 //!
-//! A volume is acknowledged once the chunk that holds it was written and flushed (with
-//! `durability = "fsync"`, synced). The queue is bounded in bytes (see `room.rs`): while it is
-//! full, messages are neither recorded nor acknowledged, so their adapter sends them again.
-//! Products are dropped first, because a replay can compute them again.
+//! A message or command is answered once the chunk that holds it was written and flushed (with
+//! `durability = "fsync"`, synced). The queue is bounded (see `room.rs`).
 //!
 //! When a write fails (disk full, gone, read-only), recording stops for good and raises an alarm.
-//! Decoding continues, no further message is acknowledged, and adapters keep the unacknowledged
+//! Decoding continues, no further volume is acknowledged, and adapters keep the unacknowledged
 //! ones. Once the disk has room, a restart with the same file continues the session.
 
 use std::{
@@ -18,23 +16,24 @@ use std::{
 use bytes::Bytes;
 use corticast_bold::time::TrIndex;
 use corticast_wire::{
-    message::{Ack, Durability, Encoding},
+    message::{Durability, Encoding, ToAdapter},
     socket::PeerId,
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::{
     disk::free_bytes,
     file::{RecordError, RecordingFile},
     format::WIRE,
-    room::Room,
+    room::{Kind, QUEUE_ENTRIES, Room},
 };
 use crate::{
-    clock::ClockPair, intake::recorded::Recorded, metrics::Metrics, signal::happening::RunNumber,
+    clock::ClockPair, failpoint, intake::recorded::Recorded, metrics::Metrics,
+    signal::happening::RunNumber, supervise::Guard,
 };
 
-/// Messages that may wait to be written.
-const QUEUE_MESSAGES: usize = 1 << 15;
 /// Most entries that are written, flushed and acknowledged together.
 const BATCH: usize = 16;
 /// How long products may wait to be flushed.
@@ -45,17 +44,60 @@ const SYNC_EVERY: Duration = Duration::from_secs(3);
 /// Under contention the recorder gets about a third of the signal thread's CPU share.
 const NICENESS: i32 = 5;
 
-/// The acknowledgement of a message, to be sent once the message is safe.
-#[derive(Clone, Debug)]
+/// What is owed for an entry once it is safe.
+#[derive(Debug)]
 pub struct Ticket {
-    /// The adapter that sent the message.
-    pub peer: PeerId,
-    /// Encoding of the message's headers.
-    pub encoding: Encoding,
-    /// The run of the message.
-    pub number: RunNumber,
-    /// The acknowledgement.
-    pub ack: Ack,
+    /// The volume in the entry.
+    pub volume: Option<(RunNumber, TrIndex)>,
+    /// The answer to its sender.
+    pub answer: Answer,
+}
+
+/// An answer that waits for its entry to be safe.
+#[derive(Debug)]
+pub enum Answer {
+    /// To an adapter.
+    Adapter {
+        /// The adapter.
+        peer: PeerId,
+        /// Encoding of the message's headers.
+        encoding: Encoding,
+        /// The answer.
+        answer: ToAdapter,
+    },
+    /// To an operator.
+    Operator {
+        /// Takes the answer.
+        to: oneshot::Sender<Value>,
+        /// The answer.
+        answer: Value,
+    },
+}
+
+impl Ticket {
+    /// Whether the answer is owed although recording has failed: decoding goes on then, so runs
+    /// start and commands are in force. What would say that something is recorded is not owed.
+    #[must_use]
+    pub fn is_owed_unrecorded(&self) -> bool {
+        match &self.answer {
+            Answer::Adapter { answer, .. } => !matches!(answer, ToAdapter::Ack(_)),
+            Answer::Operator { .. } => true,
+        }
+    }
+}
+
+/// An entry to record.
+pub struct Record {
+    /// Its topic.
+    pub topic: &'static str,
+    /// When it happened, nanoseconds of the monotonic clock.
+    pub at_ns: u64,
+    /// Its bytes.
+    pub data: Bytes,
+    /// Whether it finds room when the queue is nearly full.
+    pub kind: Kind,
+    /// What is owed once it is safe.
+    pub ticket: Option<Ticket>,
 }
 
 struct Item {
@@ -93,8 +135,9 @@ impl Recorder {
         metrics: Metrics,
         safe: impl FnMut(Ticket) + Send + 'static,
         alarm: impl FnMut(String) + Send + 'static,
+        guard: Guard,
     ) -> std::io::Result<(Self, RecorderThread)> {
-        let (items, queue) = bounded(QUEUE_MESSAGES);
+        let (items, queue) = bounded(QUEUE_ENTRIES);
         let room = Room::open();
         let work = Work {
             queue,
@@ -109,7 +152,12 @@ impl Recorder {
             // With few cores, a result should not wait for the compression of a volume. On Linux
             // this sets the priority of this thread only. Recording works without it.
             rustix::process::setpriority_process(None, NICENESS).ok();
-            work.run(file)
+            // Dropped by a panic, too.
+            let guard = guard;
+            let result = work.run(file);
+            // A disk that fails ends the recording, with an alarm, and not the session.
+            guard.has_ended_well();
+            result
         })?;
         let clocks = ClockPair::now();
         Ok((Self { items, room, clocks, metrics }, RecorderThread { thread }))
@@ -120,44 +168,51 @@ impl Recorder {
         u64::try_from(i128::from(self.clocks.wall_ns) + since).unwrap_or(0)
     }
 
-    /// Records a message from an adapter, received at `received_ns`. Returns false when the queue
-    /// is full: the message is then neither recorded nor acknowledged.
+    /// Records an entry.
+    ///
+    /// # Errors
+    ///
+    /// Gives the ticket back when the queue is full or recording has failed: the entry is not
+    /// recorded then.
+    pub fn record(&self, record: Record) -> Result<(), Option<Ticket>> {
+        self.push(record, false)
+    }
+
+    /// As [`Recorder::record`], but waits while the queue is full: for a replay, which is not bound
+    /// to real time.
+    ///
+    /// # Errors
+    ///
+    /// Gives the ticket back when recording has failed.
+    pub fn record_blocking(&self, record: Record) -> Result<(), Option<Ticket>> {
+        self.push(record, true)
+    }
+
+    /// Whether a control message would be recorded now.
     #[must_use]
-    pub fn message(&self, received_ns: u64, packed: Bytes, ticket: Option<Ticket>) -> bool {
-        self.push(WIRE, received_ns, packed, ticket)
+    pub fn has_room_for_control(&self) -> bool {
+        self.room.has_room(1 << 16, Kind::Control)
     }
 
-    /// As [`Recorder::message`], but waits while the queue is full: for a replay, which is not
-    /// bound to real time. Returns false once recording has failed.
-    pub fn message_blocking(&self, received_ns: u64, packed: Bytes) -> bool {
-        if !self.room.take(packed.len(), true) {
-            return false;
-        }
-        let wall_ns = self.wall_ns(received_ns);
-        self.metrics.recording_bytes.increment(packed.len() as u64);
-        let item = Item { topic: WIRE, wall_ns, data: packed, ticket: None };
-        self.items.send(item).is_ok()
+    /// Whether recording has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.room.is_closed()
     }
 
-    /// Records a command or a product, or drops it when the queue is full.
-    pub fn note(&self, topic: &'static str, at_ns: u64, json: impl Into<Bytes>) {
-        if !self.push(topic, at_ns, json.into(), None) {
-            tracing::debug!(topic, "the recorder's queue is full; entry dropped");
-        }
-    }
-
-    fn push(&self, topic: &'static str, at_ns: u64, data: Bytes, ticket: Option<Ticket>) -> bool {
+    fn push(&self, record: Record, wait: bool) -> Result<(), Option<Ticket>> {
+        let Record { topic, at_ns, data, kind, ticket } = record;
         let n_byte = data.len();
-        if !self.room.take(n_byte, false) {
-            return false;
+        if !self.room.take(n_byte, kind, wait) {
+            return Err(ticket);
         }
         let item = Item { topic, wall_ns: self.wall_ns(at_ns), data, ticket };
-        if self.items.try_send(item).is_err() {
+        if let Err(error) = self.items.try_send(item) {
             self.room.give_back(n_byte);
-            return false;
+            return Err(error.into_inner().ticket);
         }
         self.metrics.recording_bytes.increment(n_byte as u64);
-        true
+        Ok(())
     }
 }
 
@@ -184,7 +239,8 @@ struct Work {
 
 impl Work {
     fn run(mut self, file: RecordingFile) -> Result<(), RecordError> {
-        let result = self.write_all(file);
+        let mut tickets = Vec::new();
+        let result = self.write_all(file, &mut tickets);
         if let Err(error) = &result {
             self.metrics.recording_errors.increment(1);
             (self.alarm)(format!(
@@ -194,13 +250,22 @@ impl Work {
             ));
             // Otherwise a replay would wait for room forever.
             self.room.close();
+            let waiting: Vec<_> = self.queue.try_iter().filter_map(|item| item.ticket).collect();
+            for ticket in tickets.into_iter().chain(waiting) {
+                if ticket.is_owed_unrecorded() {
+                    (self.safe)(Ticket { volume: None, ..ticket });
+                }
+            }
         }
         result
     }
 
-    fn write_all(&mut self, mut file: RecordingFile) -> Result<(), RecordError> {
+    fn write_all(
+        &mut self,
+        mut file: RecordingFile,
+        tickets: &mut Vec<Ticket>,
+    ) -> Result<(), RecordError> {
         let mut synced = Instant::now();
-        let mut tickets = Vec::new();
         let mut is_dirty = false;
         loop {
             let first = match self.queue.recv_timeout(IDLE_FLUSH) {
@@ -218,9 +283,10 @@ impl Work {
             let mut has_message = false;
             let more = self.queue.try_iter().take(BATCH - 1).collect::<Vec<_>>();
             for Item { topic, wall_ns, data, ticket } in std::iter::once(first).chain(more) {
+                failpoint::point("recorder");
                 file.write(topic, wall_ns, &data)?;
                 self.room.give_back(data.len());
-                has_message |= topic == WIRE;
+                has_message |= topic == WIRE || ticket.is_some();
                 tickets.extend(ticket);
             }
             is_dirty = true;
@@ -242,9 +308,9 @@ impl Work {
     }
 
     fn is_safe(&mut self, ticket: Ticket) {
-        if let Some(index) = ticket.ack.index {
+        if let Some((number, index)) = ticket.volume {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-            recorded.insert((ticket.number, TrIndex(index)));
+            recorded.insert(number, index);
         }
         (self.safe)(ticket);
     }

@@ -1,9 +1,10 @@
-//! Recovery: makes a whole file of a recording that was cut.
+//! Recovery: makes one whole file of a recording that was cut or damaged, or has several segments.
 //!
-//! A killed daemon, a power failure or a full disk leaves a file without its end. `corticast run`
-//! with the same `--record` continues such a file by itself; recovery is for other tools, which
-//! need a whole MCAP file. All readable entries are copied into a new file, which is read back
-//! and compared before it replaces the old one. The old file stays beside it as `….cut`.
+//! A killed daemon, a power failure or a full disk leaves a file without its end, and a restart
+//! continues in the next segment. The tools of Corticast take such a recording as it is; recovery
+//! is for other tools, which need one whole MCAP file. All readable entries are copied into a new
+//! file, which is read back and compared before it replaces the recording. The old files stay
+//! beside it as `….cut`.
 
 use std::{
     fs,
@@ -11,9 +12,11 @@ use std::{
 };
 
 use super::{
-    file::{RecordError, RecordingFile, beside},
+    file::{RecordError, RecordingFile, beside, lock},
+    format::TOPICS,
     log::Log,
-    reader::RecordingError,
+    reader::{Recording, RecordingError},
+    segments,
 };
 use crate::signal::happening::Event;
 
@@ -68,18 +71,18 @@ pub struct Counts {
 /// Outcome of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// The recording was whole. Nothing was done.
+    /// The recording is one whole file. Nothing was done.
     Whole(Counts),
-    /// The recording was cut.
+    /// A whole file was made.
     Repaired {
-        /// Contents of the repaired file.
+        /// Contents of the whole file.
         kept: Counts,
-        /// Why the recording ended early.
-        cut: String,
-        /// Path of the repaired file.
+        /// What was wrong with the recording.
+        found: String,
+        /// Path of the whole file.
         file: PathBuf,
-        /// Path of the cut file.
-        original: PathBuf,
+        /// Paths of the files it was made from.
+        originals: Vec<PathBuf>,
     },
 }
 
@@ -87,43 +90,83 @@ pub enum Recovered {
 ///
 /// # Errors
 ///
-/// Fails when the file is not a recording or is being written, or when the disk fails. The file
-/// is then left unchanged.
+/// Fails when a file is not a recording or is being written, or when the disk fails. The files
+/// are then left unchanged.
 pub fn recover(path: &Path, out: Option<&Path>) -> Result<Recovered, RecoverError> {
-    let (kept, cut) = count(path)?;
-    let Some(cut) = cut else { return Ok(Recovered::Whole(kept)) };
-    let original = beside(path, ".cut");
-    let (file, aside) = match out {
-        Some(out) => (out, beside(out, ".part")),
-        None => (path, beside(path, ".part")),
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RecoverError::Io { path, source }
     };
-    let in_the_way = out.unwrap_or(&original);
-    if in_the_way.exists() {
-        return Err(RecoverError::Exists(in_the_way.to_owned()));
+    let Counted { counts: kept, is_whole, found, n_segment } = count(path)?;
+    if is_whole && n_segment == 1 {
+        return Ok(Recovered::Whole(kept));
     }
-    let (copy, _) = RecordingFile::copy(path, &aside, |_| {})?;
-    copy.finish()?;
-    let (found, cut_again) = count(&aside)?;
-    if found != kept || cut_again.is_some() {
-        return Err(RecoverError::Differs { path: aside, found, expected: kept });
+    let files: Vec<_> =
+        segments::of(path).map_err(io(path))?.into_iter().map(|(_, path)| path).collect();
+    let _not_written_meanwhile = files.first().map(|first| lock(first)).transpose()?;
+    let originals: Vec<_> = match out {
+        Some(_) => files.clone(),
+        None => files.iter().map(|file| beside(file, ".cut")).collect(),
+    };
+    let in_the_way = match out {
+        Some(out) => Some(out.to_owned()).filter(|out| out.exists()),
+        None => originals.iter().find(|original| original.exists()).cloned(),
+    };
+    if let Some(exists) = in_the_way {
+        return Err(RecoverError::Exists(exists));
     }
-    let moved = |source| RecoverError::Io { path: file.to_owned(), source };
-    let original = match out {
-        Some(_) => path.to_owned(),
-        None => {
-            // Linking first keeps a recording under the original name at every moment.
-            fs::hard_link(path, &original)
-                .or_else(|_| fs::rename(path, &original))
-                .map_err(moved)?;
-            original
+    let file = out.unwrap_or(path);
+    let aside = beside(file, ".part");
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io(&aside)(error));
         }
-    };
-    fs::rename(&aside, file).map_err(moved)?;
-    Ok(Recovered::Repaired { kept, cut, file: file.to_owned(), original })
+        _ => {}
+    }
+    copy(path, &aside)?;
+    let again = count(&aside)?;
+    if again.counts != kept || !again.is_whole {
+        return Err(RecoverError::Differs { path: aside, found: again.counts, expected: kept });
+    }
+    if out.is_none() {
+        // First every file gets its second name; then the further segments lose their first, the
+        // last one first. At each moment the names lead to all bytes, and to a recording.
+        for (file, original) in files.iter().zip(&originals) {
+            if fs::hard_link(file, original).is_err() {
+                fs::copy(file, original).map_err(io(original))?;
+            }
+        }
+        for file in files.iter().rev().filter(|file| *file != path) {
+            fs::remove_file(file).map_err(io(file))?;
+        }
+    }
+    fs::rename(&aside, file).map_err(io(file))?;
+    segments::sync_folder(file).ok();
+    Ok(Recovered::Repaired { kept, found, file: file.to_owned(), originals })
 }
 
-/// Counts of the readable part of a recording, and the reason for the cut if it was cut.
-fn count(path: &Path) -> Result<(Counts, Option<String>), RecordingError> {
+/// Copies all readable entries of a recording into one new file.
+fn copy(from: &Path, to: &Path) -> Result<(), RecoverError> {
+    let mut copy = RecordingFile::create(to)?;
+    for entry in &mut Recording::open(from)? {
+        let topic = TOPICS.iter().map(|(name, _)| *name).find(|name| *name == entry.topic);
+        if let Some(topic) = topic {
+            copy.write(topic, entry.wall_ns, &entry.data)?;
+        }
+    }
+    Ok(copy.finish()?)
+}
+
+/// What a recording holds, and what is wrong with it.
+struct Counted {
+    counts: Counts,
+    is_whole: bool,
+    found: String,
+    n_segment: usize,
+}
+
+/// Counts the readable part of a recording.
+fn count(path: &Path) -> Result<Counted, RecordingError> {
     let mut counts = Counts::default();
     let mut names = Vec::new();
     let mut log = Log::open(path)?;
@@ -143,7 +186,14 @@ fn count(path: &Path) -> Result<(Counts, Option<String>), RecordingError> {
         }
     }
     counts.n_runs = names.len() as u64;
-    Ok((counts, log.cut().map(str::to_owned)))
+    let recording = log.recording();
+    recording.check_read()?;
+    let (is_whole, n_segment) = (recording.faults().is_empty(), recording.n_segment());
+    let found = match (is_whole, n_segment) {
+        (false, _) => recording.faults().to_string(),
+        (true, n) => format!("it has {n} segments"),
+    };
+    Ok(Counted { counts, is_whole, found, n_segment })
 }
 
 #[cfg(test)]
@@ -154,7 +204,7 @@ mod tests {
     fn entries(path: &Path) -> (Vec<(String, u64, Vec<u8>)>, bool) {
         let mut recording = Recording::open(path).unwrap();
         let entries = recording.by_ref().map(|e| (e.topic, e.wall_ns, e.data.to_vec())).collect();
-        (entries, recording.cut().is_none())
+        (entries, recording.is_whole())
     }
 
     #[test]
@@ -196,11 +246,11 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), bytes);
 
         fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
-        let Recovered::Repaired { kept, original, .. } = recover(&path, None).unwrap() else {
+        let Recovered::Repaired { kept, originals, .. } = recover(&path, None).unwrap() else {
             panic!("it is cut")
         };
         assert_eq!(kept, counts);
-        assert_eq!(fs::read(original).unwrap(), bytes[..bytes.len() - 9]);
+        assert_eq!(fs::read(&originals[0]).unwrap(), bytes[..bytes.len() - 9]);
         assert_eq!(recover(&path, None).unwrap(), Recovered::Whole(counts));
 
         fs::write(&path, &bytes[..100]).unwrap();
@@ -230,12 +280,12 @@ mod tests {
     fn a_recording_that_is_being_written_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.mcap");
-        let mut live = RecordingFile::open(&path, |_| {}).unwrap();
+        let mut live = RecordingFile::open(&path).unwrap();
         live.write(crate::recording::format::SESSION, 0, b"{}").unwrap();
         live.flush(false).unwrap();
         let error = recover(&path, None).unwrap_err();
         assert!(error.to_string().contains("being written by another process"), "{error}");
-        assert!(RecordingFile::open(&path, |_| {}).is_err());
+        assert!(RecordingFile::open(&path).is_err());
         live.finish().unwrap();
         assert!(matches!(recover(&path, None).unwrap(), Recovered::Whole(_)));
     }

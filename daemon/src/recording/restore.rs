@@ -1,162 +1,263 @@
 //! Continuing a session after a restart, from its recording.
 //!
-//! The recording is a log. Replaying its messages and commands through ingest and session rebuilds
-//! the state of both. Results that were recorded keep their bytes; results that were lost when the
-//! daemon died are published now.
+//! The recording is a log. Feeding its messages and commands through ingest and session rebuilds
+//! the state of both. Windows whose results were recorded are not decoded again. What the daemon
+//! had received and not processed when it ended is left over as a backlog: the signal thread
+//! processes it as if it had just arrived, once the sockets are open.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    path::Path,
-    sync::PoisonError,
-};
+use std::{path::Path, sync::PoisonError};
 
-use bytes::Bytes;
+use corticast_bold::time::TrIndex;
 use corticast_wire::message::FromAdapter;
 use serde_json::Value;
 
 use super::{
-    file::RecordingFile,
+    backlog::Backlog,
+    fault::FaultKind,
+    file::{RecordError, RecordingFile},
     format::{Entry, SESSION},
     reader::Recording,
+    segments,
 };
 use crate::{
     clock::monotonic_ns,
     intake::{ingest::Ingest, recorded::Recorded},
-    product::{
-        Product,
-        results::{ConditionsReport, DecodedResult},
-    },
+    product::results::ResultKey,
     signal::{
-        happening::{Event, Happening},
+        happening::{Command, Event, Happening},
         session::Session,
     },
 };
 
-/// Conditions kept for results that are published now: as many as a crash can lose, and no more,
-/// because conditions are large.
-const KEPT_CONDITIONS: usize = 8;
-
 /// A session read back from its recording.
 pub struct Restored {
-    /// The recording, open for writing.
+    /// The next segment of the recording, open for writing.
     pub file: RecordingFile,
-    /// The recorded results, and the missing ones.
-    pub results: RestoredResults,
+    /// What was received and not processed, in order.
+    pub backlog: Vec<Happening>,
+    /// What to tell the operator about the recording: each an alarm.
+    pub alarms: Vec<String>,
+    /// Whether the operator had paused decoding.
+    pub is_paused: bool,
+    /// Whether the operator had blanked feedback.
+    pub is_blanked: bool,
 }
 
-/// Results before the restart.
-#[derive(Default)]
-pub struct RestoredResults {
-    /// JSON lines of the recorded results, in order.
-    pub lines: Vec<Bytes>,
-    /// Results that were not recorded, each followed by its conditions if these were kept.
-    pub unpublished: Vec<Product>,
-}
-
-/// Key of a result: run, index, and the bits of the stimulus time.
-type Key = (String, u64, u64);
-
-fn key_of(result: &DecodedResult) -> Key {
-    (result.run.to_string(), u64::from(result.index.0), result.stimulus_time_s.to_bits())
-}
-
-fn key_of_line(line: &[u8]) -> Option<Key> {
-    let value: Value = serde_json::from_slice(line).ok()?;
-    let stimulus_time_s = value.get("stimulus_time_s")?.as_f64()?;
-    let run = value.get("run")?.as_str()?.to_owned();
-    Some((run, value.get("index")?.as_u64()?, stimulus_time_s.to_bits()))
-}
-
-/// Opens the recording and continues the session in it.
+/// Opens the recording and continues the session in it. `result` is called with every recorded
+/// result: its key, and its line of JSON.
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be written, is not a recording, or was made with another model,
-/// mask or signal path.
+/// Fails when the file cannot be written, is not a recording, cannot be read to its end, or was
+/// made with another model, mask or signal path. The recording is unchanged then.
 pub fn restore(
     path: &Path,
     description: &Value,
     ingest: &mut Ingest,
     session: &mut Session,
     recorded: &Recorded,
+    result: &mut dyn FnMut(ResultKey, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Restored> {
-    let mut made: Vec<DecodedResult> = Vec::new();
-    let mut newest: VecDeque<ConditionsReport> = VecDeque::with_capacity(KEPT_CONDITIONS);
-    let mut lines: HashMap<Key, Bytes> = HashMap::new();
-    let mut n_volume = 0_u32;
-    // Checked before the file is opened for writing: another session's recording stays unchanged.
-    if let Some(reason) = first_session(path).and_then(|entry| difference(&entry, description)) {
+    let is_new = segments::of(path)?.is_empty();
+    // Checked before a segment is created: another session's recording stays as it is.
+    if !is_new && let Some(reason) = first_session(path)?.and_then(|e| difference(&e, description))
+    {
         anyhow::bail!(
             "{} was recorded {reason}; choose another file with --record or restore that setting",
             path.display()
         );
     }
-    let file = RecordingFile::open(path, |entry| {
-        if entry.topic == "concepts"
-            && let Some(key) = key_of_line(&entry.data)
-        {
-            lines.insert(key, entry.data.clone());
-        }
-        let mut out = |product: Product| match product {
-            Product::Result(result) => made.push(result),
-            Product::Conditions(conditions) => {
-                newest.truncate(KEPT_CONDITIONS - 1);
-                newest.push_front(conditions);
-            }
-            _ => {}
-        };
-        let received_ns = monotonic_ns();
-        if let Some(command) = entry.command() {
-            for happening in ingest.command(command) {
-                session.handle(happening, received_ns, &mut out);
-            }
-        }
-        let Some(Ok((message, _))) = entry.frames().map(|frames| FromAdapter::parse(&frames))
-        else {
-            return;
-        };
-        for event in ingest.handle(message).events {
-            if let Event::Volume(number, volume) = &event {
-                let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
-                recorded.insert((*number, volume.header.index));
-                n_volume += 1;
-            }
-            session.handle(Happening::Event(event), received_ns, &mut out);
-        }
-    })?;
-    ingest.take_up();
-    let mut results = RestoredResults::default();
-    for result in made {
-        match lines.remove(&key_of(&result)) {
-            Some(line) => results.lines.push(line),
-            None => {
-                let same = |conditions: &&ConditionsReport| {
-                    conditions.run == result.run
-                        && conditions.index == result.index
-                        && conditions.stimulus_time_s.to_bits() == result.stimulus_time_s.to_bits()
-                };
-                let conditions = newest.iter().find(same).cloned().map(Product::Conditions);
-                results.unpublished.push(Product::Result(result));
-                results.unpublished.extend(conditions);
+    let file = RecordingFile::open(path)?;
+    let mut restoring = Restoring {
+        ingest,
+        session,
+        recorded,
+        backlog: Backlog::default(),
+        n_volume: 0,
+        is_paused: false,
+        is_blanked: false,
+    };
+    let mut alarms = Vec::new();
+    if !is_new {
+        match restoring.read(path, file.number(), result) {
+            Ok(found) => alarms = found,
+            Err(error) => {
+                file.discard()?;
+                return Err(error);
             }
         }
     }
+    let Restoring { backlog, n_volume, is_paused, is_blanked, .. } = restoring;
+    session.restored();
+    ingest.take_up();
+    let backlog = backlog.finish();
     if n_volume > 0 {
         let run = ingest.open_run().map(|run| run.name.to_string());
         tracing::info!(
             n_volume,
             open_run = run,
-            n_unpublished = results.unpublished.len(),
+            n_left = backlog.len(),
+            segment = file.number(),
             "the session continues from its recording"
         );
     }
-    Ok(Restored { file, results })
+    Ok(Restored { file, backlog, alarms, is_paused, is_blanked })
 }
 
-/// The description of the session in a recording. `None` when the file is missing or is not a
-/// recording; [`RecordingFile::open`] reports the latter.
-fn first_session(path: &Path) -> Option<Entry> {
-    Recording::open(path).ok()?.find(|entry| entry.topic == SESSION)
+/// A session that is being rebuilt.
+struct Restoring<'a> {
+    ingest: &'a mut Ingest,
+    session: &'a mut Session,
+    recorded: &'a Recorded,
+    backlog: Backlog,
+    n_volume: u64,
+    is_paused: bool,
+    is_blanked: bool,
+}
+
+impl Restoring<'_> {
+    /// Reads all segments before number `end`. Returns what to tell the operator.
+    fn read(
+        &mut self,
+        path: &Path,
+        end: u32,
+        result: &mut dyn FnMut(ResultKey, &[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<String>> {
+        self.ingest.begin_restoring();
+        self.session.begin_restoring();
+        let mut recording = Recording::before(path, end)?;
+        for entry in &mut recording {
+            self.entry(&entry, result)?;
+        }
+        recording.check_read().map_err(RecordError::Existing)?;
+        let mut alarms = Vec::new();
+        for fault in recording.faults().iter() {
+            match fault.kind {
+                FaultKind::Damaged { .. } => alarms.push(format!(
+                    "{fault}; the entries in this part are lost, all others are used; the file is \
+                     kept as it is"
+                )),
+                FaultKind::Cut { .. } => tracing::info!("{fault}; everything before it is used"),
+                FaultKind::Io { .. } => {}
+            }
+        }
+        Ok(alarms)
+    }
+
+    fn entry(
+        &mut self,
+        entry: &Entry,
+        result: &mut dyn FnMut(ResultKey, &[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if let Some(command) = entry.command() {
+            match command {
+                Command::Pause => self.is_paused = true,
+                Command::Resume => self.is_paused = false,
+                Command::Blank => self.is_blanked = true,
+                Command::Unblank => self.is_blanked = false,
+                _ => {}
+            }
+            for happening in self.ingest.command(command) {
+                self.push(happening);
+            }
+        } else if let Some(frames) = entry.frames() {
+            match FromAdapter::parse(&frames) {
+                Ok((message, _)) => self.message(message),
+                Err(error) => tracing::warn!("a recorded message is not used: {error}"),
+            }
+        } else {
+            self.product(entry, result)?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: FromAdapter) {
+        let verdict = self.ingest.handle(message);
+        for event in verdict.events {
+            if let Event::Volume(number, volume) = &event {
+                let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+                recorded.insert(*number, volume.header.index);
+                self.n_volume += 1;
+            }
+            self.push(Happening::Event(event));
+        }
+    }
+
+    /// Uses a recorded product as the proof that its volume was processed.
+    fn product(
+        &mut self,
+        entry: &Entry,
+        result: &mut dyn FnMut(ResultKey, &[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        match entry.topic.as_str() {
+            "concepts" => {
+                let Some(key) = ResultKey::of_line(&entry.data) else { return Ok(()) };
+                result(key.clone(), &entry.data)?;
+                // Results of a volume come after the reports of all volumes before it.
+                if let Some(before) = key.index.0.checked_sub(1) {
+                    self.reported(&key.run, before);
+                }
+                self.session.was_published(key);
+            }
+            "volume" => {
+                let about = About::read(&entry.data);
+                if let Some(About { run, index: Some(index), .. }) = about {
+                    self.reported(&run, index);
+                }
+            }
+            "run" => {
+                let about = About::read(&entry.data).filter(|about| about.has_ended());
+                if let Some(number) = about.and_then(|about| self.ingest.number_of(&about.run)) {
+                    let happenings = self.backlog.ended(number);
+                    self.process(happenings);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn reported(&mut self, run: &str, index: u32) {
+        if let Some(number) = self.ingest.number_of(run) {
+            let happenings = self.backlog.reported(number, TrIndex(index));
+            self.process(happenings);
+        }
+    }
+
+    fn push(&mut self, happening: Happening) {
+        let oldest = self.backlog.push(happening);
+        self.process(oldest);
+    }
+
+    fn process(&mut self, happenings: Vec<Happening>) {
+        let received_ns = monotonic_ns();
+        for happening in happenings {
+            self.session.handle(happening, received_ns, &mut |_| {});
+        }
+    }
+}
+
+/// What a recorded report is about.
+#[derive(serde::Deserialize)]
+struct About {
+    run: String,
+    index: Option<u32>,
+    state: Option<String>,
+}
+
+impl About {
+    fn read(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state.as_deref() == Some("ended")
+    }
+}
+
+/// The first description of the session in a recording. `None` when no segment has one.
+fn first_session(path: &Path) -> Result<Option<Entry>, RecordError> {
+    Ok(Recording::open(path)?.find(|entry| entry.topic == SESSION))
 }
 
 /// How the session of a recording differs from this one. `None` when they match.

@@ -6,13 +6,16 @@ use corticast_wire::socket::Router;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{intake::inbox::Commanded, signal::happening::Command};
+use crate::{failpoint, intake::inbox::Commanded, signal::happening::Command};
 
 /// Takes commands until the task is aborted.
 pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {
     loop {
         let (peer, frames) = match control.recv().await {
-            Ok(message) => message,
+            Ok(message) => {
+                failpoint::point("control");
+                message
+            }
             Err(error) => {
                 tracing::warn!(%error, "the control socket is closed");
                 return;

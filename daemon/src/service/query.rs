@@ -7,13 +7,16 @@ use corticast_wire::{
 };
 use serde_json::{Value, json};
 
-use crate::outputs::board::Board;
+use crate::{failpoint, outputs::board::Board};
 
 /// Answers until the task is aborted.
 pub async fn serve(query: Router, board: Board) {
     loop {
         let (peer, frames) = match query.recv().await {
-            Ok(message) => message,
+            Ok(message) => {
+                failpoint::point("query");
+                message
+            }
             Err(error) => {
                 tracing::warn!(%error, "the query socket is closed");
                 return;

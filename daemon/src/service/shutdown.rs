@@ -1,18 +1,44 @@
-//! Shutdown: the order in which the threads and tasks of a session end.
+//! Shutdown: the order in which the threads and tasks of a session end, and its deadline.
 //!
 //! By then the receive task has ended and dropped its end of the ring. Volumes and products in
 //! transit are finished in the order of the path: signal thread, generator, outputs. The recording
-//! takes entries from all of them and ends last.
+//! takes entries from all of them and ends last. What is acknowledged is on the disk already, so a
+//! thread that does not end costs nothing but what it was working on.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use corticast_wire::socket::Publisher;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, timeout, timeout_at},
+};
 
+use super::notify;
 use crate::{exit::Exit, outputs::pictures::PictureThreads, recording::recorder::RecorderThread};
+
+/// How long volumes in transit may be decoded. Those that are left are recorded, and a restart
+/// decodes them.
+const DECODING: Duration = Duration::from_secs(8);
+/// How long the whole shutdown may take: less than supervisors wait before they kill.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How often the log says what is still running.
+const REPORT: Duration = Duration::from_secs(5);
+/// How long the last answers to adapters may take.
+const ANSWERS: Duration = Duration::from_secs(1);
 
 /// The threads and tasks of a session, except the receive task.
 pub(super) struct Running {
+    /// Whether `/readyz` says yes.
+    pub(super) is_ready: Arc<AtomicBool>,
+    /// Set when volumes in transit are no longer decoded.
+    pub(super) is_late: Arc<AtomicBool>,
     /// Returns the number of lost volumes.
     pub(super) signal: thread::JoinHandle<u32>,
     /// Returns false when the generator panicked.
@@ -31,35 +57,74 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Waits for everything to end.
+    /// Waits for everything to end, but no longer than [`DEADLINE`].
     ///
     /// # Errors
     ///
-    /// Fails when a thread panicked or recording failed.
+    /// Fails when a thread panicked or does not end, or when recording failed.
     pub(super) async fn shut_down(self) -> anyhow::Result<Exit> {
-        let signal = self.signal;
-        let n_lost = spawn_blocking(move || signal.join()).await?;
-        let n_lost = n_lost.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
+        notify::supervisor("STOPPING=1");
+        let wait = Wait { deadline: Instant::now() + DEADLINE };
+        let (signal, is_late) = (self.signal, self.is_late);
+        let hurry = tokio::spawn(async move {
+            tokio::time::sleep(DECODING).await;
+            is_late.store(true, Ordering::Release);
+        });
+        let n_lost = wait.of("decoding", spawn_blocking(move || signal.join())).await;
+        hurry.abort();
         if let Some(generating) = self.generating {
-            anyhow::ensure!(generating.await?, "the generator thread panicked");
+            let ended = wait.of("the generator", generating).await?;
+            anyhow::ensure!(ended, "the generator thread panicked");
         }
         for publishing in self.publishing {
-            publishing.await?;
+            wait.of("publishing", publishing).await?;
         }
         let pictures = self.pictures;
-        spawn_blocking(move || pictures.join()).await?;
+        wait.of("films and pictures", spawn_blocking(move || pictures.join())).await?;
         if let Some(results) = self.results {
-            spawn_blocking(move || results.join()).await?.ok();
+            wait.of("the results file", spawn_blocking(move || results.join())).await?.ok();
         }
         let recorded = match self.recording {
-            Some(thread) => spawn_blocking(move || thread.join()).await?,
+            Some(thread) => wait.of("the recorder", spawn_blocking(move || thread.join())).await?,
             None => Ok(()),
         };
         self.serving.iter().for_each(JoinHandle::abort);
-        self.answering.abort();
-        tracing::info!("stopped");
+        // The recorder's last flush may have acknowledged volumes.
+        if timeout(ANSWERS, self.answering).await.is_err() {
+            tracing::warn!("the last answers to adapters were not sent; adapters will ask again");
+        }
         drop(self.publisher);
+        let n_lost = n_lost?.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
         recorded?;
+        tracing::info!("stopped");
         Ok(if n_lost > 0 { Exit::VolumesLost } else { Exit::Fine })
+    }
+}
+
+/// Waits for threads and tasks.
+struct Wait {
+    deadline: Instant,
+}
+
+impl Wait {
+    async fn of<T>(&self, name: &str, task: JoinHandle<T>) -> anyhow::Result<T> {
+        tokio::pin!(task);
+        loop {
+            let next = (Instant::now() + REPORT).min(self.deadline);
+            match timeout_at(next, &mut task).await {
+                Ok(ended) => {
+                    return ended.map_err(|_| anyhow::anyhow!("the task of {name} panicked"));
+                }
+                Err(_) if next < self.deadline => {
+                    tracing::warn!("still running: {name}");
+                    notify::supervisor(&format!("STATUS=stopping; still running: {name}"));
+                }
+                Err(_) => anyhow::bail!(
+                    "{name} did not end within {} s; what was acknowledged is recorded, and a \
+                     restart with the same recording continues the session",
+                    DEADLINE.as_secs()
+                ),
+            }
+        }
     }
 }

@@ -10,10 +10,13 @@ use std::sync::{
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use corticast_wire::{message::Durability, socket::Router};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{commands, http, options::ServiceOptions, query, shutdown::Running, sockets::Sockets};
+use super::{
+    commands, http, notify, options::ServiceOptions, query, shutdown::Running, sockets::Sockets,
+};
 use crate::{
     clock::{monotonic_ns, wall_ns},
     generate::{Clips, dispatch::Dispatcher, pace::Pace, thread as generator},
@@ -27,7 +30,10 @@ use crate::{
         publish, results,
     },
     plan::{Plan, describe},
-    product::{Product, results::ConditionsReport},
+    product::{
+        Product,
+        results::{ConditionsReport, ResultKey},
+    },
     queue::{
         drop_oldest::drop_oldest,
         latest::{Newest, latest},
@@ -36,10 +42,12 @@ use crate::{
         disk,
         format::SESSION,
         products::RecordedProducts,
-        recorder::{Recorder, RecorderThread},
+        recorder::{Record, Recorder, RecorderThread},
         restore,
+        room::Kind,
     },
     signal::{path::SignalPath, session::Session, thread as signal},
+    supervise::Supervisor,
 };
 
 /// Most products that wait for the PUB socket, or for the results file.
@@ -61,6 +69,7 @@ const COMMAND_QUEUE: usize = 16;
 pub(super) async fn build(
     plan: Plan,
     mut options: ServiceOptions,
+    supervisor: &Supervisor,
 ) -> anyhow::Result<(Inbox, Running)> {
     let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
     let clips = clips.transpose()?;
@@ -88,13 +97,24 @@ pub(super) async fn build(
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
     // A recording is restored before the sockets are bound, so that nothing arrives meanwhile.
-    let restored = config
-        .recording
-        .file
-        .as_deref()
-        .map(|file| restore::restore(file, &description, &mut ingest, &mut session, &recorded));
-    let (file, restored) =
-        restored.transpose()?.map_or((None, None), |r| (Some(r.file), Some(r.results)));
+    let mut earlier = Vec::new();
+    let mut keep = |_: ResultKey, line: &[u8]| {
+        if config.recording.results.is_some() {
+            earlier.push(Bytes::copy_from_slice(line));
+        }
+        Ok(())
+    };
+    let restored = match &config.recording.file {
+        Some(file) => Some(restore::restore(
+            file,
+            &description,
+            &mut ingest,
+            &mut session,
+            &recorded,
+            &mut keep,
+        )?),
+        None => None,
+    };
 
     let sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
@@ -102,20 +122,22 @@ pub(super) async fn build(
     let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
     let (publish_large, large) = drop_oldest(LARGE_QUEUE, metrics.output_dropped("publish_large"));
     let publishing = [published, large].map(|products| {
-        tokio::spawn(publish::publish(Arc::clone(&sockets.publisher), products, board.clone()))
+        let publisher = Arc::clone(&sockets.publisher);
+        supervisor.spawn("publish", publish::publish(publisher, products, board.clone()))
     });
     let (results, writing) = match &config.recording.results {
         Some(path) => {
             let file = JsonLines::create(path)?;
             let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
-            let earlier = restored.as_ref().map(|r| r.lines.clone()).unwrap_or_default();
-            (Some(Arc::new(feeder)), Some(results::write(file, earlier, drain)?))
+            let guard = supervisor.guard("results");
+            (Some(Arc::new(feeder)), Some(results::write(file, earlier, drain, guard)?))
         }
         None => (None, None),
     };
     let (pictures, picture_threads) = PictureThreads::start(
         pictures::create(&pictures::with_free_names(&config.outputs))?,
         &metrics,
+        supervisor,
     )?;
     let mut fanout = Fanout {
         publish: Arc::new(publish),
@@ -127,19 +149,27 @@ pub(super) async fn build(
         pictures,
         clips: None,
     };
-    let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters));
-    let recording: Option<RecorderThread> = match file {
-        Some(file) => {
+    let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters), supervisor);
+    let (mut backlog, mut alarms) = (Vec::new(), Vec::new());
+    let (mut is_paused, mut is_blanked) = (false, false);
+    let recording: Option<RecorderThread> = match restored {
+        Some(restored) => {
+            (backlog, alarms) = (restored.backlog, restored.alarms);
+            (is_paused, is_blanked) = (restored.is_paused, restored.is_blanked);
             let (alarms, safe) = (fanout.clone(), answers.clone());
             let (recorder, thread) = Recorder::start(
-                file,
+                restored.file,
                 durability,
                 Arc::clone(&recorded),
                 metrics.clone(),
-                move |ticket| safe.acknowledge(ticket),
+                move |ticket| safe.give(ticket),
                 move |message| alarms.status("alarm", message),
+                supervisor.guard("recorder"),
             )?;
-            recorder.note(SESSION, monotonic_ns(), description.to_string());
+            let (topic, at_ns, data) = (SESSION, monotonic_ns(), description.to_string().into());
+            let kind = Kind::Control;
+            // The queue is empty, so there is room.
+            recorder.record(Record { topic, at_ns, data, kind, ticket: None }).ok();
             fanout.recorder = Some(recorder);
             Some(thread)
         }
@@ -149,32 +179,40 @@ pub(super) async fn build(
         Some(clips) => {
             let (mailbox, newest) = latest(metrics.conditions_superseded.clone());
             let pace = Pace::of(&config.generator);
-            let task = generate(clips, pace, newest, sockets.workers, &metrics, fanout.clone())?;
+            let outputs = fanout.clone();
+            let task =
+                generate(clips, pace, newest, sockets.workers, &metrics, outputs, supervisor)?;
             fanout.clips = Some(Arc::new(mailbox));
             Some(task)
         }
         None => None,
     };
-    for product in restored.map(|r| r.unpublished).unwrap_or_default() {
-        fanout.deliver(product);
+    for alarm in alarms {
+        fanout.status("alarm", alarm);
     }
-
     // Clients that join late must see a restored run on the board, too.
     if let Some(report) = session.open_run() {
         fanout.deliver(Product::Run(report));
     }
-    let (is_paused, is_blanked) = (session.is_paused(), session.is_blanked());
 
     let out = fanout.clone();
-    let (happenings, signal) = signal::start(session, move |product| out.deliver(product))?;
+    let is_late = Arc::new(AtomicBool::new(false));
+    let (happenings, signal) = signal::start(
+        session,
+        backlog,
+        Arc::clone(&is_late),
+        move |product| out.deliver(product),
+        supervisor.guard("signal"),
+    )?;
     let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
     let serving = [
-        tokio::spawn(query::serve(sockets.query, board.clone())),
-        tokio::spawn(commands::serve(sockets.control, commands)),
-        tokio::spawn(http::serve(sockets.http, prometheus, Arc::clone(&is_ready))),
+        supervisor.spawn("query", query::serve(sockets.query, board.clone())),
+        supervisor.spawn("control", commands::serve(sockets.control, commands)),
+        supervisor.spawn("http", http::serve(sockets.http, prometheus, Arc::clone(&is_ready))),
     ];
     is_ready.store(true, Ordering::Release);
     sockets.endpoints.announce(options.endpoints_file.as_deref())?;
+    notify::supervisor("READY=1");
     if let Some(ready) = options.ready.take() {
         // The receiver may be gone; the service runs anyway.
         ready.send(sockets.endpoints).ok();
@@ -190,11 +228,14 @@ pub(super) async fn build(
         metrics,
         commanded,
         peers: Default::default(),
+        waiting: Default::default(),
         board,
         is_paused,
         is_blanked,
     };
     let running = Running {
+        is_ready,
+        is_late,
         signal,
         generating,
         publishing,
@@ -216,17 +257,19 @@ fn generate(
     workers: Option<Router>,
     metrics: &Metrics,
     fanout: Fanout,
+    supervisor: &Supervisor,
 ) -> anyhow::Result<JoinHandle<bool>> {
     let out = move |product| fanout.deliver(product);
     Ok(match clips {
         Clips::Here(maker) => {
-            let thread = generator::start(*maker, pace, newest, metrics.clone(), out)?;
+            let guard = supervisor.guard("generator");
+            let thread = generator::start(*maker, pace, newest, metrics.clone(), out, guard)?;
             tokio::task::spawn_blocking(move || thread.join().is_ok())
         }
         Clips::Elsewhere(plan) => {
             let workers = workers.context("workers are configured, so their socket is bound")?;
             let dispatcher = Dispatcher::new(workers, *plan, pace, newest, metrics.clone(), out);
-            tokio::spawn(async move {
+            supervisor.spawn("workers", async move {
                 dispatcher.run().await;
                 true
             })

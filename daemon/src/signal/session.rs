@@ -4,7 +4,7 @@
 //! products. The live daemon, a restart after a crash and `corticast replay` all feed this one
 //! type; only the source of the events differs.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use corticast_bold::{decode::WrongSize, time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
@@ -22,6 +22,7 @@ use crate::{
     product::{
         Product,
         reports::{RunReport, RunState, StatusReport, VolumeReport},
+        results::ResultKey,
     },
 };
 
@@ -44,6 +45,10 @@ pub struct Session {
     paused: bool,
     blanked: bool,
     n_lost: u32,
+    /// Results that were published before a restart and whose windows have not come again yet.
+    published: HashSet<ResultKey>,
+    /// Every window was decoded before: one that has no published result had failed.
+    is_restoring: bool,
     tap: Option<WindowTap>,
     metrics: Metrics,
     clock: fn() -> u64,
@@ -66,6 +71,8 @@ impl Session {
             paused: false,
             blanked: false,
             n_lost: 0,
+            published: HashSet::new(),
+            is_restoring: false,
             tap: None,
             metrics,
             clock,
@@ -80,10 +87,47 @@ impl Session {
         self
     }
 
-    /// Volumes of all ended runs that were acquired or planned but could not be used.
+    /// Volumes that were acquired or planned but could not be used, so far.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
-        self.n_lost
+        self.n_lost + self.run.as_ref().map_or(0, |open| open.report.n_lost())
+    }
+
+    /// Marks the start of a restart: until [`Session::restored`], happenings are those that a
+    /// recording proves to have been processed. No window is decoded again.
+    pub fn begin_restoring(&mut self) {
+        self.is_restoring = true;
+    }
+
+    /// Notes a result that was published before the restart.
+    pub fn was_published(&mut self, result: ResultKey) {
+        self.published.insert(result);
+    }
+
+    /// Marks the end of a restart. Windows of later happenings are decoded, except those whose
+    /// results were published.
+    pub fn restored(&mut self) {
+        self.is_restoring = false;
+    }
+
+    /// Whether the result of a window is known from before a restart. Counts it if so.
+    fn is_known(&mut self, window: &Window) -> bool {
+        if !self.is_restoring && self.published.is_empty() {
+            return false;
+        }
+        let Some(open) = &mut self.run else { return false };
+        let was_published = self.published.remove(&ResultKey {
+            run: Arc::clone(open.name()),
+            index: window.tr,
+            stimulus_time_bits: window.stimulus_time_s.to_bits(),
+        });
+        if was_published {
+            open.report.n_results += 1;
+            open.set_paused(self.paused);
+        } else if self.is_restoring && self.path.decodes() {
+            open.report.n_dropped += 1;
+        }
+        was_published || self.is_restoring
     }
 
     /// Whether the operator paused decoding.
@@ -215,6 +259,9 @@ impl Session {
     ) {
         if let (Some(tap), Some(open)) = (&mut self.tap, &self.run) {
             tap(open.name(), window);
+        }
+        if self.is_known(window) {
+            return;
         }
         let mut stages_ns = step.stages_ns.clone();
         let mut readouts = match self.path.decode(window, &mut stages_ns) {

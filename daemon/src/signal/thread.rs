@@ -1,30 +1,60 @@
 //! The signal thread: takes happenings off a ring, in order, and feeds the session.
 
-use std::thread::JoinHandle;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use super::{happening::Happening, session::Session};
-use crate::{product::Product, queue::ring};
+use crate::{clock::monotonic_ns, failpoint, product::Product, queue::ring};
 
-/// Happenings that may wait for the signal thread: a minute at a TR of 1 s.
-const RING: usize = 64;
+/// Happenings that may wait for the signal thread: a minute at a TR of 1 s, and room for commands.
+const RING: usize = 64 + COMMAND_ROOM;
+
+/// Places of the ring that only commands use, so that an operator need not wait for the model.
+pub const COMMAND_ROOM: usize = 32;
 
 /// The writing end of the ring: a happening, and the time at which it was received. Dropping it
 /// ends the thread once the ring is empty.
 pub type Happenings = ring::Writer<(Happening, u64)>;
 
-/// Starts the thread, which hands the session's products to `deliver`. The thread returns the
-/// number of lost volumes.
+/// Starts the thread, which hands the session's products to `deliver`. It first processes the
+/// `backlog` of a restart. Once `is_late` is set, happenings are dropped: they are recorded, and a
+/// restart processes them. The thread returns the number of lost volumes.
 ///
 /// # Errors
 ///
 /// Fails when the system cannot start a thread.
 pub fn start(
     mut session: Session,
+    backlog: Vec<Happening>,
+    is_late: Arc<AtomicBool>,
     mut deliver: impl FnMut(Product) + Send + 'static,
+    guard: impl Send + 'static,
 ) -> std::io::Result<(Happenings, JoinHandle<u32>)> {
     ring::start("signal", RING, move |happenings| {
-        for (happening, received_ns) in happenings {
+        // Dropped last, also by a panic: it tells the supervisor that the thread has ended.
+        let _guard = guard;
+        let received_ns = monotonic_ns();
+        let backlog = backlog.into_iter().map(|happening| (happening, received_ns));
+        let mut n_dropped = 0_u32;
+        for (happening, received_ns) in backlog.chain(happenings) {
+            if is_late.load(Ordering::Acquire) {
+                n_dropped += 1;
+                continue;
+            }
+            failpoint::point("signal");
             session.handle(happening, received_ns, &mut deliver);
+        }
+        if n_dropped > 0 {
+            tracing::warn!(
+                n_dropped,
+                "volumes were not decoded before the end; a restart with the same recording \
+                 decodes them"
+            );
         }
         session.n_lost()
     })

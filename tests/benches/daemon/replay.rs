@@ -138,7 +138,7 @@ fn writing(folder: &Path) -> anyhow::Result<f64> {
     let messages: Vec<Bytes> =
         (0..N).map(|index| pack(&frames("sub-bench", index, scan.volume().into()))).collect();
     let started = Instant::now();
-    let mut file = RecordingFile::open(&path, |_| {})?;
+    let mut file = RecordingFile::open(&path)?;
     for (at_ns, message) in (0..).zip(&messages) {
         file.write(corticast::recording::format::WIRE, at_ns, message)?;
     }

@@ -44,7 +44,7 @@ fn volume(index: u32, content: u8) -> FromAdapter {
 
 fn ingest(durability: Durability) -> (Ingest, Recorded) {
     let recorded = Recorded::default();
-    let admission: Admission = Arc::new(|header| match header.space.matrix() {
+    let admission: Admission = Arc::new(|header, _| match header.space.matrix() {
         [2, 1, 1] => Ok(()),
         other => Err(format!("matrix {other:?}")),
     });
@@ -74,7 +74,7 @@ fn a_duplicate_is_acknowledged_only_once_it_is_recorded() {
     assert_eq!(ingest.handle(volume(0, 0)).events.len(), 1);
     let again = ingest.handle(volume(0, 0));
     assert!(again.duplicate && again.replies.is_empty() && again.acknowledge.is_some());
-    recorded.lock().unwrap().insert((RunNumber(0), TrIndex(0)));
+    recorded.lock().unwrap().insert(RunNumber(0), TrIndex(0));
     let again = ingest.handle(volume(0, 0));
     assert!(matches!(again.replies.as_slice(), [ToAdapter::Ack(_)]));
     assert!(again.events.is_empty());

@@ -79,8 +79,8 @@ pub struct Contents {
     pub(super) path: PathBuf,
     /// Its runs, in order of their start.
     pub runs: Vec<RunContents>,
-    /// Why reading stopped early, if the recording was cut.
-    pub cut: Option<String>,
+    /// What is wrong with the recording, if it is not whole.
+    pub fault: Option<String>,
 }
 
 impl Contents {
@@ -88,7 +88,7 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be opened or is not a recording.
+    /// Fails when a file cannot be opened or read, or is not a recording.
     pub fn of(path: &Path, progress: &mut dyn FnMut()) -> Result<Self, ExportError> {
         let mut runs: Vec<RunContents> = Vec::new();
         let mut log = Log::open(path)?;
@@ -106,7 +106,10 @@ impl Contents {
             }
         }
         runs.iter_mut().for_each(RunContents::finish);
-        Ok(Self { path: path.to_owned(), runs, cut: log.cut().map(str::to_owned) })
+        let recording = log.recording();
+        recording.check_read()?;
+        let fault = (!recording.is_whole()).then(|| recording.faults().to_string());
+        Ok(Self { path: path.to_owned(), runs, fault })
     }
 
     /// All runs that have volumes, or only the run `asked`.
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn volumes_and_marks_recorded_twice_count_once() {
         let contents = contents(&fixture::session());
-        assert_eq!(contents.cut, None);
+        assert_eq!(contents.fault, None);
         let [first, again] = contents.runs.as_slice() else { panic!("{contents:?}") };
         assert_eq!(first.indices, BTreeSet::from([0, 1, 2, 4]));
         assert_eq!(first.missing(), [3]);

@@ -77,7 +77,8 @@ pub fn export(
     let aside = beside(out, ".part");
     let mut lines = JsonLines::create(&aside)?;
     let mut n_line = 0;
-    for entry in &mut Recording::open(&contents.path)? {
+    let mut recording = Recording::open(&contents.path)?;
+    for entry in &mut recording {
         let is_json = entry.data.first() == Some(&b'{');
         let is_wanted = match topic.name() {
             Some(name) => entry.topic == name,
@@ -96,6 +97,7 @@ pub fn export(
         }
         n_line += 1;
     }
+    recording.check_read()?;
     lines.flush()?;
     std::fs::rename(&aside, out).map_err(io(out))?;
     Ok(n_line)

@@ -106,7 +106,8 @@ pub(super) fn write(
     each: &mut dyn FnMut(&Entry) -> Result<(), ExportError>,
     progress: &mut dyn FnMut(),
 ) -> Result<(), ExportError> {
-    for (entry, events) in Log::open(recording)? {
+    let mut log = Log::open(recording)?;
+    for (entry, events) in &mut log {
         for event in events {
             let Event::Volume(number, volume) = event else { continue };
             let mut images = images.iter_mut();
@@ -117,7 +118,7 @@ pub(super) fn write(
         }
         each(&entry)?;
     }
-    Ok(())
+    Ok(log.recording().check_read()?)
 }
 
 /// Exports one run as a NIfTI image. Returns the number of volumes in the file.

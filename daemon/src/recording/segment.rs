@@ -1,0 +1,362 @@
+//! Reads one file of a recording, chunk by chunk, and tells what is wrong with it.
+//!
+//! Each chunk is checked whole before any of its entries is returned. When a record is damaged,
+//! the reader looks for the next chunk whose checksum is right and goes on there, so damage in the
+//! middle costs the damaged chunk and nothing behind it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use mcap::{
+    MAGIC, McapError,
+    records::{MessageHeader, Record, op},
+    sans_io::linear_reader::{LinearReadEvent, LinearReader, LinearReaderOptions},
+};
+
+use super::{
+    fault::{Fault, FaultKind},
+    format::{Entry, TOPICS},
+    search,
+};
+
+/// Longest MCAP record that is read, in bytes.
+const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// Opcode and length before each record.
+const PREFIX_BYTES: u64 = 9;
+
+/// Bytes of `DataEnd`: prefix and checksum.
+const DATA_END_BYTES: u64 = 4;
+
+/// Bytes at the end of a whole file: the footer with its prefix, and the magic bytes.
+const FOOTER_BYTES: usize = 9 + 20 + MAGIC.len();
+
+/// One file of a recording that is read from its start.
+pub(super) struct Segment<R> {
+    file: R,
+    path: PathBuf,
+    /// Length of the file when it was opened.
+    n_byte: u64,
+    /// First byte of the next record.
+    at: u64,
+    /// Where the search for the next chunk starts when the next record is unusable: within the
+    /// record before it, because a damaged length there leads astray.
+    last_at: u64,
+    /// Entries of the chunk that was read last.
+    entries: VecDeque<Entry>,
+    channels: Vec<(u16, String)>,
+    /// Checksum of all bytes so far; `None` once some are damaged.
+    checksum: Option<crc32fast::Hasher>,
+    has_ended: bool,
+    faults: Vec<Fault>,
+}
+
+/// A record that is whole.
+enum Whole {
+    /// A record without entries.
+    Other,
+    /// A chunk and its entries.
+    Chunk,
+    /// The end of the entries, with their checksum; 0 if there is none.
+    DataEnd(u32),
+}
+
+/// Why the next record cannot be used.
+enum Unusable {
+    /// The file ends within it.
+    Cut,
+    /// It is damaged.
+    Damaged(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<R: Read + Seek> Segment<R> {
+    /// Starts reading. `None` when the file holds other data than a recording.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read.
+    pub(super) fn open(mut file: R, path: &Path) -> io::Result<Option<Self>> {
+        let n_byte = file.seek(SeekFrom::End(0))?;
+        file.rewind()?;
+        let mut start = Vec::new();
+        file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&start);
+        let mut segment = Self {
+            file,
+            path: path.to_owned(),
+            n_byte,
+            at: start.len() as u64,
+            last_at: 0,
+            entries: VecDeque::new(),
+            channels: Vec::new(),
+            checksum: Some(checksum),
+            has_ended: false,
+            faults: Vec::new(),
+        };
+        if start == MAGIC {
+            return Ok(Some(segment));
+        }
+        if MAGIC.starts_with(&start) {
+            segment.ends(FaultKind::Cut { at: 0 });
+            return Ok(Some(segment));
+        }
+        // The magic bytes themselves may be damaged.
+        let Some(chunk) = search::next_chunk(&mut segment.file, 0, n_byte)? else {
+            return Ok(None);
+        };
+        segment.damaged(0, chunk, "it does not start with the magic bytes of MCAP".to_owned());
+        Ok(Some(segment))
+    }
+
+    /// The faults found so far.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    fn fault(&mut self, kind: FaultKind) {
+        self.faults.push(Fault { path: self.path.clone(), kind });
+    }
+
+    fn ends(&mut self, kind: FaultKind) {
+        self.fault(kind);
+        self.has_ended = true;
+    }
+
+    /// Goes on at byte `to` after damage.
+    fn damaged(&mut self, from: u64, to: u64, reason: String) {
+        self.fault(FaultKind::Damaged { from, to, reason });
+        self.checksum = None;
+        self.at = to;
+        self.last_at = to;
+    }
+
+    /// Reads the next record, and goes on behind it or behind damage.
+    fn advance(&mut self) {
+        let at = self.at;
+        match self.record() {
+            Ok(Whole::Other | Whole::Chunk) => {}
+            Ok(Whole::DataEnd(expected)) => self.end_of_entries(expected),
+            Err(Unusable::Io(error)) => {
+                self.ends(FaultKind::Io { at, reason: error.to_string() });
+            }
+            Err(Unusable::Cut) => self.skip_damage(at, "a record is longer than the file"),
+            Err(Unusable::Damaged(reason)) => self.skip_damage(at, &reason),
+        }
+    }
+
+    /// Reads the record at `self.at` and moves behind it. Changes nothing when it is unusable.
+    fn record(&mut self) -> Result<Whole, Unusable> {
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let mut prefix = [0; PREFIX_BYTES as usize];
+        if self.at + PREFIX_BYTES > self.n_byte {
+            return Err(Unusable::Cut);
+        }
+        self.file.read_exact(&mut prefix)?;
+        let [opcode, length @ ..] = prefix;
+        let length = u64::from_le_bytes(length);
+        let is_known = matches!(
+            opcode,
+            op::HEADER | op::SCHEMA | op::CHANNEL | op::CHUNK | op::MESSAGE_INDEX | op::DATA_END
+        );
+        if !is_known {
+            return Err(Unusable::Damaged(format!("a record of unknown kind {opcode:#04x}")));
+        }
+        if length > self.n_byte - self.at - PREFIX_BYTES {
+            return Err(Unusable::Cut);
+        }
+        if length > MAX_RECORD_BYTES {
+            return Err(Unusable::Damaged(format!("a record of {length} bytes")));
+        }
+        let mut record = prefix.to_vec();
+        self.file.by_ref().take(length).read_to_end(&mut record)?;
+        if record.len() as u64 != PREFIX_BYTES + length {
+            return Err(Unusable::Cut);
+        }
+        let whole = self.check(opcode, &record)?;
+        if let (Some(checksum), false) = (&mut self.checksum, matches!(whole, Whole::DataEnd(_))) {
+            checksum.update(&record);
+        }
+        let next = self.at + PREFIX_BYTES + length;
+        // The length of a chunk was checked, so no other chunk begins within it.
+        self.last_at = if matches!(whole, Whole::Chunk) { next } else { self.at };
+        self.at = next;
+        Ok(whole)
+    }
+
+    fn check(&mut self, opcode: u8, record: &[u8]) -> Result<Whole, Unusable> {
+        let body = &record[PREFIX_BYTES as usize..];
+        let damaged = |error: McapError| Unusable::Damaged(error.to_string());
+        if opcode == op::CHUNK {
+            if search::chunk_bytes(record) != Some(record.len() as u64) {
+                return Err(Unusable::Damaged("a chunk whose lengths disagree".to_owned()));
+            }
+            self.entries = self.entries_of(record).map_err(damaged)?;
+            return Ok(Whole::Chunk);
+        }
+        let parsed = mcap::read::parse_record(opcode, body).map_err(damaged)?;
+        let n_expected = match &parsed {
+            Record::Header(header) => 8 + header.profile.len() + header.library.len(),
+            Record::MessageIndex(index) => 6 + 16 * index.records.len(),
+            Record::DataEnd(_) => DATA_END_BYTES as usize,
+            Record::Channel(channel) => {
+                let pair = |(key, value): (&String, &String)| 8 + key.len() + value.len();
+                16 + channel.topic.len()
+                    + channel.message_encoding.len()
+                    + channel.metadata.iter().map(pair).sum::<usize>()
+            }
+            _ => body.len(),
+        };
+        if n_expected != body.len() {
+            return Err(Unusable::Damaged("a record whose lengths disagree".to_owned()));
+        }
+        Ok(match parsed {
+            Record::DataEnd(end) => Whole::DataEnd(end.data_section_crc),
+            Record::Channel(channel) => {
+                self.channels.push((channel.id, channel.topic));
+                Whole::Other
+            }
+            _ => Whole::Other,
+        })
+    }
+
+    /// The entries of a chunk, all or none.
+    fn entries_of(&mut self, chunk: &[u8]) -> Result<VecDeque<Entry>, McapError> {
+        let options = LinearReaderOptions::default()
+            .with_skip_start_magic(true)
+            .with_skip_end_magic(true)
+            .with_prevalidate_chunk_crcs(true)
+            .with_record_length_limit(MAX_RECORD_BYTES as usize);
+        let mut reader = LinearReader::new_with_options(options);
+        let mut left = chunk;
+        let mut entries = VecDeque::new();
+        let mut channels = Vec::new();
+        while let Some(event) = reader.next_event() {
+            match event? {
+                LinearReadEvent::ReadRequest(n_byte) => {
+                    let (now, later) = left.split_at(n_byte.min(left.len()));
+                    reader.insert(now.len()).copy_from_slice(now);
+                    reader.notify_read(now.len());
+                    left = later;
+                    if now.is_empty() {
+                        break;
+                    }
+                }
+                LinearReadEvent::Record { opcode, data } => {
+                    match mcap::read::parse_record(opcode, data)? {
+                        Record::Channel(channel) => channels.push((channel.id, channel.topic)),
+                        Record::Message { header, data } => {
+                            let topic = self.topic(&header, &channels);
+                            entries.extend(topic.map(|topic| Entry {
+                                topic,
+                                wall_ns: header.log_time,
+                                data: Bytes::from(data.into_owned()),
+                            }));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.channels.extend(channels);
+        Ok(entries)
+    }
+
+    /// The topic of a message. The first chunk names the channels; if it is damaged, the channels
+    /// have the numbers that this program gives them.
+    fn topic(&self, message: &MessageHeader, new: &[(u16, String)]) -> Option<String> {
+        let id = message.channel_id;
+        let named = self.channels.iter().chain(new).find(|(known, _)| *known == id);
+        named.map(|(_, topic)| topic.clone()).or_else(|| {
+            let (topic, _) = TOPICS.get(usize::from(id).checked_sub(1)?)?;
+            Some((*topic).to_owned())
+        })
+    }
+
+    /// Goes on at the next whole chunk after unusable bytes at `at`.
+    fn skip_damage(&mut self, at: u64, reason: &str) {
+        // The record before may be the one with the wrong length.
+        let from = (self.last_at + 1).min(at);
+        let mut next = search::next_chunk(&mut self.file, from, self.n_byte);
+        if matches!(next, Ok(Some(chunk)) if chunk == at) {
+            next = search::next_chunk(&mut self.file, at + 1, self.n_byte);
+        }
+        match next {
+            Ok(Some(chunk)) => self.damaged(at.min(chunk), chunk, reason.to_owned()),
+            Ok(None) => match search::ends_with_magic(&mut self.file, self.n_byte) {
+                Ok(true) => {
+                    let (to, reason) = (self.n_byte, reason.to_owned());
+                    self.ends(FaultKind::Damaged { from: at, to, reason });
+                }
+                Ok(false) => self.ends(FaultKind::Cut { at }),
+                Err(error) => self.ends(FaultKind::Io { at, reason: error.to_string() }),
+            },
+            Err(error) => self.ends(FaultKind::Io { at, reason: error.to_string() }),
+        }
+    }
+
+    /// Checks the part of the file behind its entries: checksum, index, footer.
+    fn end_of_entries(&mut self, expected: u32) {
+        let from = self.at;
+        let found = self.checksum.take().map(crc32fast::Hasher::finalize);
+        self.has_ended = true;
+        if found.is_some_and(|found| expected != 0 && found != expected) {
+            let reason = "its checksum differs although every chunk is whole".to_owned();
+            self.fault(FaultKind::Damaged { from: 0, to: from, reason });
+        }
+        let mut index = Vec::new();
+        let read = self.file.by_ref().take(MAX_RECORD_BYTES).read_to_end(&mut index);
+        if let Err(error) = read {
+            self.fault(FaultKind::Io { at: from, reason: error.to_string() });
+        } else if let Some(kind) = fault_of_index(&index, from) {
+            self.fault(kind);
+        }
+    }
+}
+
+/// What is wrong with the bytes behind the entries. `from` is the place of the first.
+fn fault_of_index(index: &[u8], from: u64) -> Option<FaultKind> {
+    let Some(footer) = index.len().checked_sub(FOOTER_BYTES) else {
+        return Some(FaultKind::Cut { at: from });
+    };
+    if !index.ends_with(MAGIC) {
+        return Some(FaultKind::Cut { at: from });
+    }
+    let checked = index.len() - MAGIC.len() - 4;
+    let is_footer =
+        index[footer] == op::FOOTER && index[footer + 1..footer + 9] == 20_u64.to_le_bytes();
+    let crc = index[checked..checked + 4].try_into().map(u32::from_le_bytes).unwrap_or(0);
+    let is_right = crc == 0 || crc32fast::hash(&index[..checked]) == crc;
+    (!is_footer || !is_right).then(|| FaultKind::Damaged {
+        from,
+        to: from + index.len() as u64,
+        reason: "the index is damaged; no entry is lost".to_owned(),
+    })
+}
+
+impl<R: Read + Seek> Iterator for Segment<R> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            if let Some(entry) = self.entries.pop_front() {
+                return Some(entry);
+            }
+            if self.has_ended {
+                return None;
+            }
+            self.advance();
+        }
+    }
+}
