@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast_bold::run::RunHeader;
+use corticast_bold::{
+    decode::{Order, StoredVolume},
+    run::RunHeader,
+};
 use corticast_wire::{
     keys::KeyPair,
     message::{
@@ -63,6 +66,16 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Signal of the voxel `[1, 0, 0]`.
+fn at_100(volume: &StoredVolume<'_>) -> f32 {
+    let [_, ny, nz] = volume.matrix;
+    let offset = match volume.order {
+        Order::C => ny * nz,
+        Order::F => 1,
+    };
+    volume.signal().unwrap()[offset]
+}
+
 /// Answers an adapter as a daemon does. Returns when the adapter reports the end of the run.
 async fn answer_as_a_daemon(router: &Router) -> (Vec<f32>, Option<u32>) {
     let mut run: Option<RunHeader> = None;
@@ -89,8 +102,7 @@ async fn answer_as_a_daemon(router: &Router) -> (Vec<f32>, Option<u32>) {
                 match volume.check(&header.space) {
                     Ok(()) => {
                         assert_eq!(run, header.run_id());
-                        first_voxels
-                            .push(volume.stored().to_volume(header).unwrap().voxels[[1, 0, 0]]);
+                        first_voxels.push(at_100(&volume.stored(header)));
                         ToAdapter::Ack(Ack { run, index: Some(index) })
                     }
                     Err(error) => {

@@ -1,15 +1,15 @@
 //! Decode: from the bytes that the scanner stored to signal in scanner units.
 //!
-//! `signal = slope · stored + intercept`, in f32. The axes of the result are x, y, z for either
-//! order of the stored voxels; only the strides differ, so nothing is transposed.
+//! `signal = slope · stored + intercept`, in f32. [`spatial_mask`](crate::spatial_mask) applies
+//! this to the voxels of a mask only, where they lie in the stored bytes: the volume as a whole is
+//! never converted.
 //!
 //! A volume with too few or too many bytes for its matrix is an error. Later volumes are
 //! unaffected.
 
-use ndarray::{Array3, ShapeBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::{run::RunHeader, time::TrIndex, volume::Volume};
+use crate::time::TrIndex;
 
 /// How one voxel is stored. Always little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,10 @@ pub enum Order {
 pub struct StoredVolume<'a> {
     /// Position in the run.
     pub tr: TrIndex,
-    /// Start of acquisition, seconds since the start of volume index 0. Absent: `index · TR`.
-    pub acquisition_time_s: Option<f64>,
+    /// Start of acquisition, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// Voxels along x, y, z.
+    pub matrix: [usize; 3],
     /// How one voxel is stored.
     pub dtype: Dtype,
     /// Order of the voxels.
@@ -77,41 +79,76 @@ pub struct WrongSize {
     pub expected: usize,
 }
 
+/// From one stored value to signal in scanner units.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    slope: f32,
+    intercept: f32,
+}
+
+impl Scale {
+    fn of(self, stored: f32) -> f32 {
+        self.slope * stored + self.intercept
+    }
+}
+
+/// Uses the voxels of a volume, whatever their dtype.
+pub(crate) trait UseVoxels {
+    /// What comes of it.
+    type Output;
+
+    /// Uses the voxels in their stored order. `signal` gives the signal of one of them, in scanner
+    /// units.
+    fn use_voxels<const SIZE: usize>(
+        self,
+        voxels: &[[u8; SIZE]],
+        signal: impl Fn([u8; SIZE]) -> f32,
+    ) -> Self::Output;
+}
+
 impl StoredVolume<'_> {
-    /// The volume in scanner units.
+    /// Hands the voxels to `user`, compiled for each dtype.
     ///
     /// # Errors
     ///
-    /// Fails when the number of voxels differs from the run's matrix.
-    pub fn to_volume(&self, run: &RunHeader) -> Result<Volume, WrongSize> {
-        let Self { tr, dtype, order, voxels, .. } = *self;
-        let wrong_size = || WrongSize {
-            tr,
-            found: voxels.len(),
-            expected: run.space.n_voxel() * dtype.size_bytes(),
+    /// Fails when the number of bytes does not match matrix and dtype.
+    pub(crate) fn voxels_to<U: UseVoxels>(&self, user: U) -> Result<U::Output, WrongSize> {
+        let expected = self.matrix.iter().product::<usize>() * self.dtype.size_bytes();
+        if self.voxels.len() != expected {
+            return Err(WrongSize { tr: self.tr, found: self.voxels.len(), expected });
+        }
+        let scale = Scale {
+            slope: self.slope.filter(|&s| s.abs() > 0.0).unwrap_or(1.0) as f32,
+            intercept: self.intercept.unwrap_or(0.0) as f32,
         };
-        let slope = self.slope.filter(|&s| s.abs() > 0.0).unwrap_or(1.0) as f32;
-        let intercept = self.intercept.unwrap_or(0.0) as f32;
-        let scale = |stored: f32| slope * stored + intercept;
         // A frame can start at any address, so the bytes are read and never cast.
-        let pairs = || voxels.as_chunks::<2>().0.iter().copied();
-        let signal: Vec<f32> = match dtype {
-            Dtype::Int16 => pairs().map(|b| scale(i16::from_le_bytes(b).into())).collect(),
-            Dtype::UInt16 => pairs().map(|b| scale(u16::from_le_bytes(b).into())).collect(),
-            Dtype::Float32 => {
-                let (words, _) = voxels.as_chunks::<4>();
-                words.iter().map(|&b| scale(f32::from_le_bytes(b))).collect()
+        let (pairs, words) = (self.voxels.as_chunks::<2>().0, self.voxels.as_chunks::<4>().0);
+        Ok(match self.dtype {
+            Dtype::Int16 => user.use_voxels(pairs, |b| scale.of(i16::from_le_bytes(b).into())),
+            Dtype::UInt16 => user.use_voxels(pairs, |b| scale.of(u16::from_le_bytes(b).into())),
+            Dtype::Float32 => user.use_voxels(words, |b| scale.of(f32::from_le_bytes(b))),
+        })
+    }
+
+    /// The signal of every voxel, in the stored order, in scanner units. Shape `[n_voxel]`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the number of bytes does not match matrix and dtype.
+    pub fn signal(&self) -> Result<Vec<f32>, WrongSize> {
+        struct All;
+        impl UseVoxels for All {
+            type Output = Vec<f32>;
+
+            fn use_voxels<const SIZE: usize>(
+                self,
+                voxels: &[[u8; SIZE]],
+                signal: impl Fn([u8; SIZE]) -> f32,
+            ) -> Vec<f32> {
+                voxels.iter().map(|&voxel| signal(voxel)).collect()
             }
-        };
-        let matrix = run.space.matrix();
-        let shaped = match order {
-            Order::C => Array3::from_shape_vec(matrix, signal),
-            Order::F => Array3::from_shape_vec(matrix.f(), signal),
-        };
-        let voxels = shaped.map_err(|_| wrong_size())?;
-        let acquisition_time_s =
-            self.acquisition_time_s.unwrap_or_else(|| run.repetition_time.start_of(tr));
-        Ok(Volume { tr, acquisition_time_s, voxels })
+        }
+        self.voxels_to(All)
     }
 }
 
@@ -120,27 +157,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{run::RunEntities, space::VoxelSpace, time::RepetitionTime};
 
-    fn run() -> RunHeader {
-        let affine = [[3., 0., 0., -9.], [0., 3., 0., -9.], [0., 0., 3., 0.], [0., 0., 0., 1.]];
-        RunHeader {
-            session: String::new(),
-            entities: RunEntities::checked("01", None, None, None).unwrap(),
-            repetition_time: RepetitionTime::from_secs(2.0).unwrap(),
-            space: VoxelSpace::new([2, 3, 1], affine).unwrap(),
-            n_volumes: None,
-            source: "test".into(),
-            series_id: "a".into(),
-        }
-    }
-
-    fn stored(voxels: &[u8], order: Order) -> StoredVolume<'_> {
+    fn stored(voxels: &[u8]) -> StoredVolume<'_> {
         StoredVolume {
             tr: TrIndex(3),
-            acquisition_time_s: None,
+            acquisition_time_s: 6.0,
+            matrix: [2, 3, 1],
             dtype: Dtype::Int16,
-            order,
+            order: Order::C,
             slope: Some(2.0),
             intercept: Some(1.0),
             voxels,
@@ -148,29 +172,37 @@ mod tests {
     }
 
     #[test]
-    fn both_orders_put_a_voxel_where_it_belongs() {
+    fn every_dtype_is_read_and_scaled() {
+        let read = |dtype, voxels: Vec<u8>| {
+            let signal = StoredVolume { dtype, ..stored(&voxels) }.signal().unwrap();
+            signal.into_iter().map(|value| value as i32).collect::<Vec<_>>()
+        };
+        let signed = (-3_i16..3).flat_map(i16::to_le_bytes).collect();
+        assert_eq!(read(Dtype::Int16, signed), [-5, -3, -1, 1, 3, 5]);
+        let unsigned = (65_530_u16..=65_535).flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read(Dtype::UInt16, unsigned)[5], 2 * 65_535 + 1);
+        let float = (0_u8..6).flat_map(|i| (f32::from(i) / 2.0).to_le_bytes()).collect();
+        assert_eq!(read(Dtype::Float32, float), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn without_slope_and_intercept_the_signal_is_what_was_stored() {
         let voxels: Vec<u8> = (0_i16..6).flat_map(i16::to_le_bytes).collect();
-        // C: index = (x·3 + y)·1 + z, so [1, 0, 0] is the fourth stored value, 3.
-        let c = stored(&voxels, Order::C).to_volume(&run()).unwrap();
-        assert_eq!(c.voxels[[1, 0, 0]] as i32, 2 * 3 + 1);
-        // F: x fastest, so [1, 0, 0] is the second stored value, 1.
-        let f = stored(&voxels, Order::F).to_volume(&run()).unwrap();
-        assert_eq!(f.voxels[[1, 0, 0]] as i32, 2 + 1);
-        assert_eq!(f.acquisition_time_s.to_bits(), 6.0_f64.to_bits(), "index 3 at TR 2 s");
+        for slope in [None, Some(0.0), Some(-0.0)] {
+            let plain = StoredVolume { slope, intercept: None, ..stored(&voxels) };
+            assert_eq!(plain.signal().unwrap()[5] as i32, 5);
+        }
     }
 
     proptest! {
-        /// Any number of bytes gives a volume or an error, for every dtype.
+        /// Any number of bytes gives a signal or an error, for every dtype.
         #[test]
         fn bytes_of_any_number_never_panic(
             voxels in proptest::collection::vec(any::<u8>(), 0..30),
             dtype in prop_oneof![Just(Dtype::Int16), Just(Dtype::UInt16), Just(Dtype::Float32)],
-            order in prop_oneof![Just(Order::C), Just(Order::F)],
         ) {
-            let decoded = StoredVolume { dtype, ..stored(&voxels, order) }.to_volume(&run());
-            // A trailing part of a voxel is cut off here; the daemon refuses it on arrival.
-            let whole = voxels.len() / dtype.size_bytes() == 6;
-            prop_assert_eq!(decoded.is_ok(), whole);
+            let decoded = StoredVolume { dtype, ..stored(&voxels) }.signal();
+            prop_assert_eq!(decoded.is_ok(), voxels.len() == 6 * dtype.size_bytes());
         }
     }
 }

@@ -65,7 +65,7 @@ impl GapFill {
 
 impl Stage for GapFill {
     const NAME: &'static str = "gap_fill";
-    type Input = MaskedVolume;
+    type Input<'a> = MaskedVolume;
     /// The filled-in volumes, oldest first, then the volume itself.
     type Output = Vec<MaskedVolume>;
     type Error = OutOfOrder;

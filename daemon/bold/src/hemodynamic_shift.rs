@@ -109,7 +109,7 @@ impl HemodynamicShift {
 
 impl Stage for HemodynamicShift {
     const NAME: &'static str = "hemodynamic_shift";
-    type Input = NormalisedVolume;
+    type Input<'a> = NormalisedVolume;
     type Output = Window;
     type Error = OutOfOrder;
 

@@ -192,7 +192,7 @@ fn z_score(value: f32, mean: f64, sd: f64) -> f32 {
 
 impl Stage for Normalise {
     const NAME: &'static str = "normalise";
-    type Input = MaskedVolume;
+    type Input<'a> = MaskedVolume;
     type Output = NormalisedVolume;
     type Error = std::convert::Infallible;
 

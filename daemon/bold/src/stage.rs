@@ -7,8 +7,8 @@
 pub trait Stage {
     /// Name in metrics, spans and recordings. Same as the stage's file name.
     const NAME: &'static str;
-    /// Type of the input.
-    type Input;
+    /// Type of the input. It may borrow: a volume is masked where its bytes were received.
+    type Input<'a>;
     /// Type of the output.
     type Output;
     /// Why one input could not be processed.
@@ -19,5 +19,5 @@ pub trait Stage {
     /// # Errors
     ///
     /// Fails when this input has to be dropped. The stage stays usable.
-    fn process(&mut self, input: Self::Input) -> Result<Option<Self::Output>, Self::Error>;
+    fn process(&mut self, input: Self::Input<'_>) -> Result<Option<Self::Output>, Self::Error>;
 }

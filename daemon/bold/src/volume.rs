@@ -1,23 +1,12 @@
 //! The types of a volume along the signal path.
 //!
-//! [`Volume`] → [`MaskedVolume`] → [`NormalisedVolume`] → [`Window`]. A model takes only a
-//! `Window`, and a `Window` consists of normalised volumes only.
+//! [`StoredVolume`](crate::decode::StoredVolume) → [`MaskedVolume`] → [`NormalisedVolume`] →
+//! [`Window`]. A model takes only a `Window`, and a `Window` consists of normalised volumes only.
 
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::time::TrIndex;
-
-/// One volume as the scanner sent it, scaled to scanner units.
-#[derive(Clone, Debug)]
-pub struct Volume {
-    /// Position in the run.
-    pub tr: TrIndex,
-    /// Start of acquisition, seconds since the start of volume index 0.
-    pub acquisition_time_s: f64,
-    /// Signal in scanner units. Shape `[x, y, z]`; strides as the scanner sent it.
-    pub voxels: Array3<f32>,
-}
 
 /// Whether volumes were measured or filled in.
 ///

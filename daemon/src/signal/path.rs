@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use corticast_bold::{
+    decode::StoredVolume,
     gap_fill::{GapFill, OutOfOrder},
     hemodynamic_shift::HemodynamicShift,
     normalise::{InvalidNormalise, Normalise},
@@ -13,7 +14,7 @@ use corticast_bold::{
     spatial_mask::{MaskError, SpatialMask},
     stage::Stage,
     time::RepetitionTime,
-    volume::{MaskedVolume, Volume, Window},
+    volume::Window,
 };
 use corticast_models::{decoder::Decoder, error::ModelError, readout::Readouts};
 
@@ -123,24 +124,12 @@ impl SignalPath {
         ));
     }
 
-    /// Applies only the mask to one volume, for learning statistics before decoding.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the mask cannot be applied to this volume.
-    pub fn mask(&mut self, volume: Volume) -> Result<Option<MaskedVolume>, SignalPathError> {
-        if volume.tr.0 < self.options.discard_volumes {
-            return Ok(None);
-        }
-        Ok(self.spatial_mask.process(volume)?)
-    }
-
     /// Passes one volume through all stages before the model.
     ///
     /// # Errors
     ///
     /// Fails when a stage cannot use this volume; the next one can still succeed.
-    pub fn step(&mut self, volume: Volume) -> Result<Step, SignalPathError> {
+    pub fn step(&mut self, volume: StoredVolume<'_>) -> Result<Step, SignalPathError> {
         let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
         let mut watch = Stopwatch::start(&self.metrics, self.clock);
         let masked = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {

@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use corticast_bold::{decode::WrongSize, time::TrIndex, volume::Window};
+use corticast_bold::{time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
 use corticast_wire::message::VolumeMessage;
 
@@ -202,17 +202,11 @@ impl Session {
         self.metrics.volumes_missing.increment(u64::from(n_missing_before));
 
         let started_ns = (self.clock)();
-        let volume =
-            arrived.message.stored().to_volume(&header).map_err(|e: WrongSize| e.to_string());
-        let ingested_ns = (self.clock)();
-        self.metrics.stage_took("ingest", ingested_ns.saturating_sub(started_ns) as f64 / 1e9);
-        let time_s = arrived
-            .message
-            .header
-            .acquisition_time_s
-            .unwrap_or_else(|| header.repetition_time.start_of(index));
-        let step =
-            volume.and_then(|v| self.path.step(v).map_err(|e: SignalPathError| e.to_string()));
+        let waited_ns = started_ns.saturating_sub(arrived.received_ns);
+        self.metrics.stage_took("ingest", waited_ns as f64 / 1e9);
+        let stored = arrived.message.stored(&header);
+        let time_s = stored.acquisition_time_s;
+        let step = self.path.step(stored).map_err(|e: SignalPathError| e.to_string());
         let mut report = VolumeReport {
             run: Arc::clone(open.name()),
             index,
@@ -226,7 +220,7 @@ impl Session {
         };
         match step {
             Ok(mut step) => {
-                step.stages_ns.insert("ingest", ingested_ns);
+                step.stages_ns.insert("ingest", started_ns);
                 report.dvars = step.dvars;
                 open.report.max_dvars = open.report.max_dvars.max(step.dvars.unwrap_or(0.0));
                 if !self.paused {

@@ -27,8 +27,8 @@ const COLD: u32 = 5;
 const TR: Duration = Duration::from_millis(100);
 /// Stages in the order of the signal path, with the work done before their time stamp.
 const STAGES: [(&str, &str); 6] = [
-    ("ingest", "parse, checksum, hand to the signal thread, int16 → float32"),
-    ("spatial_mask", "gather and check 131,072 voxels"),
+    ("ingest", "parse, checksum, hand to the signal thread"),
+    ("spatial_mask", "stored bytes → 131,072 masked voxels"),
     ("gap_fill", "DVARS, gap fill"),
     ("normalise", "normalise (`none`)"),
     ("hemodynamic_shift", "shift and window"),

@@ -115,7 +115,7 @@ proptest! {
         if let Ok((FromAdapter::Volume(volume), _)) = FromAdapter::parse(&frames)
             && volume.check(&header().space).is_ok()
         {
-            prop_assert!(volume.stored().to_volume(&header()).is_ok());
+            prop_assert!(volume.stored(&header()).signal().is_ok());
         }
         prop_assert!(ToAdapter::parse(&frames).is_ok() || ToAdapter::parse(&frames).is_err());
     }

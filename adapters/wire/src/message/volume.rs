@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use corticast_bold::{
     decode::{Dtype, Order, StoredVolume},
+    run::RunHeader,
     space::VoxelSpace,
     time::TrIndex,
 };
@@ -82,14 +83,17 @@ impl VolumeMessage {
         Ok(())
     }
 
-    /// The stored voxels, ready to decode.
+    /// The stored voxels of this run, ready to decode. A volume without an acquisition time was
+    /// acquired at `index · TR`.
     #[must_use]
-    pub fn stored(&self) -> StoredVolume<'_> {
+    pub fn stored(&self, run: &RunHeader) -> StoredVolume<'_> {
         let VolumeHeader { index, acquisition_time_s, dtype, order, slope, intercept, .. } =
             self.header;
         StoredVolume {
             tr: index,
-            acquisition_time_s,
+            acquisition_time_s: acquisition_time_s
+                .unwrap_or_else(|| run.repetition_time.start_of(index)),
+            matrix: run.space.matrix(),
             dtype,
             order,
             slope,

@@ -1,9 +1,12 @@
-//! Reads the voxels of a mask out of a volume, in the model's order.
+//! Reads the voxels of a mask out of the stored bytes of a volume, in the model's order.
 //!
 //! A volume is in C or F order. In F order, neighbours in the model's order are a slice apart in
 //! memory, so voxels are read tile by tile: each cache line is then loaded once.
 
-use crate::space::VoxelSpace;
+use crate::{
+    decode::{Order, UseVoxels},
+    space::VoxelSpace,
+};
 
 /// The voxels of each output.
 #[derive(Clone, Debug)]
@@ -58,25 +61,44 @@ impl Gather {
             Self::Rows { .. } => "sparse matrix",
         }
     }
+}
 
-    /// The outputs for a volume of this matrix, whose voxels are in C order (`is_c`) or F order.
-    /// Shape `[n_output]`, scanner units.
-    pub(super) fn of(&self, signal: &[f32], is_c: bool, matrix: [usize; 3]) -> Vec<f32> {
-        let at = |offset: u32| signal[offset as usize];
-        match self {
-            Self::Voxels { n_voxel, runs, weights } => {
+/// Gathers the outputs of a volume. Their shape is `[n_output]`, in scanner units.
+pub(super) struct Gathering<'a> {
+    pub(super) gather: &'a Gather,
+    pub(super) order: Order,
+    /// Matrix of mask and volume.
+    pub(super) matrix: [usize; 3],
+}
+
+impl UseVoxels for Gathering<'_> {
+    type Output = Vec<f32>;
+
+    fn use_voxels<const SIZE: usize>(
+        self,
+        voxels: &[[u8; SIZE]],
+        signal: impl Fn([u8; SIZE]) -> f32,
+    ) -> Vec<f32> {
+        match self.gather {
+            Gather::Voxels { n_voxel, runs, weights } => {
                 let mut bold = vec![0.0; *n_voxel];
-                let [nx, ny, _] = matrix;
+                let [nx, ny, _] = self.matrix;
                 for run in runs {
                     let (start, length) = (run.output as usize, run.length as usize);
-                    let outputs = &mut bold[start..start + length];
-                    if is_c {
-                        outputs.copy_from_slice(&signal[run.c as usize..][..length]);
-                    } else {
-                        let mut voxel = run.f as usize;
-                        for output in outputs {
-                            *output = signal[voxel];
-                            voxel += nx * ny;
+                    let outputs = bold[start..start + length].iter_mut();
+                    match self.order {
+                        Order::C => {
+                            let voxels = &voxels[run.c as usize..][..length];
+                            outputs
+                                .zip(voxels)
+                                .for_each(|(output, &voxel)| *output = signal(voxel));
+                        }
+                        Order::F => {
+                            let mut at = run.f as usize;
+                            for output in outputs {
+                                *output = signal(voxels[at]);
+                                at += nx * ny;
+                            }
                         }
                     }
                 }
@@ -84,15 +106,19 @@ impl Gather {
                 bold.iter_mut().zip(weights).for_each(|(value, weight)| *value *= weight);
                 bold
             }
-            Self::Rows { indptr, c, f, weights } => {
-                let offsets = if is_c { c } else { f };
+            Gather::Rows { indptr, c, f, weights } => {
+                let offsets = match self.order {
+                    Order::C => c,
+                    Order::F => f,
+                };
+                let at = |offset: u32| f64::from(signal(voxels[offset as usize]));
                 indptr
                     .windows(2)
                     .map(|row| {
                         let row = row[0] as usize..row[1] as usize;
                         // f64: a parcel may sum thousands of voxels.
                         let entries = offsets[row.clone()].iter().zip(&weights[row]);
-                        entries.map(|(&o, &w)| f64::from(at(o)) * f64::from(w)).sum::<f64>() as f32
+                        entries.map(|(&o, &w)| at(o) * f64::from(w)).sum::<f64>() as f32
                     })
                     .collect()
             }
@@ -117,9 +143,9 @@ fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
     indices.iter().map(offset).collect()
 }
 
-/// Size of a tile in voxels along x and z. Along x, a cache line of float32. Along z, no more
+/// Size of a tile in voxels along x and z. Along x, a cache line of int16. Along z, no more
 /// slices than one set of the first-level cache has lines, because slices tend to share a set.
-pub(super) const TILE: [usize; 2] = [16, 8];
+pub(super) const TILE: [usize; 2] = [32, 8];
 
 /// The voxels in runs along z, tile by tile along x and z. In the model's order, each read of a
 /// volume in F order would touch another cache line.

@@ -8,7 +8,7 @@
 
 use std::{borrow::Cow, path::Path};
 
-use corticast_bold::decode::{Dtype, Order};
+use corticast_bold::decode::{Dtype, Order, StoredVolume};
 use corticast_images::nifti::{format::NiftiFormat, write::NiftiWriter};
 use corticast_wire::message::VolumeMessage;
 
@@ -63,9 +63,10 @@ impl<'a> Image<'a> {
         if self.contents.is_uniform {
             self.writer.write_at(tr, &x_fastest(volume, self.contents))?;
         } else {
-            let scaled = volume.stored().to_volume(&self.contents.run.header)?;
-            // The transpose iterates with x fastest.
-            let voxels = scaled.voxels.t().iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
+            let voxels = x_fastest(volume, self.contents);
+            let header = &self.contents.run.header;
+            let turned = StoredVolume { voxels: &voxels, ..volume.stored(header) };
+            let voxels: Vec<u8> = turned.signal()?.into_iter().flat_map(f32::to_le_bytes).collect();
             self.writer.write_at(tr, &voxels)?;
         }
         Ok(())

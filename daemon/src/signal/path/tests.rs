@@ -1,13 +1,14 @@
 use std::num::NonZeroUsize;
 
 use corticast_bold::{
+    decode::{Dtype, Order},
     gap_fill::MissingVolumes,
     normalise::{FrozenMean, Mode, NormaliseOptions, Statistics},
     space::VoxelSpace,
     time::TrIndex,
     volume::{MadeFrom, ShiftInterpolation},
 };
-use ndarray::{Array1, Array3};
+use ndarray::Array1;
 use proptest::prelude::*;
 
 use super::*;
@@ -45,18 +46,30 @@ fn path(
     path
 }
 
-/// A volume with a signal of its own at every voxel and index.
-fn volume(tr: u32) -> Volume {
+/// A volume with a signal of its own at every voxel and index, as float32.
+fn voxels(tr: u32) -> Vec<u8> {
     let signal = |voxel: usize| 100.0 + (tr as f32 * 1.7 + voxel as f32).sin() * 10.0;
-    let voxels = Array3::from_shape_fn([N_VOXEL, 1, 1], |(x, ..)| signal(x));
-    Volume { tr: TrIndex(tr), acquisition_time_s: f64::from(tr) * 2.0, voxels }
+    (0..N_VOXEL).flat_map(|voxel| signal(voxel).to_le_bytes()).collect()
+}
+
+fn volume(tr: u32, voxels: &[u8]) -> StoredVolume<'_> {
+    StoredVolume {
+        tr: TrIndex(tr),
+        acquisition_time_s: f64::from(tr) * 2.0,
+        matrix: [N_VOXEL, 1, 1],
+        dtype: Dtype::Float32,
+        order: Order::C,
+        slope: None,
+        intercept: None,
+        voxels,
+    }
 }
 
 type Seen = (u32, u64, Vec<u32>, MadeFrom);
 
 fn windows(mut path: SignalPath, arrived: &[u32]) -> Vec<Vec<Seen>> {
     let step = |&tr: &u32| {
-        let windows = path.step(volume(tr)).unwrap().windows;
+        let windows = path.step(volume(tr, &voxels(tr))).unwrap().windows;
         let seen = |w: Window| {
             let bits = w.bold.iter().map(|z| z.to_bits()).collect();
             (w.tr.0, w.stimulus_time_s.to_bits(), bits, w.made_from)
