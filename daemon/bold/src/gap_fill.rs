@@ -11,6 +11,7 @@
 //! statistics of the normalisation. A gap longer than `max_fill` is never filled: the filling
 //! would be invented data.
 
+use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -47,6 +48,7 @@ pub struct OutOfOrder {
 pub struct GapFill {
     policy: MissingVolumes,
     max_fill: u32,
+    /// The last volume; with `restart`, which needs no signal of it, without its signal.
     last: Option<MaskedVolume>,
 }
 
@@ -84,7 +86,12 @@ impl Stage for GapFill {
                 }));
             }
         }
-        self.last = Some(volume.clone());
+        let bold = match self.policy {
+            MissingVolumes::Restart => Array1::default(0),
+            MissingVolumes::Hold | MissingVolumes::Interpolate => volume.bold.clone(),
+        };
+        let MaskedVolume { tr, acquisition_time_s, made_from, .. } = volume;
+        self.last = Some(MaskedVolume { tr, acquisition_time_s, bold, made_from });
         filled.push(volume);
         Ok(Some(filled))
     }
@@ -115,7 +122,6 @@ fn stand_in(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array1;
     use proptest::prelude::*;
 
     use super::*;

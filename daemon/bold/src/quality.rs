@@ -5,9 +5,7 @@
 //! change of 1 %. After Power et al. 2012, NeuroImage 59:2142, who scale by the mode of the image
 //! instead of the median of the baseline.
 
-use ndarray::Array1;
-
-use crate::{time::TrIndex, volume::MaskedVolume};
+use crate::{time::TrIndex, volume::MaskedVolume, welford::slice};
 
 /// Computes DVARS of consecutive measured volumes.
 #[derive(Clone, Debug)]
@@ -15,14 +13,21 @@ pub struct Dvars {
     baseline_volumes: u32,
     /// In-mask medians of the baseline volumes so far.
     medians: Vec<f32>,
-    last: Option<(TrIndex, Array1<f32>)>,
+    last: Option<TrIndex>,
+    /// Signal of the last volume. Shape `[n_voxel]`; the buffer is used again for each volume.
+    before: Vec<f32>,
 }
 
 impl Dvars {
     /// Uses the run's first `baseline_volumes` volumes as the baseline.
     #[must_use]
     pub fn new(baseline_volumes: u32) -> Self {
-        Self { baseline_volumes: baseline_volumes.max(1), medians: Vec::new(), last: None }
+        Self {
+            baseline_volumes: baseline_volumes.max(1),
+            medians: Vec::new(),
+            last: None,
+            before: Vec::new(),
+        }
     }
 
     /// Forgets the previous run.
@@ -38,29 +43,28 @@ impl Dvars {
         if self.medians.len() < self.baseline_volumes as usize {
             self.medians.push(median(volume.bold.to_vec()));
         }
-        let before = self.last.replace((volume.tr, volume.bold.clone()));
-        let (tr, before) = before?;
+        let after = slice(&volume.bold);
         let complete = self.medians.len() == self.baseline_volumes as usize;
-        if tr.next() != volume.tr || !complete {
-            return None;
-        }
-        let signal = f64::from(median(self.medians.clone()));
-        let squares = sum_of_squares(&before, &volume.bold);
-        let rms = (squares / before.len() as f64).sqrt();
+        let follows = self.last.replace(volume.tr).is_some_and(|last| last.next() == volume.tr);
+        let change = (follows && complete).then(|| {
+            let signal = f64::from(median(self.medians.clone()));
+            (signal, (sum_of_squares(&self.before, after) / after.len() as f64).sqrt())
+        });
+        self.before.clear();
+        self.before.extend_from_slice(after);
+        let (signal, rms) = change?;
         (signal > 0.0).then(|| 1000.0 * rms / signal)
     }
 }
 
 /// Sum of squared differences. It adds in lanes, because in a single sum each addition waits for
 /// the one before; the order of the lanes is fixed, so the result is reproducible to the bit.
-fn sum_of_squares(before: &Array1<f32>, after: &Array1<f32>) -> f64 {
+fn sum_of_squares(before: &[f32], after: &[f32]) -> f64 {
     const LANES: usize = 16;
     let square = |a: f32, b: f32| {
         let difference = f64::from(b - a);
         difference * difference
     };
-    let standard = "stages build their arrays in standard layout";
-    let (before, after) = (before.as_slice().expect(standard), after.as_slice().expect(standard));
     let ((before, before_rest), (after, after_rest)) =
         (before.as_chunks::<LANES>(), after.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
@@ -81,6 +85,8 @@ fn median(mut values: Vec<f32>) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array1;
+
     use super::*;
     use crate::volume::MadeFrom;
 

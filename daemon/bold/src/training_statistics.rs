@@ -8,7 +8,7 @@ use ndarray::{Array1, Zip};
 use crate::{
     normalise::{FrozenMean, NormaliseOptions, Statistics},
     volume::{MadeFrom, MaskedVolume},
-    welford::Welford,
+    welford::{Welford, slice},
 };
 
 /// Learns the statistics that [`Mode::Frozen`](crate::normalise::Mode::Frozen) divides by online.
@@ -50,8 +50,8 @@ impl TrainingStatistics {
         if volume.made_from != MadeFrom::Measured {
             return;
         }
-        self.all.update(&volume.bold);
-        self.run.update(&volume.bold);
+        self.all.update(slice(&volume.bold));
+        self.run.update(slice(&volume.bold));
         if self.run.n_volume() > self.warm_up_volumes {
             self.n_deviation += 1;
             Zip::from(&mut self.deviation_squares)

@@ -1,7 +1,10 @@
 //! Running mean and sum of squared deviations by Welford's recurrence (Welford 1962,
 //! Technometrics 4:419), in f64, so that a long run of large values loses no precision.
+//!
+//! Divisions limit the speed, so there is one for each volume, 1/n, and none for each voxel. The
+//! loops run over slices, which the compiler turns into vector instructions.
 
-use ndarray::{Array1, Zip};
+use ndarray::Array1;
 
 /// Running mean and sum of squared deviations, per voxel.
 #[derive(Clone, Debug)]
@@ -37,16 +40,40 @@ impl Welford {
     }
 
     /// Adds one volume. Shape `[n_voxel]`, scanner units.
-    pub fn update(&mut self, bold: &Array1<f32>) {
-        self.n += 1;
-        let n = f64::from(self.n);
-        Zip::from(&mut self.mean).and(&mut self.squares).and(bold).for_each(
-            |mean, squares, &value| {
-                let value = f64::from(value);
-                let delta = value - *mean;
-                *mean += delta / n;
-                *squares += delta * (value - *mean);
-            },
-        );
+    pub fn update(&mut self, bold: &[f32]) {
+        let (by_n, mean, squares) = self.next();
+        for ((&value, mean), squares) in bold.iter().zip(mean).zip(squares) {
+            add(f64::from(value), mean, squares, by_n);
+        }
     }
+
+    /// Adds one volume, and replaces each of its values by what `of` makes of the value, 1/n, and
+    /// the new mean and sum of squares.
+    pub(crate) fn update_with(&mut self, bold: &mut [f32], of: impl Fn(f64, f64, f64, f64) -> f32) {
+        let (by_n, mean, squares) = self.next();
+        for ((place, mean), squares) in bold.iter_mut().zip(mean).zip(squares) {
+            let value = f64::from(*place);
+            add(value, mean, squares, by_n);
+            *place = of(value, by_n, *mean, *squares);
+        }
+    }
+
+    /// 1/n with the next volume, means and sums of squares.
+    fn next(&mut self) -> (f64, &mut [f64], &mut [f64]) {
+        self.n += 1;
+        let standard = "made in standard layout";
+        let mean = self.mean.as_slice_mut().expect(standard);
+        (1.0 / f64::from(self.n), mean, self.squares.as_slice_mut().expect(standard))
+    }
+}
+
+/// The values of an array that a stage made.
+pub(crate) fn slice<T>(values: &Array1<T>) -> &[T] {
+    values.as_slice().expect("stages build their arrays in standard layout")
+}
+
+fn add(value: f64, mean: &mut f64, squares: &mut f64, by_n: f64) {
+    let delta = value - *mean;
+    *mean += delta * by_n;
+    *squares += delta * (value - *mean);
 }

@@ -119,4 +119,32 @@ proptest! {
             prop_assert_eq!(z.to_bits(), 0.0_f32.to_bits());
         }
     }
+
+    /// A voxel's z-scores do not depend on how many voxels there are or where it lies among them,
+    /// although the loops work on several voxels at once.
+    #[test]
+    fn a_voxel_gives_the_same_bits_alone_and_among_others(
+        signals in proptest::collection::vec(proptest::array::uniform9(-1e4_f32..1e4), 1..20),
+        mode in prop_oneof![Just(Mode::None), Just(Mode::Growing), Just(Mode::Baseline),
+            Just(Mode::Session), Just(Mode::Frozen)],
+        frozen_mean in prop_oneof![Just(FrozenMean::Growing), Just(FrozenMean::Manifest)],
+    ) {
+        let statistics = Statistics { mean: Array1::from_elem(9, 10.), sd: Array1::from_elem(9, 2.) };
+        let alone = NormaliseOptions { frozen_mean, ..options(mode) };
+        let among = NormaliseOptions { statistics: Some(statistics), ..alone.clone() };
+        let mut among = Normalise::new(among, 9).unwrap();
+        let volumes = signals.iter().enumerate().map(|(tr, signal)| {
+            let bold = Array1::from_vec(signal.to_vec());
+            among.process(MaskedVolume { bold, ..volume(tr, 0.0) }).unwrap()
+        });
+        let volumes: Vec<Option<NormalisedVolume>> = volumes.collect();
+        for voxel in 0..9 {
+            let signal: Vec<f32> = signals.iter().map(|signal| signal[voxel]).collect();
+            let found = run(&mut Normalise::new(alone.clone(), 1).unwrap(), &signal);
+            for (found, volume) in found.into_iter().zip(&volumes) {
+                let expected = volume.as_ref().map(|volume| volume.bold[voxel].to_bits());
+                prop_assert_eq!(found.map(f32::to_bits), expected);
+            }
+        }
+    }
 }
