@@ -8,7 +8,8 @@
 //!
 //! Wang et al. 2025 (NEURONS). Brain model, prior and motion projection are required. A head is
 //! used if the model has its networks and the configuration does not switch it off. All run on
-//! the caller's thread, one after the other.
+//! the caller's thread, one after the other. The prior's noise is made ahead by another thread
+//! ([`ahead`](crate::prior::ahead)).
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ use crate::{
     error::ModelError,
     manifest::{Manifest, NeuronsFacts, Role},
     network::{Network, Runtime},
-    prior::{Prior, noise::Noise, schedule::Sampler},
+    prior::{Prior, ahead::NoiseAhead, schedule::Sampler},
     readout::{HeadFailure, Readouts, Watch},
 };
 
@@ -45,7 +46,7 @@ pub struct NeuronsOptions {
 #[derive(Debug)]
 pub struct Neurons {
     sizes: Sizes,
-    seed: u64,
+    noise: NoiseAhead,
     brain: BrainModel,
     prior: Prior,
     motion: Motion,
@@ -115,11 +116,12 @@ impl Neurons {
             let facts = facts.caption.as_ref().expect("the contract was checked");
             CaptionHead::open(networks, facts, runtime)
         };
+        let prior = Prior::open(network(Role::Prior), facts, neurons.sampler, runtime)?;
         Ok(Self {
             sizes: sizes(facts, n_class),
-            seed: neurons.seed,
+            noise: NoiseAhead::new(neurons.seed, prior.n_value(), prior.n_block()),
             brain: BrainModel::open(network(Role::Brain), manifest, facts, runtime)?,
-            prior: Prior::open(network(Role::Prior), facts, neurons.sampler, runtime)?,
+            prior,
             motion: Motion::open(network(Role::Motion), facts, runtime)?,
             concepts: is_on(Head::Concepts).then(concepts).transpose()?,
             objects: is_on(Head::Objects).then(objects).transpose()?,
@@ -140,11 +142,11 @@ impl Neurons {
         window: &Window,
         watch: &mut dyn Watch,
     ) -> Result<Readouts, ModelError> {
+        self.noise.start(window.tr);
         let brain_tokens = self.brain.embed(window)?;
         watch.done("brain");
-        let mut noise = Noise::new(self.seed, window.tr);
-        let mut sampling = self.prior.start(|block| noise.fill(block));
-        while self.prior.step(&mut sampling, &brain_tokens, |block| noise.fill(block))? {
+        let mut sampling = self.prior.start(|block| self.noise.take(block));
+        while self.prior.step(&mut sampling, &brain_tokens, |block| self.noise.take(block))? {
             if watch.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }

@@ -4,7 +4,9 @@
 //! step ([`schedule`]), from noise that is a function of seed and volume ([`noise`]). Each step
 //! is a separate call, so the caller can cancel a sample between two steps.
 
+pub mod ahead;
 pub mod noise;
+mod normal;
 pub mod schedule;
 
 use crate::{
@@ -71,16 +73,28 @@ impl Prior {
         &self.plan
     }
 
-    /// A sample before its first step; `noise` fills it.
+    /// Numbers of a block of noise: those of a sample.
     #[must_use]
-    pub fn start(&self, noise: impl FnOnce(&mut [f32])) -> Sampling {
+    pub fn n_value(&self) -> usize {
+        self.x0.len()
+    }
+
+    /// Blocks of noise of a sample: the start, and one for each step that needs noise.
+    #[must_use]
+    pub fn n_block(&self) -> usize {
+        1 + self.plan.iter().filter(|step| step.noise_sd > 0.0).count()
+    }
+
+    /// A sample before its first step; `noise` fills it, or replaces it by a block of its size.
+    #[must_use]
+    pub fn start(&self, noise: impl FnOnce(&mut Vec<f32>)) -> Sampling {
         let mut x = vec![0.0; self.x0.len()];
         noise(&mut x);
         Sampling { x, n_done: 0 }
     }
 
     /// Takes one step towards tokens that fit `brain`, shape `[n_token, channels]`. If the step
-    /// needs noise, `noise` fills a block of the sample's size. Returns whether another step
+    /// needs noise, `noise` fills a block of the sample's size or replaces it by another. Returns whether another step
     /// follows; after the last step this does nothing.
     ///
     /// # Errors
@@ -90,7 +104,7 @@ impl Prior {
         &mut self,
         sampling: &mut Sampling,
         brain: &[f32],
-        noise: impl FnOnce(&mut [f32]),
+        noise: impl FnOnce(&mut Vec<f32>),
     ) -> Result<bool, ModelError> {
         let Some(step) = self.plan.get(sampling.n_done) else {
             return Ok(false);

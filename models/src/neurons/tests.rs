@@ -9,6 +9,7 @@ use crate::{
         Input,
         in_memory::{InMemoryRuntime, Tensor},
     },
+    prior::noise::Noise,
     runtime::OnnxRuntime,
 };
 use corticast_bold::time::TrIndex;

@@ -15,16 +15,16 @@
 //! - Order: the tokens to start from, then the noise of each step that needs noise. A block of odd
 //!   length leaves the second number of its last pair unused.
 //!
-//! Logarithm, sine and cosine come from `libm`, which gives the same bits on every machine; the
-//! system's functions do not. The noise is not meant for cryptography.
-
-use std::f32::consts::TAU;
+//! Logarithm, sine and cosine have the bits of `libm` on every machine ([`normal`](super::normal));
+//! the system's functions do not. The noise is not meant for cryptography.
 
 use corticast_bold::time::TrIndex;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+
+use super::normal::{NUMBERS, WORDS, numbers};
 
 /// The noise of one window. See the module docs.
 #[derive(Clone, Debug)]
@@ -60,24 +60,12 @@ impl Noise {
 
     /// Fills a block with normally distributed numbers, mean 0, variance 1.
     pub fn fill(&mut self, block: &mut [f32]) {
-        for pair in block.chunks_mut(2) {
-            let (a, b) = self.pair();
-            pair[0] = a;
-            if let Some(second) = pair.get_mut(1) {
-                *second = b;
-            }
+        let mut words = [0; WORDS];
+        for block in block.chunks_mut(NUMBERS) {
+            // Only the words that the block needs: the next block starts at the next word.
+            self.0.fill_bytes(&mut words[..8 * block.len().div_ceil(2)]);
+            block.copy_from_slice(&numbers(&words)[..block.len()]);
         }
-    }
-
-    fn pair(&mut self) -> (f32, f32) {
-        let word = self.0.next_u64();
-        let (high, low) = ((word >> 32) as u32, word as u32);
-        // In (0, 1], so that the logarithm is finite, and in [0, 1).
-        let u = ((f64::from(high) + 1.0) / 4_294_967_296.0) as f32;
-        let v = (low >> 8) as f32 / 16_777_216.0;
-        let radius = (-2.0 * libm::logf(u)).sqrt();
-        let (sin, cos) = libm::sincosf(TAU * v);
-        (radius * cos, radius * sin)
     }
 }
 
@@ -123,6 +111,27 @@ mod tests {
     fn the_bits_are_pinned() {
         let bits: Vec<u32> = drawn(7, 42, 4).iter().map(|value| value.to_bits()).collect();
         assert_eq!(bits, [1_060_638_945, 3_197_454_430, 3_195_824_116, 1_058_362_784]);
+    }
+
+    /// Blocks of any length, against `libm` word by word.
+    #[test]
+    fn every_number_has_the_bits_that_libm_gives() {
+        let Noise(mut words) = Noise::new(11, TrIndex(5));
+        let mut noise = Noise::new(11, TrIndex(5));
+        for n in (0..70).chain([1000, 4097]) {
+            let mut block = vec![0.0; n];
+            noise.fill(&mut block);
+            for pair in block.chunks(2) {
+                let word = words.next_u64();
+                let u = (((word >> 32) as f64 + 1.0) / 2_f64.powi(32)) as f32;
+                let v = ((word as u32) >> 8) as f32 / 2_f32.powi(24);
+                let radius = (-2.0 * libm::logf(u)).sqrt();
+                let (sin, cos) = libm::sincosf(std::f32::consts::TAU * v);
+                for (found, expected) in pair.iter().zip([radius * cos, radius * sin]) {
+                    assert_eq!(found.to_bits(), expected.to_bits());
+                }
+            }
+        }
     }
 
     #[test]
