@@ -256,7 +256,7 @@ fn an_incomplete_model_is_refused() {
         (
             "name = \"bold\", shape = [-1",
             "name = \"bold\", shape = [1",
-            "has `bold` f32 [-1, 1, 4]",
+            "needs `bold` f32 [-1, 1, 4]",
         ),
         ("prior_steps = 10", "prior_steps = 0", "`neurons.prior_steps`: is 0"),
         ("\"cosine\"", "\"linear\"", "unknown variant `linear`"),
