@@ -150,7 +150,7 @@ fn a_model_without_a_role_that_it_needs_does_not_start() {
     });
     let config = site.config();
     let check = corticast(&site, ["check", "--config", config.to_str().unwrap()]);
-    drop(check.expect(78, &["`network.role`", "brain, motion, concepts", "has `prior`"]));
+    drop(check.expect(78, &["`network.role`", "brain, motion, concepts", "needs `prior`"]));
 }
 
 #[test]
