@@ -243,13 +243,13 @@ impl Metrics {
 
     /// Sets the labels of the model.
     pub fn model(&self, subject: &str, model: &str, provider: &str) {
-        gauge!(
-            "corticast_model_info",
-            "subject" => subject.to_owned(),
-            "model" => model.to_owned(),
-            "provider" => provider.to_owned()
-        )
-        .set(1.0);
+        model_info(subject, model, provider).set(1.0);
+    }
+
+    /// Sets the labels of the model after it has left a provider for another, or for `none`.
+    pub fn model_moved(&self, subject: &str, model: &str, from: &str, to: &str) {
+        model_info(subject, model, from).set(0.0);
+        model_info(subject, model, to).set(1.0);
     }
 
     /// Sets the labels of the generator.
@@ -269,6 +269,15 @@ impl Metrics {
         dropped.increment(0);
         dropped
     }
+}
+
+fn model_info(subject: &str, model: &str, provider: &str) -> Gauge {
+    gauge!(
+        "corticast_model_info",
+        "subject" => subject.to_owned(),
+        "model" => model.to_owned(),
+        "provider" => provider.to_owned()
+    )
 }
 
 impl Default for Metrics {

@@ -15,7 +15,7 @@ pub mod mask_file;
 mod open;
 
 use corticast_bold::spatial_mask::SpatialMask;
-use corticast_models::decoder::Decoder;
+use corticast_models::{decoder::Decoder, error::ModelError, runtime::provider::Device};
 
 use self::{
     admission::{Admission, FreeBytes},
@@ -66,6 +66,15 @@ impl Plan {
             }
         }
         Ok(Self { config, mask, signal, decoder, clips })
+    }
+
+    /// Opens the model again on the CPU; `None` without a model.
+    #[must_use]
+    pub fn reopen_on_cpu(&self) -> Option<Box<dyn FnOnce() -> Result<Decoder, ModelError> + Send>> {
+        let dir = self.config.model.dir.clone()?;
+        let mut config = self.config.clone();
+        config.model.device = Device::Cpu;
+        Some(Box::new(move || open::open(&dir, &config)))
     }
 
     /// The check of whether a run may start: matrix and affine as the mask, TR as the model.

@@ -1,9 +1,11 @@
 //! The signal room: what happens to a volume, from its turn in the run to its result.
 //!
 //! [`thread`] takes happenings off a ring and feeds the [`session`], which puts volumes in order
-//! ([`resequence`]) and passes each through the [`path`].
+//! ([`resequence`]) and passes each through the [`path`]. [`lost_device`] decides
+//! what happens when the model fails again and again.
 
 pub mod happening;
+pub mod lost_device;
 mod open_run;
 pub mod path;
 mod reports;

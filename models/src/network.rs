@@ -45,12 +45,20 @@ pub enum Provider {
     Cuda,
 }
 
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Provider {
+    /// Its name, in metrics and recordings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -33,13 +33,15 @@ use crate::{
 pub struct OnnxRuntime {
     /// Where networks run.
     pub device: Device,
+    /// Number of the GPU, from 0.
+    pub gpu: u8,
     /// Threads that share one operation on the CPU.
     pub intra_threads: NonZeroUsize,
 }
 
 impl Default for OnnxRuntime {
     fn default() -> Self {
-        Self { device: Device::default(), intra_threads: NonZeroUsize::MIN }
+        Self { device: Device::default(), gpu: 0, intra_threads: NonZeroUsize::MIN }
     }
 }
 
@@ -57,8 +59,8 @@ impl OnnxRuntime {
         network: &NetworkFacts,
     ) -> Result<OnnxNetwork, ModelError> {
         let (environment, _) = environment()?;
-        let builder = provider::builder(provider, &environment, self.intra_threads);
-        OnnxNetwork::open(builder, provider, shapes, network)
+        let builder = provider::builder(provider, self.gpu, &environment, self.intra_threads);
+        OnnxNetwork::open(builder, (provider, self.gpu), shapes, network)
     }
 }
 

@@ -2,17 +2,12 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use corticast_bold::{
-    time::TrIndex,
-    volume::{MadeFrom, ShiftInterpolation, Window},
-};
 use corticast_models::{
     decoder::{Decoder, FamilyDecoder},
     error::ModelError,
     manifest::TensorFacts,
     readout::Watch,
 };
-use ndarray::Array2;
 use toml::{Table, Value};
 
 use super::ConfigArgs;
@@ -122,16 +117,7 @@ struct Times {
 impl Times {
     /// Takes the medians over a few windows of zeros.
     fn measure(decoder: &mut Decoder) -> Result<Self, ModelError> {
-        let manifest = decoder.manifest();
-        let shape = (manifest.signal.window_volumes.get(), manifest.mask.n_voxel);
-        let window = Window {
-            tr: TrIndex(0),
-            acquisition_time_s: 0.0,
-            stimulus_time_s: 0.0,
-            bold: Array2::zeros(shape),
-            made_from: MadeFrom::Measured,
-            interpolation: ShiftInterpolation::Nearest,
-        };
+        let window = decoder.manifest().zeros();
         let started = Instant::now();
         let mut parts = PartTimes { last: started, seconds: BTreeMap::new() };
         let mut wholes_s = Vec::new();

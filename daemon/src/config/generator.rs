@@ -66,6 +66,8 @@ pub struct Written {
     pub min_interval_s: f64,
     /// Device on which the networks run.
     pub device: Device,
+    /// Number of the GPU, from 0.
+    pub gpu: u8,
     /// Threads that share one operation on the CPU.
     pub threads: NonZeroUsize,
     /// Endpoint for `corticast generate` workers, which then make the clips instead of the
@@ -141,6 +143,7 @@ impl Default for Written {
             skip_similar: 0.0,
             min_interval_s: 0.0,
             device: Device::default(),
+            gpu: 0,
             threads: NonZeroUsize::MIN,
             workers: None,
         }

@@ -54,7 +54,11 @@ impl ClipPlan {
             model: ModelNetworks::of(model)?,
             set: dir.map(|dir| VideoManifest::read(dir)).transpose()?,
             repetition_time_s: model.signal.repetition_time.as_secs(),
-            runtime: OnnxRuntime { device: config.device, intra_threads: config.threads },
+            runtime: OnnxRuntime {
+                device: config.device,
+                gpu: config.gpu,
+                intra_threads: config.threads,
+            },
             skip_similar: config.skip_similar,
             options,
         }))

@@ -8,7 +8,7 @@ use corticast_models::{
     runtime::OnnxRuntime,
 };
 
-use crate::config::Config;
+use crate::config::{Config, model::ModelConfig};
 
 /// Loads the networks of the model in a folder.
 ///
@@ -16,7 +16,8 @@ use crate::config::Config;
 ///
 /// Fails when a file is missing, does not match the manifest, or cannot be loaded.
 pub(super) fn open(dir: &Path, config: &Config) -> Result<Decoder, ModelError> {
-    let runtime = OnnxRuntime { device: config.model.device, ..OnnxRuntime::default() };
+    let ModelConfig { device, gpu, threads, .. } = config.model;
+    let runtime = OnnxRuntime { device, gpu, intra_threads: threads };
     Decoder::open(dir, &config.decoder.options(), &runtime)
 }
 

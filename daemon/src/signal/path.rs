@@ -16,9 +16,12 @@ use corticast_bold::{
     time::RepetitionTime,
     volume::Window,
 };
-use corticast_models::{decoder::Decoder, error::ModelError, readout::Readouts};
+use corticast_models::{decoder::Decoder, readout::Readouts};
 
-use super::stopwatch::{PartTimes, Stopwatch};
+use super::{
+    lost_device::{Decoding, NotDecoded, Reopen},
+    stopwatch::{PartTimes, Stopwatch},
+};
 use crate::{
     metrics::Metrics,
     plan::{Plan, agree::SignalOptions},
@@ -33,9 +36,17 @@ pub enum SignalPathError {
     /// The volume came after later ones.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
-    /// The model failed.
-    #[error("the model failed on this window: {0}")]
-    Model(#[from] ModelError),
+    /// The window was not decoded.
+    #[error(transparent)]
+    NotDecoded(#[from] NotDecoded),
+}
+
+impl SignalPathError {
+    /// Whether an alarm told the operator before that windows are not decoded.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::NotDecoded(NotDecoded::Reopening | NotDecoded::Stopped))
+    }
 }
 
 /// The output of the path for one volume.
@@ -57,14 +68,23 @@ pub struct SignalPath {
     gap_fill: GapFill,
     normalise: Normalise,
     hemodynamic_shift: Option<HemodynamicShift>,
-    decoder: Option<Decoder>,
+    decoding: Decoding,
+    /// `None` without a model.
+    model: Option<Labels>,
     metrics: Metrics,
     clock: fn() -> u64,
 }
 
+/// Labels of the model in the metrics.
+struct Labels {
+    subject: String,
+    name: String,
+    provider: &'static str,
+}
+
 impl SignalPath {
     /// A path without a run. `clock` gives the nanoseconds of the stamps; no decoded value depends
-    /// on it.
+    /// on it. `reopen` opens the model again if its device is lost.
     ///
     /// # Errors
     ///
@@ -73,6 +93,7 @@ impl SignalPath {
         options: SignalOptions,
         spatial_mask: SpatialMask,
         decoder: Option<Decoder>,
+        reopen: Option<Reopen>,
         metrics: Metrics,
         clock: fn() -> u64,
     ) -> Result<Self, InvalidNormalise> {
@@ -83,7 +104,12 @@ impl SignalPath {
             normalise,
             hemodynamic_shift: None,
             spatial_mask,
-            decoder,
+            model: decoder.as_ref().map(|decoder| Labels {
+                subject: decoder.manifest().subject.clone(),
+                name: decoder.manifest().name.clone(),
+                provider: decoder.provider().name(),
+            }),
+            decoding: Decoding::new(decoder, reopen),
             metrics,
             clock,
             options,
@@ -96,13 +122,14 @@ impl SignalPath {
     ///
     /// Fails when the normalisation does not fit the mask.
     pub fn of(plan: Plan, metrics: Metrics, clock: fn() -> u64) -> Result<Self, InvalidNormalise> {
-        Self::new(plan.signal, plan.mask, plan.decoder, metrics, clock)
+        let reopen = plan.reopen_on_cpu();
+        Self::new(plan.signal, plan.mask, plan.decoder, reopen, metrics, clock)
     }
 
     /// Whether there is a model.
     #[must_use]
     pub fn decodes(&self) -> bool {
-        self.decoder.is_some()
+        self.decoding.has_model()
     }
 
     /// The agreed settings.
@@ -171,20 +198,35 @@ impl SignalPath {
         window: &Window,
         stages_ns: &mut BTreeMap<&'static str, u64>,
     ) -> Result<Option<Readouts>, SignalPathError> {
-        let Some(decoder) = &mut self.decoder else {
-            return Ok(None);
-        };
         let (metrics, clock) = (&self.metrics, self.clock);
         let started_ns = clock();
         let mut parts = PartTimes::start(metrics, clock, started_ns, stages_ns);
-        let readouts = decoder.decode(window, &mut parts);
+        let readouts = self.decoding.decode(window, &mut parts);
+        if let Ok(None) | Err(NotDecoded::Reopening | NotDecoded::Stopped) = readouts {
+            return Ok(readouts?);
+        }
         let took_s = clock().saturating_sub(started_ns) as f64 / 1e9;
         metrics.stage_took("decoder", took_s);
-        let readouts = readouts.inspect_err(|_| metrics.stage_failed("decoder"))?;
+        let Some(readouts) = readouts.inspect_err(|_| metrics.stage_failed("decoder"))? else {
+            return Ok(None);
+        };
         for failure in &readouts.failures {
             metrics.stage_failed(failure.head.name());
         }
         Ok(Some(readouts))
+    }
+
+    /// What the operator has to be told about the model since the last call.
+    pub fn take_alarm(&mut self) -> Option<String> {
+        let alarm = self.decoding.take_alarm()?;
+        if let Some(model) = &mut self.model {
+            let provider = self.decoding.provider();
+            if provider != model.provider {
+                self.metrics.model_moved(&model.subject, &model.name, model.provider, provider);
+                model.provider = provider;
+            }
+        }
+        Some(alarm)
     }
 }
 

@@ -258,7 +258,12 @@ impl Session {
             return;
         }
         let mut stages_ns = step.stages_ns.clone();
-        let mut readouts = match self.path.decode(window, &mut stages_ns) {
+        let decoded = self.path.decode(window, &mut stages_ns);
+        if let Some(message) = self.path.take_alarm() {
+            let published_ns = (self.clock)();
+            out(Product::Status(StatusReport { level: "alarm", message, published_ns }));
+        }
+        let mut readouts = match decoded {
             Ok(Some(readouts)) => readouts,
             Ok(None) => return,
             Err(error) => {
@@ -267,7 +272,10 @@ impl Session {
                 if let Some(open) = &mut self.run {
                     open.report.n_dropped += 1;
                 }
-                self.warn(reason, out);
+                // An alarm said it once, for all windows.
+                if !error.is_known() {
+                    self.warn(reason, out);
+                }
                 return;
             }
         };

@@ -8,9 +8,10 @@ use std::{
 use corticast_bold::{
     normalise::{FrozenMean, Mode, Statistics},
     space::VoxelSpace,
-    time::RepetitionTime,
-    volume::ShiftInterpolation,
+    time::{RepetitionTime, TrIndex},
+    volume::{MadeFrom, ShiftInterpolation, Window},
 };
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -101,6 +102,19 @@ impl Manifest {
     #[must_use]
     pub fn network(&self, role: Role) -> Option<&NetworkFacts> {
         find(&self.networks, role)
+    }
+
+    /// A window of zeros of the model's shape, to try the model on.
+    #[must_use]
+    pub fn zeros(&self) -> Window {
+        Window {
+            tr: TrIndex(0),
+            acquisition_time_s: 0.0,
+            stimulus_time_s: 0.0,
+            bold: Array2::zeros((self.signal.window_volumes.get(), self.mask.n_voxel)),
+            made_from: MadeFrom::Measured,
+            interpolation: ShiftInterpolation::Nearest,
+        }
     }
 
     /// The manifest's file.

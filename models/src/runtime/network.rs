@@ -26,6 +26,7 @@ pub(super) struct OnnxNetwork {
     inputs: Vec<TensorFacts>,
     outputs: Vec<TensorFacts>,
     provider: Provider,
+    gpu: u8,
     fallback_reason: Option<String>,
     expected_cuda: bool,
     metadata: BTreeMap<String, String>,
@@ -46,11 +47,11 @@ impl fmt::Debug for OnnxNetwork {
 }
 
 impl OnnxNetwork {
-    /// Loads the file with a builder for this provider, compares it with the manifest, and runs
+    /// Loads the file with a builder for this provider (and number of the GPU), compares it with the manifest, and runs
     /// it once on zeros with inputs of these shapes.
     pub(super) fn open(
         builder: ort::Result<SessionBuilder>,
-        provider: Provider,
+        (provider, gpu): (Provider, u8),
         shapes: &[Vec<usize>],
         network: &NetworkFacts,
     ) -> Result<Self, ModelError> {
@@ -66,6 +67,7 @@ impl OnnxNetwork {
             inputs: network.inputs.clone(),
             outputs: network.outputs.clone(),
             provider,
+            gpu,
             fallback_reason: None,
             expected_cuda: false,
             role: network.role,
@@ -98,11 +100,11 @@ impl Network for OnnxNetwork {
 
     fn run_and_keep(&mut self, inputs: &[Input<'_>]) -> Result<Vec<Kept>, ModelError> {
         check_count(inputs, &self.inputs)?;
-        let device = match self.provider {
-            Provider::Cpu => AllocationDevice::CPU,
-            Provider::Cuda => AllocationDevice::CUDA,
+        let (device, id) = match self.provider {
+            Provider::Cpu => (AllocationDevice::CPU, 0),
+            Provider::Cuda => (AllocationDevice::CUDA, self.gpu.into()),
         };
-        let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default);
+        let memory = MemoryInfo::new(device, id, AllocatorType::Device, MemoryType::Default);
         let memory = memory.map_err(failed)?;
         let mut binding = self.session.create_binding().map_err(failed)?;
         for (facts, input) in self.inputs.iter().zip(inputs) {

@@ -36,6 +36,7 @@ pub enum Device {
 /// Settings of a network on a provider. Fails when the provider cannot be registered.
 pub(super) fn builder(
     provider: Provider,
+    gpu: u8,
     environment: &Environment,
     intra_threads: NonZeroUsize,
 ) -> ort::Result<SessionBuilder> {
@@ -48,7 +49,8 @@ pub(super) fn builder(
     Ok(match provider {
         Provider::Cpu => builder,
         Provider::Cuda => {
-            builder.with_execution_providers([CUDA::default().build().error_on_failure()])?
+            let cuda = CUDA::default().with_device_id(gpu.into());
+            builder.with_execution_providers([cuda.build().error_on_failure()])?
         }
     })
 }

@@ -158,6 +158,8 @@ def main():
         # `wrong-shape`: the manifest says 4 voxels, the network takes 5.
         write_manifest(folder, small, small_affine, 2.0, animals)
 
+    fails("fails", small, small_affine, animals)
+
     for name in ["neurons-tiny", "neurons-nan"]:
         head = manifest_head(HERE / name, "neurons", small, small_affine, 2.0)
         neurons.write(HERE / name, head, nan=name == "neurons-nan")
@@ -167,6 +169,27 @@ def main():
     scans = json.loads((HERE.parent / "dicom/nibabel.json").read_text())
     skyra = np.float32(scans["skyra"]["affine"]).astype(np.float64)
     noop("noop-64x64x27", (64, 64, 27), skyra, 1.5)
+
+
+def fails(name, matrix, affine, classes):
+    """`linear` in which ONNX Runtime itself fails as soon as a voxel is beyond ±4096: it looks up a
+    place that is not there. As a lost device does, it shows only when the network is run."""
+    folder = HERE / name
+    folder.mkdir(exist_ok=True)
+    nodes, initializers = linear()
+    nodes = [
+        helper.make_node("Abs", ["bold"], ["size"]),
+        helper.make_node("ReduceMax", ["size"], ["largest"], keepdims=0),
+        helper.make_node("Mul", ["largest", "small"], ["place"]),
+        helper.make_node("Cast", ["place"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["zero", "index"], ["nothing"]),
+        *nodes[:2],
+        helper.make_node("Add", ["logits", "nothing"], ["sum"]),
+        helper.make_node("Softmax", ["sum"], ["probabilities"], axis=1),
+    ]
+    initializers |= {"small": np.float32(1 / 4096), "zero": np.zeros(1, dtype=np.float32)}
+    write_network(folder / "decoder.onnx", nodes, initializers, [1, 1, 4], [1, 3])
+    write_manifest(folder, matrix, affine, 2.0, classes)
 
 
 def noop(name, matrix, affine, tr_s):

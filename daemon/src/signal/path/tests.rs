@@ -41,7 +41,7 @@ fn path(
             statistics: Some(statistics),
         },
     };
-    let mut path = SignalPath::new(options, mask, None, Metrics::new(), || 0).unwrap();
+    let mut path = SignalPath::new(options, mask, None, None, Metrics::new(), || 0).unwrap();
     path.start_run(RepetitionTime::from_secs(2.0).unwrap());
     path
 }
