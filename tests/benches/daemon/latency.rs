@@ -1,5 +1,5 @@
-//! Time from a volume to its result at a subscriber: at 10 Hz, with and without recording, and
-//! with CURVE.
+//! Time from a volume to its result at a subscriber: at 10 Hz, in the default configuration, with a
+//! recording, with CURVE, and without normalisation.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -21,8 +21,11 @@ use crate::{
 const RUNS: u64 = 3;
 /// Volumes of a run.
 const VOLUMES: u32 = 120;
-/// Volumes at the start of each run that are not counted: cold connections and caches.
-const COLD: u32 = 5;
+/// Volumes at the start of each run that are not counted: cold connections and caches, and the
+/// warm-up.
+const COLD: u32 = 10;
+/// Volumes at the start of a run without a result, with `growing`: the default warm-up.
+const WARM_UP: u32 = 6;
 /// Time between volumes.
 const TR: Duration = Duration::from_millis(100);
 /// Stages in the order of the signal path, with the work done before their time stamp.
@@ -30,10 +33,24 @@ const STAGES: [(&str, &str); 6] = [
     ("ingest", "parse, checksum, hand to the signal thread"),
     ("spatial_mask", "stored bytes → 131,072 masked voxels"),
     ("gap_fill", "DVARS, gap fill"),
-    ("normalise", "normalise (`none`)"),
+    ("normalise", "normalise (`growing`)"),
     ("hemodynamic_shift", "shift and window"),
     ("decoder", "tensor, ONNX Runtime, softmax check"),
 ];
+
+/// The kind with CURVE on its sockets.
+const CURVE: &str = "recording, CURVE on both sockets";
+
+/// What is measured.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    /// Whether it has the default normalisation, or none.
+    grows: bool,
+    records: bool,
+    /// Targets: median and 99th percentile, ms.
+    most: Option<(f64, f64)>,
+}
 
 /// All samples of one kind.
 #[derive(Default)]
@@ -49,25 +66,29 @@ struct Measured {
 
 pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
     let (key, curve) = keys(folder)?;
+    let most = |p50, p99| Some((p50, p99));
     let kinds = [
-        ("no recording", false, None),
-        ("recording (`flush`)", true, None),
-        ("recording, CURVE on both sockets", true, Some((key, curve))),
+        Kind { name: "default configuration", grows: true, records: false, most: most(0.7, 3.0) },
+        Kind { name: "recording (`flush`)", grows: true, records: true, most: most(1.0, 5.0) },
+        Kind { name: CURVE, grows: true, records: true, most: most(1.0, 5.0) },
+        Kind { name: "`normalise = \"none\"`", grows: false, records: false, most: None },
     ];
     let mut chapter = Chapter::default();
     let (copy, loopback) = (floor::copy(), floor::loopback(100, TR / 5).await?);
     let mut text = format!(
         "## Volume to result\n\n\
          64x64x32 int16 (262,144 bytes) at 10 Hz, `tests/data/models/noop-64x64x32` on the CPU, \
-         all 131,072 voxels in the mask. {RUNS} runs of {VOLUMES} volumes, each with a fresh \
+         all 131,072 voxels in the mask, `normalise = \"growing\"` unless a row says otherwise. {RUNS} runs of {VOLUMES} volumes, each with a fresh \
          daemon; the first {COLD} volumes of each run are not counted. *Sent* counts from the \
          call that sends the volume, *received* from the daemon's `received_ns`, both until the \
          subscriber has the result. *Acknowledged* counts from the call until the daemon \
          acknowledges the volume.\n\n| | from | {COLUMNS} | p50 of each run |\n|---|---|---|---|---|---|---|---|\n"
     );
     let mut stages = String::new();
-    for (name, records, security) in kinds {
-        let measured = kind(folder, records, security.as_ref()).await?;
+    let curve = (key, curve);
+    for of_kind in kinds {
+        let Kind { name, records, most, .. } = of_kind;
+        let measured = kind(folder, of_kind, (name == CURVE).then_some(&curve)).await?;
         let runs = listed(&measured.medians, 3);
         let sent = Samples::new(measured.sent);
         let received = Samples::new(measured.received);
@@ -76,7 +97,9 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
         text += &format!("| | acknowledged | {} | |\n", Samples::new(measured.acked).row());
         chapter.figures.push(Figure {
             what: format!("64x64x32, 10 Hz, received → result at a subscriber, {name}"),
-            asked: "p50 < 1 ms, p99 < 5 ms".to_owned(),
+            asked: most.map_or("reported".to_owned(), |(p50, p99)| {
+                format!("p50 ≤ {p50} ms, p99 ≤ {p99} ms")
+            }),
             measured: format!(
                 "p50 {:.2} ms, p99 {:.2} ms (from the send call {:.2} / {:.2})",
                 received.median_ms(),
@@ -90,16 +113,16 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
                 loopback.median_ms(),
                 loopback.p99_ms()
             ),
-            is_met: Some(received.median_ms() < 1.0 && received.p99_ms() < 5.0),
+            is_met: most.map(|(p50, p99)| received.median_ms() <= p50 && received.p99_ms() <= p99),
         });
-        if !records {
+        if of_kind.grows && !records {
             stages = stage_table(measured.stages, measured.publish, &measured.decoder_us);
         }
     }
     text += &format!(
         "\nFloors: copying one volume takes {:.3} ms (p50 of {}). Sending it over a bare TCP \
          connection on the loopback and 500 bytes back takes {:.3} ms (p50; p99 {:.3} ms).\n\n\
-         ### Where the time goes\n\nWithout recording. All rows except *result at the \
+         ### Where the time goes\n\nIn the default configuration. All rows except *result at the \
          subscriber* come from the result's own time stamps.\n\n{stages}",
         copy.median_ms(),
         copy.len(),
@@ -124,19 +147,20 @@ fn keys(folder: &Path) -> anyhow::Result<(ClientSecurity, DaemonOptions)> {
 
 async fn kind(
     folder: &Path,
-    records: bool,
+    Kind { grows, records, .. }: Kind,
     curve: Option<&(ClientSecurity, DaemonOptions)>,
 ) -> anyhow::Result<Measured> {
     let mut all = Measured { stages: vec![Vec::new(); STAGES.len()], ..Measured::default() };
     for seed in 0..RUNS {
         let options = DaemonOptions {
             model: "noop-64x64x32",
+            grows,
             record: records.then(|| folder.join("latency.mcap")),
             ..curve.map(|(_, options)| options.clone()).unwrap_or_default()
         };
         let security = curve.map_or(ClientSecurity::None, |(security, _)| security.clone());
         let daemon = Daemon::start(folder, &options).await?;
-        run(&daemon, &security, seed, &mut all).await?;
+        run(&daemon, &security, if grows { WARM_UP } else { 0 }, seed, &mut all).await?;
         daemon.process.stop().await?;
         if let Some(recording) = &options.record {
             fs::remove_file(recording)?;
@@ -148,6 +172,7 @@ async fn kind(
 async fn run(
     daemon: &Daemon,
     security: &ClientSecurity,
+    n_silent: u32,
     seed: u64,
     all: &mut Measured,
 ) -> anyhow::Result<()> {
@@ -161,6 +186,10 @@ async fn run(
         ticks.tick().await;
         let sent_ns = monotonic_ns();
         scanner.send(frames).await?;
+        if index < n_silent {
+            scanner.acknowledged().await?;
+            continue;
+        }
         // Wait for both at once: with a recording, either can be first.
         let acknowledged = async {
             scanner.acknowledged().await?;

@@ -6,7 +6,7 @@
 //! text. It takes about ten minutes and temporarily 6 GB of disk.
 //!
 //! `cargo bench --workspace --bench daemon -- FIGURE…` measures only the named figures
-//! (`latency`, `replay`, `memory`, `dicom`, `generator`, `clips`, `haxby`) and prints instead of
+//! (`latency`, `stages`, `replay`, `memory`, `dicom`, `generator`, `clips`, `haxby`) and prints instead of
 //! writing.
 
 mod client;
@@ -17,10 +17,12 @@ mod haxby;
 mod latency;
 mod machine;
 mod memory;
+mod noise;
 mod numbers;
 mod process;
 mod replay;
 mod scan;
+mod stages;
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +54,8 @@ pub struct Chapter {
 /// Comparisons of two commits, which one run of this program cannot make: written by hand.
 const SIDE_BY_SIDE: &str = include_str!("side_by_side.md");
 
-const CHAPTERS: [&str; 7] = ["latency", "replay", "memory", "dicom", "generator", "clips", "haxby"];
+const CHAPTERS: [&str; 8] =
+    ["latency", "stages", "replay", "memory", "dicom", "generator", "clips", "haxby"];
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -83,6 +86,7 @@ fn main() -> anyhow::Result<()> {
         let measured = runtime.block_on(async {
             match chapter {
                 "latency" => latency::measure(folder.path()).await,
+                "stages" => stages::measure().await,
                 "replay" => replay::measure(folder.path()).await,
                 "memory" => memory::measure(folder.path()).await,
                 "dicom" => dicom::measure(folder.path()).await,

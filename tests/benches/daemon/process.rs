@@ -94,6 +94,8 @@ pub struct Daemon {
 pub struct DaemonOptions {
     /// Folder of the model in `tests/data/models`, which also holds its mask.
     pub model: &'static str,
+    /// Whether the model is a copy with the default normalisation, `growing`, instead of none.
+    pub grows: bool,
     /// Where to record.
     pub record: Option<PathBuf>,
     /// A configuration instead of one for `model`.
@@ -104,9 +106,12 @@ pub struct DaemonOptions {
     pub curve: Option<(PathBuf, PathBuf)>,
 }
 
-/// A configuration for a model without normalisation, written into `folder`.
+/// A configuration for a model, written into `folder`.
 pub fn config(folder: &Path, options: &DaemonOptions) -> anyhow::Result<PathBuf> {
-    let model = root().join("tests/data/models").join(options.model);
+    let mut model = root().join("tests/data/models").join(options.model);
+    if options.grows {
+        model = growing(&model, folder)?;
+    }
     let mut text = String::from(
         "[wire]\nadapter = \"tcp://127.0.0.1:0\"\npublish = \"tcp://127.0.0.1:0\"\n\
          query = \"tcp://127.0.0.1:0\"\ncontrol = \"tcp://127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n",
@@ -121,6 +126,21 @@ pub fn config(folder: &Path, options: &DaemonOptions) -> anyhow::Result<PathBuf>
     let path = folder.join("bench.toml");
     fs::write(&path, text)?;
     Ok(path)
+}
+
+/// A copy of a model with normalisation `growing`, in `folder`.
+fn growing(model: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let copy = folder.join("growing");
+    fs::create_dir_all(&copy)?;
+    for entry in fs::read_dir(model)? {
+        let entry = entry?;
+        fs::copy(entry.path(), copy.join(entry.file_name()))?;
+    }
+    let manifest = copy.join("manifest.toml");
+    let text = fs::read_to_string(&manifest)?;
+    ensure!(text.contains("mode = \"none\""), "the model is normalised already");
+    fs::write(&manifest, text.replace("mode = \"none\"", "mode = \"growing\""))?;
+    Ok(copy)
 }
 
 impl Daemon {
