@@ -167,10 +167,9 @@ pub(super) struct Output {
     #[arg(long, global = true, value_name = "VOLUMES", default_value = "64",
         value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) window: u16,
-    /// Disk space for volumes that wait for the daemon
-    #[arg(long, global = true, value_name = "GB", default_value = "4",
-        value_parser = clap::value_parser!(u16).range(0..=1000))]
-    pub(super) spill_max_gb: u16,
+    /// Disk space for volumes that wait for the daemon; 0.5 is 512 MiB
+    #[arg(long, global = true, value_name = "GB", default_value = "4", value_parser = gigabytes)]
+    pub(super) spill_max_gb: f64,
     /// How long a finished run waits for a daemon that does not answer
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -178,6 +177,12 @@ pub(super) struct Output {
     /// Write the log as JSON lines
     #[arg(long, global = true)]
     pub(super) log_json: bool,
+}
+
+fn gigabytes(text: &str) -> Result<f64, String> {
+    let gigabytes: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    let is_valid = (0.0..=1000.0).contains(&gigabytes);
+    is_valid.then_some(gigabytes).ok_or_else(|| format!("expected 0 to 1000 GB, got {gigabytes}"))
 }
 
 fn pace(text: &str) -> Result<Pace, String> {
@@ -199,6 +204,8 @@ mod tests {
     fn a_key_without_the_daemons_is_a_bad_argument() {
         let error = Cli::try_parse_from(["x", "nifti", "a.nii", "--key", "k"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(Cli::try_parse_from(["x", "synthetic", "--speed", "-1"]).is_err());
+        for invalid in [["--speed", "-1"], ["--spill-max-gb", "NaN"], ["--spill-max-gb", "1001"]] {
+            assert!(Cli::try_parse_from(["x", "synthetic"].iter().chain(&invalid)).is_err());
+        }
     }
 }

@@ -104,7 +104,7 @@ async fn send(
         pace,
         skip_known: pace != Pace::Scanner,
         window: output.window.into(),
-        spill_max_bytes: u64::from(output.spill_max_gb) << 30,
+        spill_max_bytes: (output.spill_max_gb * f64::from(1 << 30)) as u64,
         patience: Duration::from_secs(output.patience_s.into()),
         progress: progress_bar(),
     };

@@ -288,11 +288,12 @@ impl Outbox {
                 Ok(Some(message)) => self.admit(message),
                 Ok(None) => return,
                 Err(error) => {
+                    let lost = waited - u64::from(self.spill.len());
                     tracing::error!(
-                        %error, lost = waited,
+                        %error, lost,
                         "volumes lost: those waiting on disk cannot be read back"
                     );
-                    self.tally.lost += waited;
+                    self.tally.lost += lost;
                 }
             }
         }
