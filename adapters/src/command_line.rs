@@ -4,10 +4,12 @@
 //! their code. Recorded files are read by a crate without a command line, so their flags are
 //! declared here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use corticast_adapter::{dicom::DicomOptions, publish::pace::Pace, synthetic::SyntheticOptions};
+use corticast_adapter::{
+    dicom::DicomOptions, publish::pace::Pace, session_salt::SessionKey, synthetic::SyntheticOptions,
+};
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
 
 const EXAMPLES: &str = "\
@@ -54,6 +56,35 @@ pub(super) enum Source {
     Synthetic(Synthetic),
 }
 
+impl Source {
+    /// What makes a session of this source: its place, and the labels that the user gave.
+    pub(super) fn session_key(&self) -> SessionKey<'_> {
+        fn text(label: &Option<String>) -> &str {
+            label.as_deref().unwrap_or("")
+        }
+        let (kind, place, labels): (_, &Path, _) = match self {
+            // The folder, so that further files of it belong to the same session.
+            Self::Nifti(args) => {
+                let file = args.files.first().map_or(Path::new(""), PathBuf::as_path);
+                let folder = file.parent().filter(|folder| *folder != Path::new(""));
+                let folder = folder.unwrap_or(Path::new("."));
+                ("nifti", folder, [&args.session, text(&args.sub), text(&args.ses)])
+            }
+            Self::Bids(args) => {
+                ("bids", &args.dataset, [&args.session, text(&args.sub), text(&args.ses)])
+            }
+            Self::Dicom(args) => {
+                ("dicom", &args.folder, [&args.session, &args.sub, text(&args.ses)])
+            }
+            Self::Synthetic(Synthetic { options, .. }) => {
+                let labels = [&options.session, &options.sub, text(&options.ses)];
+                ("synthetic", Path::new(""), labels)
+            }
+        };
+        SessionKey { kind, place, labels }
+    }
+}
+
 /// Separate from the BIDS flags, because the labels have other defaults here.
 #[derive(Debug, clap::Args)]
 pub(super) struct NiftiArgs {
@@ -69,16 +100,16 @@ pub(super) struct NiftiArgs {
     /// Name of the session
     #[arg(long, default_value = "")]
     session: String,
-    /// Subject label [default: from the file's name, else `x`]
+    /// Subject label [default: from a BIDS file name, else `x`]
     #[arg(long)]
     sub: Option<String>,
     /// Session label
     #[arg(long)]
     ses: Option<String>,
-    /// Task label [default: from the file's name]
+    /// Task label [default: from a BIDS file name, else `unknown`]
     #[arg(long)]
     task: Option<String>,
-    /// Run label [default: from the file's name or its folder]
+    /// Run label [default: from a BIDS file name, a folder run-NUMBER, or the file's position]
     #[arg(long)]
     run: Option<String>,
     /// End each run after this many volumes [default: all]
@@ -174,6 +205,10 @@ pub(super) struct Output {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(super) patience_s: u32,
+    /// Folder for the session's salt, which lets a restarted adapter continue its run
+    /// [default: $STATE_DIRECTORY, else corticast-adapter in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(super) state: Option<PathBuf>,
     /// Write the log as JSON lines
     #[arg(long, global = true)]
     pub(super) log_json: bool,

@@ -17,8 +17,10 @@
 //! or restarts misses nothing.
 //!
 //! **Patient data does not leave this module.** Run names come from the command line, never from
-//! the header; a hash identifies a series. Texts of the header and the folder's name are neither
-//! passed on nor logged, and a file's name only if it consists of the scanner's three numbers.
+//! the header; a hash identifies a series, and is hashed again with the session's salt before it
+//! is sent. Texts of the header and the folder's name are neither passed on nor logged, and a
+//! file's name is logged only if it consists of the scanner's three numbers. The time of day is
+//! sent only on request, because together with the day it identifies the scan.
 
 mod attributes;
 mod clock;
@@ -97,6 +99,9 @@ pub struct DicomOptions {
     #[arg(long, value_name = "MILLISECONDS", default_value = "200",
         value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub poll_ms: u64,
+    /// Send the scanner's time of day with each volume. With the day it identifies the scan
+    #[arg(long)]
+    pub send_wall_time: bool,
     /// Send the images that exist now, in order of acquisition, and end
     #[arg(skip)]
     pub once: bool,
@@ -210,7 +215,7 @@ impl DicomAdapter {
             order: Order::F,
             slope: image.slope,
             intercept: image.intercept,
-            scanner_wall_time: image.wall_time(),
+            scanner_wall_time: image.wall_time().filter(|_| self.options.send_wall_time),
             voxels,
         }
     }

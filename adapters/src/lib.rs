@@ -9,4 +9,5 @@
 pub mod adapter;
 pub mod dicom;
 pub mod publish;
+pub mod session_salt;
 pub mod synthetic;

@@ -13,6 +13,7 @@ use corticast_adapter::{
     adapter::ScannerAdapter,
     dicom::{DicomAdapter, DicomOptions},
     publish::{PublishOptions, pace::Pace, publish},
+    session_salt::{self, SessionSalt},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
@@ -42,10 +43,12 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let watched = matches!(source, Source::Dicom(_)) && !output.once;
+    let sends = output.dump.is_none() || output.connect.is_some();
+    let salt = if sends { salt_of(&source, &output)? } else { SessionSalt::lost_at_exit()? };
     let mut adapter = open(source, &output)?;
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
-        if output.connect.is_none() {
+        if !sends {
             let volumes = dump.drain()?;
             anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
             tracing::info!(volumes, "done");
@@ -59,7 +62,7 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(send(adapter, &output, pace));
+    let code = runtime.block_on(send(adapter, &output, pace, salt));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
     code
@@ -87,16 +90,38 @@ fn open(source: Source, output: &Output) -> anyhow::Result<Box<dyn ScannerAdapte
     })
 }
 
+/// The salt of this session. Without a writable folder for it, a restarted adapter begins a new run.
+fn salt_of(source: &Source, output: &Output) -> anyhow::Result<SessionSalt> {
+    let key = source.session_key();
+    if let Some(folder) = &output.state {
+        return SessionSalt::of_session(folder, key)
+            .with_context(|| format!("cannot keep the session's salt in {}", folder.display()));
+    }
+    let Some(folder) = session_salt::default_folder() else {
+        tracing::warn!("no HOME and no --state: a restarted adapter will begin a new run");
+        return Ok(SessionSalt::lost_at_exit()?);
+    };
+    SessionSalt::of_session(&folder, key).or_else(|error| {
+        tracing::warn!(
+            folder = %folder.display(), %error,
+            "cannot keep the session's salt: a restarted adapter will begin a new run; give a \
+             folder with --state"
+        );
+        Ok(SessionSalt::lost_at_exit()?)
+    })
+}
+
 async fn send(
     adapter: Box<dyn ScannerAdapter>,
     output: &Output,
     pace: Pace,
+    salt: SessionSalt,
 ) -> anyhow::Result<ExitCode> {
     let security = match (&output.key, &output.server_key) {
         (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,
         _ => ClientSecurity::None,
     };
-    let defaults = PublishOptions::default();
+    let defaults = PublishOptions::new(salt);
     let options = PublishOptions {
         endpoint: output.connect.clone().unwrap_or(defaults.endpoint),
         security,
@@ -107,6 +132,7 @@ async fn send(
         spill_max_bytes: (output.spill_max_gb * f64::from(1 << 30)) as u64,
         patience: Duration::from_secs(output.patience_s.into()),
         progress: progress_bar(),
+        salt: defaults.salt,
     };
     let progress = options.progress.clone();
     let report = publish(adapter, options, stop_on_signals()?).await;

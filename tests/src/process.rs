@@ -72,6 +72,8 @@ impl Process {
         let create = |path: &Path| File::create(path).expect("a file in the site's folder");
         command.stdin(Stdio::null()).stderr(create(&log)).stdout(create(&output));
         command.env("RUST_LOG", "info,ort=warn").current_dir(site.folder());
+        // The adapter's state does not leave the site.
+        command.env("XDG_STATE_HOME", site.path("state"));
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, log, output }
     }

@@ -81,10 +81,7 @@ impl BidsAdapter {
 impl ScannerAdapter for BidsAdapter {
     fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
         let header = self.nifti.start_run()?;
-        Ok(header.map(|header| RunHeader {
-            source: header.source.replacen("nifti", "bids", 1),
-            ..header
-        }))
+        Ok(header.map(|header| RunHeader { source: "bids".to_owned(), ..header }))
     }
 
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {

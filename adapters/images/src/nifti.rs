@@ -3,6 +3,9 @@
 //! Files are streamed volume by volume, and their stored bytes are sent. A truncated 4-D file gives
 //! its complete volumes and then an error; in a folder, an unusable file is skipped, logged, and
 //! becomes a gap.
+//!
+//! **Names of files and folders do not leave this module**, because they can contain names of
+//! patients: a run is named by `labels`, and its source is `nifti`.
 
 pub mod format;
 pub mod header;
@@ -14,7 +17,6 @@ pub mod write;
 use std::{collections::VecDeque, path::PathBuf};
 
 use corticast_bold::{run::RunHeader, time::RepetitionTime};
-use corticast_wire::text::printable;
 
 use self::run::Current;
 use crate::{
@@ -24,9 +26,6 @@ use crate::{
     labels::Labels,
     source::ScannerAdapter,
 };
-
-/// Largest number of characters of a file's name that are sent as the source of its run.
-const MAX_NAME_CHARS: usize = 200;
 
 /// Which files to read, and values that replace those in the files.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +56,8 @@ struct Pending {
 pub struct NiftiAdapter {
     options: NiftiOptions,
     waiting: VecDeque<Pending>,
+    /// Number of runs that were started.
+    n_started: usize,
     current: Option<Current>,
     events: Vec<Event>,
 }
@@ -96,7 +97,7 @@ impl NiftiAdapter {
             };
             waiting.push_back(Pending { path: path.clone(), events });
         }
-        Ok(Self { options, waiting, current: None, events: Vec::new() })
+        Ok(Self { options, waiting, n_started: 0, current: None, events: Vec::new() })
     }
 }
 
@@ -112,14 +113,14 @@ impl ScannerAdapter for NiftiAdapter {
             let reason = "the header has no repetition time (pixdim[4] is 0): pass --tr SECONDS";
             AdapterError::Malformed { path: path.clone(), reason: reason.to_owned() }
         })?;
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        self.n_started += 1;
         let header = RunHeader {
             session: self.options.session.clone(),
-            entities: self.options.labels.entities_of(&path)?,
+            entities: self.options.labels.entities_of(&path, self.n_started)?,
             repetition_time: RepetitionTime::from_secs(seconds)?,
             space: nifti.space.clone(),
             n_volumes: Some(current.n_volumes),
-            source: format!("nifti {}", printable(&name, MAX_NAME_CHARS)),
+            source: "nifti".to_owned(),
             series_id: current.series_id.clone(),
         };
         self.events = events;

@@ -1,8 +1,16 @@
 //! File names for logs. People put patients' names into file names, so most are hashed.
 
-use std::path::Path;
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::LazyLock,
+};
 
 use super::hash::short_hash;
+
+/// The key of the names in the log: another one in each process, so that nobody who has the log
+/// finds a name by hashing likely ones.
+static LOG_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A hash of the name, to identify the file.
 pub(super) fn name_hash(path: &Path) -> u64 {
@@ -10,7 +18,7 @@ pub(super) fn name_hash(path: &Path) -> u64 {
 }
 
 /// The name of a file for logs: `001_000013_000005.dcm` (session, series, volume) unchanged, any
-/// other name as a hash.
+/// other name as a hash that is the same within a process.
 pub(super) fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.split_once('.').map_or(&*name, |(stem, _)| stem);
@@ -20,7 +28,7 @@ pub(super) fn shown(path: &Path) -> String {
     if numbers.len() == 3 && numbers.iter().all(is_number) && known_end {
         return name.into_owned();
     }
-    format!("file {:08x}", name_hash(path) >> 32)
+    format!("file {:08x}", LOG_KEY.hash_one(name.as_bytes()) >> 32)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use corticast_wire::socket::{ClientSecurity, Limits};
 use indicatif::ProgressBar;
 
 use super::pace::Pace;
+use crate::session_salt::SessionSalt;
 
 /// Where to send, how fast, and how much to keep.
 #[derive(Clone, Debug)]
@@ -29,10 +30,14 @@ pub struct PublishOptions {
     pub patience: Duration,
     /// Counts acknowledged volumes.
     pub progress: ProgressBar,
+    /// Hashes the series before they are sent.
+    pub salt: SessionSalt,
 }
 
-impl Default for PublishOptions {
-    fn default() -> Self {
+impl PublishOptions {
+    /// The options of the command line without flags.
+    #[must_use]
+    pub fn new(salt: SessionSalt) -> Self {
         Self {
             endpoint: "tcp://127.0.0.1:5560".to_owned(),
             security: ClientSecurity::None,
@@ -43,6 +48,7 @@ impl Default for PublishOptions {
             spill_max_bytes: 4 << 30,
             patience: Duration::from_secs(60),
             progress: ProgressBar::hidden(),
+            salt,
         }
     }
 }

@@ -14,6 +14,7 @@ use corticast_wire::{
 };
 
 use super::{fixture, pace::Pace, *};
+use crate::session_salt::SessionSalt;
 
 /// A run of volumes with these indices, and one event.
 struct Scanner {
@@ -98,7 +99,8 @@ async fn listen(endpoint: &str) -> Router {
 
 fn options(router: &Router, pace: Pace) -> PublishOptions {
     let endpoint = router.endpoint().to_owned();
-    PublishOptions { endpoint, pace, window: 4, ..PublishOptions::default() }
+    let salt = SessionSalt::lost_at_exit().unwrap();
+    PublishOptions { endpoint, pace, window: 4, ..PublishOptions::new(salt) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

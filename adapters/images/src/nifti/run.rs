@@ -61,7 +61,8 @@ impl Current {
         }
         let first = reader.next_voxels()?;
 
-        // Does not change when the adapter restarts, so that the daemon continues the run.
+        // Does not change when the adapter restarts, so that the daemon continues the run. The
+        // adapter sends it only after hashing it with the session's salt.
         let (raw, file_bytes) = reader.fingerprint();
         let mut hash = blake3::Hasher::new();
         hash.update(raw).update(&file_bytes.to_le_bytes()).update(first.as_deref().unwrap_or(&[]));

@@ -53,8 +53,8 @@ fn several_files_are_several_runs_sent_verbatim() {
     write(&a, &[0, 10, 20], 2.5);
     write(&b, &[5], 2.5);
     let runs = read_all(NiftiAdapter::open(options(&[&a, &b])).unwrap());
-    assert_eq!(runs[0].0.run_id(), "sub-x_task-b_run-01");
-    assert_eq!(runs[1].0.run_id(), "sub-x_task-b_run-02");
+    assert_eq!(runs[0].0.run_id(), "sub-x_task-unknown_run-01");
+    assert_eq!(runs[1].0.run_id(), "sub-x_task-unknown_run-02");
     let bytes: Vec<_> = runs[0].1.iter().map(|v| v.voxels.to_vec()).collect();
     assert_eq!(bytes, [voxels(0), voxels(10), voxels(20)]);
     assert!(runs[0].1.iter().all(|v| v.order == Order::F && v.dtype == Dtype::Int16));
