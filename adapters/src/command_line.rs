@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use corticast_adapter::{
-    dicom::DicomOptions, publish::pace::Pace, session_salt::SessionKey, synthetic::SyntheticOptions,
+    dicom::DicomOptions, publish::pace::Pace, session_state::SessionKey,
+    synthetic::SyntheticOptions,
 };
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
 
@@ -62,26 +63,33 @@ impl Source {
         fn text(label: &Option<String>) -> &str {
             label.as_deref().unwrap_or("")
         }
-        let (kind, place, labels): (_, &Path, _) = match self {
+        match self {
             // The folder, so that further files of it belong to the same session.
             Self::Nifti(args) => {
                 let file = args.files.first().map_or(Path::new(""), PathBuf::as_path);
                 let folder = file.parent().filter(|folder| *folder != Path::new(""));
-                let folder = folder.unwrap_or(Path::new("."));
-                ("nifti", folder, [&args.session, text(&args.sub), text(&args.ses)])
+                SessionKey {
+                    kind: "nifti",
+                    place: folder.unwrap_or(Path::new(".")),
+                    labels: [&args.session, text(&args.sub), text(&args.ses), "", "", ""],
+                }
             }
-            Self::Bids(args) => {
-                ("bids", &args.dataset, [&args.session, text(&args.sub), text(&args.ses)])
+            Self::Bids(args) => SessionKey {
+                kind: "bids",
+                place: &args.dataset,
+                labels: [&args.session, text(&args.sub), text(&args.ses), "", "", ""],
+            },
+            // Two adapters can watch one folder, each for its own series.
+            Self::Dicom(DicomOptions { folder, session, sub, ses, task, run, pattern, .. }) => {
+                let labels = [session, sub, text(ses), text(task), run, pattern];
+                SessionKey { kind: "dicom", place: folder, labels }
             }
-            Self::Dicom(args) => {
-                ("dicom", &args.folder, [&args.session, &args.sub, text(&args.ses)])
-            }
-            Self::Synthetic(Synthetic { options, .. }) => {
-                let labels = [&options.session, &options.sub, text(&options.ses)];
-                ("synthetic", Path::new(""), labels)
-            }
-        };
-        SessionKey { kind, place, labels }
+            Self::Synthetic(Synthetic { options, .. }) => SessionKey {
+                kind: "synthetic",
+                place: Path::new(""),
+                labels: [&options.session, &options.sub, text(&options.ses), "", "", ""],
+            },
+        }
     }
 }
 
@@ -205,7 +213,7 @@ pub(super) struct Output {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(super) patience_s: u32,
-    /// Folder for the session's salt, which lets a restarted adapter continue its run
+    /// Folder for what a restarted adapter needs to continue its run
     /// [default: $STATE_DIRECTORY, else corticast-adapter in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) state: Option<PathBuf>,

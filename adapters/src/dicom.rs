@@ -13,8 +13,8 @@
 //! its volumes have arrived, or when no volume arrived for a while. If the same series continues
 //! later, the run continues too: same name, same `series_id`, and its indices go on.
 //!
-//! Files already in the folder come first, in order of acquisition, so an adapter that starts late
-//! or restarts misses nothing.
+//! Files already in the folder come first (`backlog`): those of the series acquired last, in order
+//! of acquisition, so an adapter that starts late or restarts misses nothing of it.
 //!
 //! **Patient data does not leave this module.** Run names come from the command line, never from
 //! the header; a hash identifies a series, and is hashed again with the session's salt before it
@@ -23,6 +23,7 @@
 //! sent only on request, because together with the day it identifies the scan.
 
 mod attributes;
+mod backlog;
 mod clock;
 mod csa;
 mod elements;
@@ -34,6 +35,7 @@ mod hash;
 mod image;
 mod intake;
 mod mosaic;
+mod polling;
 mod series;
 mod tags;
 mod watch;
@@ -57,7 +59,7 @@ use self::{
     series::{Place, Series, run_label},
     watch::{Arrivals, Pattern},
 };
-use crate::adapter::ScannerAdapter;
+use crate::{adapter::ScannerAdapter, session_state::SessionState};
 
 /// Which folder, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -105,6 +107,9 @@ pub struct DicomOptions {
     /// Send the images that exist now, in order of acquisition, and end
     #[arg(skip)]
     pub once: bool,
+    /// Numbers the series, so that a restarted adapter gives them the same names
+    #[arg(skip)]
+    pub state: Option<SessionState>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -142,13 +147,17 @@ impl DicomAdapter {
 
         let pattern = Pattern::new(&options.pattern);
         let poll = Duration::from_millis(options.poll_ms);
-        // Watch before listing, or files that arrive in between are noticed late.
-        let arrivals = match options.once {
-            true => None,
-            false => Some(Arrivals::watch(&options.folder, &pattern, poll).map_err(error)?),
+        let folder = &options.folder;
+        let (files, arrivals) = if options.once {
+            let found = backlog::list(folder, &pattern).map_err(error)?;
+            (backlog::all(folder, &found), None)
+        } else {
+            let (arrivals, found) = Arrivals::watch(folder, &pattern, poll).map_err(error)?;
+            let n_found = found.len();
+            let files = backlog::last_series(folder, found, options.series);
+            tracing::info!(files = n_found, of_last_series = files.len(), "folder listed");
+            (files, Some(arrivals))
         };
-        let names = watch::list(&options.folder, &pattern).map_err(error)?;
-        let files = names.iter().map(|name| options.folder.join(name)).collect();
         let intake = Intake::new(files, arrivals, options.deadline_s);
         Ok(Self {
             options,
@@ -190,7 +199,11 @@ impl DicomAdapter {
 
     fn header(&self, image: &Image) -> Result<RunHeader, AdapterError> {
         let DicomOptions { sub, ses, task, run, session, volumes, .. } = &self.options;
-        let run = run_label(run, self.series.len() as u64);
+        let n_before = match &self.options.state {
+            Some(state) => state.number_of(&image.series_id),
+            None => self.series.len() as u64,
+        };
+        let run = run_label(run, n_before);
         let entities = RunEntities::checked(sub, ses.as_deref(), task.as_deref(), Some(&run))?;
         Ok(RunHeader {
             session: session.clone(),

@@ -9,5 +9,5 @@
 pub mod adapter;
 pub mod dicom;
 pub mod publish;
-pub mod session_salt;
+pub mod session_state;
 pub mod synthetic;

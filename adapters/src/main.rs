@@ -13,7 +13,7 @@ use corticast_adapter::{
     adapter::ScannerAdapter,
     dicom::{DicomAdapter, DicomOptions},
     publish::{PublishOptions, pace::Pace, publish},
-    session_salt::{self, SessionSalt},
+    session_state::{self, SessionState},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
@@ -44,8 +44,8 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     }
     let watched = matches!(source, Source::Dicom(_)) && !output.once;
     let sends = output.dump.is_none() || output.connect.is_some();
-    let salt = if sends { salt_of(&source, &output)? } else { SessionSalt::lost_at_exit()? };
-    let mut adapter = open(source, &output)?;
+    let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
+    let mut adapter = open(source, &output, &state)?;
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
@@ -62,13 +62,17 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(send(adapter, &output, pace, salt));
+    let code = runtime.block_on(send(adapter, &output, pace, state));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
     code
 }
 
-fn open(source: Source, output: &Output) -> anyhow::Result<Box<dyn ScannerAdapter>> {
+fn open(
+    source: Source,
+    output: &Output,
+    state: &SessionState,
+) -> anyhow::Result<Box<dyn ScannerAdapter>> {
     Ok(match source {
         Source::Nifti(options) => Box::new(NiftiAdapter::open(options.into())?),
         Source::Bids(options) => Box::new(BidsAdapter::open(options.into())?),
@@ -85,29 +89,30 @@ fn open(source: Source, output: &Output) -> anyhow::Result<Box<dyn ScannerAdapte
             Box::new(SyntheticScanner::open(options)?)
         }
         Source::Dicom(options) => {
-            Box::new(DicomAdapter::open(DicomOptions { once: output.once, ..options })?)
+            let (once, state) = (output.once, Some(state.clone()));
+            Box::new(DicomAdapter::open(DicomOptions { once, state, ..options })?)
         }
     })
 }
 
-/// The salt of this session. Without a writable folder for it, a restarted adapter begins a new run.
-fn salt_of(source: &Source, output: &Output) -> anyhow::Result<SessionSalt> {
+/// The state of this session. Without a writable folder for it, a restarted adapter begins a new run.
+fn state_of(source: &Source, output: &Output) -> anyhow::Result<SessionState> {
     let key = source.session_key();
     if let Some(folder) = &output.state {
-        return SessionSalt::of_session(folder, key)
-            .with_context(|| format!("cannot keep the session's salt in {}", folder.display()));
+        return SessionState::of_session(folder, key)
+            .with_context(|| format!("cannot keep the session's state in {}", folder.display()));
     }
-    let Some(folder) = session_salt::default_folder() else {
+    let Some(folder) = session_state::default_folder() else {
         tracing::warn!("no HOME and no --state: a restarted adapter will begin a new run");
-        return Ok(SessionSalt::lost_at_exit()?);
+        return Ok(SessionState::lost_at_exit()?);
     };
-    SessionSalt::of_session(&folder, key).or_else(|error| {
+    SessionState::of_session(&folder, key).or_else(|error| {
         tracing::warn!(
             folder = %folder.display(), %error,
-            "cannot keep the session's salt: a restarted adapter will begin a new run; give a \
+            "cannot keep the session's state: a restarted adapter will begin a new run; give a \
              folder with --state"
         );
-        Ok(SessionSalt::lost_at_exit()?)
+        Ok(SessionState::lost_at_exit()?)
     })
 }
 
@@ -115,13 +120,13 @@ async fn send(
     adapter: Box<dyn ScannerAdapter>,
     output: &Output,
     pace: Pace,
-    salt: SessionSalt,
+    state: SessionState,
 ) -> anyhow::Result<ExitCode> {
     let security = match (&output.key, &output.server_key) {
         (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,
         _ => ClientSecurity::None,
     };
-    let defaults = PublishOptions::new(salt);
+    let defaults = PublishOptions::new(state);
     let options = PublishOptions {
         endpoint: output.connect.clone().unwrap_or(defaults.endpoint),
         security,
@@ -132,7 +137,7 @@ async fn send(
         spill_max_bytes: (output.spill_max_gb * f64::from(1 << 30)) as u64,
         patience: Duration::from_secs(output.patience_s.into()),
         progress: progress_bar(),
-        salt: defaults.salt,
+        state: defaults.state,
     };
     let progress = options.progress.clone();
     let report = publish(adapter, options, stop_on_signals()?).await;

@@ -10,6 +10,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
 
 mod lines;
+mod mosaics;
 mod played;
 mod process;
 mod site;
@@ -18,6 +19,7 @@ mod talk;
 use std::{path::PathBuf, time::Duration};
 
 pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
+pub use mosaics::{fixture, mosaic, text_of, value_of};
 pub use played::PlayedDaemon;
 pub use process::{
     Daemon, Finished, Metrics, Process, adapter, binary, corticast, in_shell, own_address,

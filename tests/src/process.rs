@@ -90,6 +90,15 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.output).expect("its output")).into_owned()
     }
 
+    /// Bytes that the process has read from files and sockets.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        let path = format!("/proc/{}/io", self.child.id());
+        let text = std::fs::read_to_string(path).expect("the process runs");
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.and_then(|bytes| bytes.trim().parse().ok()).expect("a number of bytes")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");

@@ -1,15 +1,14 @@
 //! A scanner's export folder becomes results through the adapter, without identifying data.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{fs, io::Read as _, path::Path};
+use std::{fs, path::Path};
 
 use corticast_bold::space::VoxelSpace;
 use corticast_images::nifti::reader::NiftiReader;
 use corticast_tests::{
     Daemon, PATIENCE, Process, Site, adapter, concepts, counts, entries, http_get, in_shell,
-    published, real_data, recorded_volumes, repository, results,
+    mosaic, published, real_data, recorded_volumes, repository, results, text_of,
 };
-use flate2::read::GzDecoder;
 use serde_json::Value;
 
 const SERIES_UID: [u8; 4] = [0x20, 0, 0x0e, 0];
@@ -23,39 +22,11 @@ fn space_of(name: &str) -> VoxelSpace {
     VoxelSpace::new(matrix, affine).unwrap()
 }
 
-/// Byte range of an attribute's value (explicit little endian, short value representation).
-fn value_of(file: &[u8], tag: [u8; 4]) -> std::ops::Range<usize> {
-    let at = file.windows(4).position(|bytes| bytes == tag).unwrap();
-    let length = u16::from_le_bytes([file[at + 6], file[at + 7]]);
-    at + 8..at + 8 + usize::from(length)
-}
-
-/// The skyra fixture as a volume of its series, 1 to 9.
-fn volume(number: u8) -> Vec<u8> {
-    let packed = fs::read(repository("tests/data/dicom/skyra.dcm.gz")).unwrap();
-    let mut file = Vec::new();
-    GzDecoder::new(packed.as_slice()).read_to_end(&mut file).unwrap();
-    let digit = b'0' + number;
-    for tag in [[0x20, 0, 0x12, 0], [0x20, 0, 0x13, 0]] {
-        let value = value_of(&file, tag);
-        file[value.start] = digit;
-    }
-    let uid = value_of(&file, [0x08, 0, 0x18, 0]);
-    let last = uid.clone().rev().find(|&at| file[at].is_ascii_digit()).unwrap();
-    file[last] = digit;
-    // Make the volumes differ, as noise does in real scans.
-    let n = file.len();
-    for pixel in file[n - 200_000..].as_chunks_mut::<2>().0 {
-        pixel[0] = pixel[0].wrapping_mul(number);
-    }
-    file
-}
-
 /// An export of nine volumes whose file names contain an identity.
 fn export(folder: &Path) {
     fs::create_dir(folder).unwrap();
     for number in 1..10 {
-        fs::write(folder.join(format!("PLANTED-NAME_{number:06}.dcm")), volume(number)).unwrap();
+        fs::write(folder.join(format!("PLANTED-NAME_{number:06}.dcm")), mosaic(number)).unwrap();
     }
 }
 
@@ -73,7 +44,7 @@ fn a_folder_of_mosaics_becomes_results() {
     let folder = site.path("export");
     export(&folder);
     // A truncated file is skipped.
-    fs::write(folder.join("cut.dcm"), &volume(9)[..100_000]).unwrap();
+    fs::write(folder.join("cut.dcm"), &mosaic(9)[..100_000]).unwrap();
     let (mcap, jsonl) = (site.path("session.mcap"), site.path("results.jsonl"));
     let arguments = ["--record", mcap.to_str().unwrap(), "--results", jsonl.to_str().unwrap()];
     let daemon = Daemon::start(&site, &arguments);
@@ -126,14 +97,13 @@ fn no_output_identifies_the_participant() {
     let recorded = entries(&mcap).0;
     places.push(("recording", recorded.iter().flat_map(|e| e.data.to_vec()).collect()));
 
-    let file = volume(1);
+    let file = mosaic(1);
     assert!(file.windows(7).any(|bytes| bytes == b"PLANTED"), "the fixture contains an identity");
-    let uid = String::from_utf8(file[value_of(&file, SERIES_UID)].to_vec()).unwrap();
-    let uid = uid.trim_end_matches(['\0', ' ']);
+    let uid = text_of(&file, SERIES_UID);
     assert!(uid.len() > 4, "{uid}");
     for (place, bytes) in places {
         assert!(!bytes.is_empty() || place.starts_with("output"), "{place} is empty");
-        for identity in ["PLANTED", "Planted", "19000101", uid] {
+        for identity in ["PLANTED", "Planted", "19000101", &uid] {
             let found = bytes.windows(identity.len()).position(|b| b == identity.as_bytes());
             let around = found.map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(80)..at]));
             assert!(found.is_none(), "{identity} is in the {place}, after {around:?}");

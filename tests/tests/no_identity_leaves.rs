@@ -2,13 +2,12 @@
 //! times of day. Everything is captured at the socket.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use corticast_tests::{
-    Daemon, PlayedDaemon, Process, Site, adapter, published, repository, wait_for,
+    Daemon, PlayedDaemon, Process, Site, adapter, fixture, published, text_of, wait_for,
 };
 use corticast_wire::message::FromAdapter;
-use flate2::read::GzDecoder;
 
 /// Parts of the names of the files and folders. `19000101` is the date of birth in the fixture.
 const IDENTITIES: [&str; 8] =
@@ -88,23 +87,8 @@ fn site_series(file: &str) -> String {
     NiftiAdapter::open(options).unwrap().start_run().unwrap().unwrap().series_id
 }
 
-fn fixture() -> Vec<u8> {
-    let packed = fs::read(repository("tests/data/dicom/skyra.dcm.gz")).unwrap();
-    let mut file = Vec::new();
-    GzDecoder::new(packed.as_slice()).read_to_end(&mut file).unwrap();
-    file
-}
-
-/// The text of an attribute (explicit little endian, short value representation).
-fn text_of(file: &[u8], tag: [u8; 4]) -> String {
-    let at = file.windows(4).position(|bytes| bytes == tag).unwrap();
-    let length = usize::from(u16::from_le_bytes([file[at + 6], file[at + 7]]));
-    let value = String::from_utf8(file[at + 8..at + 8 + length].to_vec()).unwrap();
-    value.trim_end_matches(['\0', ' ']).to_owned()
-}
-
 fn export(folder: &Path) -> Vec<u8> {
-    let file = fixture();
+    let file = fixture("skyra");
     fs::create_dir(folder).unwrap();
     fs::write(folder.join("smith_john_1960.dcm"), &file).unwrap();
     file

@@ -21,11 +21,28 @@ impl<'a> Attributes<'a> {
     ///
     /// Fails when the file ends before its pixels, or is not an uncompressed DICOM image.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DicomError> {
+        Self::read_up_to(bytes, true)
+    }
+
+    /// Reads the beginning of a file, without its pixels.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes end before the pixels begin, or are not a DICOM image.
+    pub(super) fn read_header(bytes: &'a [u8]) -> Result<Self, DicomError> {
+        Self::read_up_to(bytes, false)
+    }
+
+    fn read_up_to(bytes: &'a [u8], with_pixels: bool) -> Result<Self, DicomError> {
         let mut elements = Elements::of_file(bytes)?;
         let mut attributes = Self { values: [None; WANTED.len()] };
         // Blocks of private elements, as (group, second byte of the element number).
         let (mut mr_block, mut csa_block) = (None, None);
-        while let Some(element) = elements.next()? {
+        while let Some(tag) = elements.peek_tag()? {
+            if tag == PIXEL_DATA && !with_pixels {
+                return Ok(attributes);
+            }
+            let Some(element) = elements.next()? else { break };
             let (block, number) = (element.tag >> 8, element.tag & 0xFF);
             if matches!(element.tag >> 16, 0x0019 | 0x0029) {
                 let creator = element.value.and_then(text);

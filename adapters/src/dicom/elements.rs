@@ -106,6 +106,19 @@ impl<'a> Elements<'a> {
         Ok(Some(Element { tag: head.tag, value }))
     }
 
+    /// The tag of the next element; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file ends inside the tag.
+    pub fn peek_tag(&self) -> Result<Option<u32>, DicomError> {
+        if self.at == self.bytes.len() {
+            return Ok(None);
+        }
+        let mut ahead = Self { ..*self };
+        Ok(Some(ahead.word()?.rotate_left(16)))
+    }
+
     fn peek_group(&self) -> Result<u16, DicomError> {
         let mut ahead = Self { ..*self };
         let group = ahead.take(2)?;

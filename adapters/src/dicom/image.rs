@@ -76,15 +76,28 @@ impl Image {
     /// file may still become one.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), DicomError> {
         let attributes = Attributes::read(bytes)?;
+        Ok((Self::of(&attributes)?, attributes.required(PIXEL_DATA, "PixelData")?))
+    }
+
+    /// Parses the beginning of a file, at least up to the picture.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes do not begin a valid mosaic, or end before the picture.
+    pub fn header(bytes: &[u8]) -> Result<Self, DicomError> {
+        Self::of(&Attributes::read_header(bytes)?)
+    }
+
+    fn of(attributes: &Attributes<'_>) -> Result<Self, DicomError> {
         let columns = attributes.short(COLUMNS, "Columns")?;
         let rows = attributes.short(ROWS, "Rows")?;
         let csa = attributes.csa()?;
-        let n_slice = n_slice(&attributes, &csa, columns, rows)?;
+        let n_slice = n_slice(attributes, &csa, columns, rows)?;
         attributes.expect_short(SAMPLES_PER_PIXEL, "SamplesPerPixel", 1)?;
         attributes.expect_short(BITS_ALLOCATED, "BitsAllocated", 8 * VOXEL_BYTES)?;
 
         let tiling = Tiling::new(columns, rows, n_slice)?;
-        let placement = placement(&attributes, &csa)?;
+        let placement = placement(attributes, &csa)?;
         let space = tiling.space(&placement)?;
         let [milliseconds] = attributes.numbers(REPETITION_TIME, "RepetitionTime")?;
         let repetition_time = RepetitionTime::from_dicom_ms(milliseconds).map_err(|error| {
@@ -97,11 +110,11 @@ impl Image {
             .find_map(|tag| time_of_day_us(attributes.text(tag)?));
         let day = attributes.integer(ACQUISITION_DATE).and_then(|day| day.try_into().ok());
         let n_slice_times = csa.slice_times_ms.len();
-        let image = Self {
+        Ok(Self {
             series_id: format!("{:016x}", uid_hash(series)),
             series_number: attributes.integer(SERIES_NUMBER).and_then(|n| n.try_into().ok()),
             instance,
-            index: index(&attributes)?,
+            index: index(attributes)?,
             order: (day.unwrap_or(0), time_of_day_us.unwrap_or(0)),
             time_of_day_us,
             repetition_time,
@@ -122,8 +135,7 @@ impl Image {
             } else {
                 Vec::new()
             },
-        };
-        Ok((image, attributes.required(PIXEL_DATA, "PixelData")?))
+        })
     }
 
     /// Time of day of acquisition as `HH:MM:SS.ffffff`.

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use super::{
     error::DicomError,
     file_name::{name_hash, shown},
     image::Image,
+    polling::{Version, version},
     watch::Arrivals,
 };
 
@@ -70,9 +71,6 @@ struct Pending {
     wait: Duration,
 }
 
-/// Size and modification time of a file.
-type Version = (u64, Option<SystemTime>);
-
 /// Reads files as they arrive. See the module docs.
 pub struct Intake {
     /// Counts of the files.
@@ -98,50 +96,18 @@ enum Failure {
 }
 
 impl Intake {
-    /// An intake that first reads the listed files in order of acquisition, then files that
-    /// arrive.
+    /// An intake that first reads the listed files, then files that arrive.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>, arrivals: Option<Arrivals>, deadline: Duration) -> Self {
-        let mut intake = Self {
+    pub fn new(listed: Vec<PathBuf>, arrivals: Option<Arrivals>, deadline: Duration) -> Self {
+        Self {
             counts: Counts::default(),
-            listed: VecDeque::new(),
+            listed: listed.into(),
             arrivals,
             pending: Vec::new(),
             deadline,
             done: HashMap::new(),
             buffer: Vec::new(),
-        };
-        intake.listed = intake.in_order(files);
-        intake
-    }
-
-    /// Sorts files by time of the series, then by number. Unreadable files come last.
-    ///
-    /// Keeps only headers, because the voxels of a session do not fit into memory.
-    fn in_order(&mut self, files: Vec<PathBuf>) -> VecDeque<PathBuf> {
-        let mut starts: HashMap<String, (u32, i64, Option<u32>)> = HashMap::new();
-        let mut sorted: Vec<_> = files
-            .into_iter()
-            .map(|path| {
-                let read = self.load(&path).and_then(|_| {
-                    Image::parse(&self.buffer).map_err(Failure::Never).map(|(image, _)| image)
-                });
-                let known = read.ok().map(|image| {
-                    let ((day, time), series) = (image.order, image.series_id);
-                    let start = (day, time, image.series_number);
-                    let first = starts.entry(series.clone()).or_insert(start);
-                    *first = start.min(*first);
-                    (series, image.index)
-                });
-                (path, known)
-            })
-            .collect();
-        sorted.sort_by_cached_key(|(path, known)| {
-            let place =
-                known.as_ref().map(|(series, index)| (starts[series], series.clone(), *index));
-            (place.is_none(), place, path.clone())
-        });
-        sorted.into_iter().map(|(path, _)| path).collect()
+        }
     }
 
     /// The next mosaic; waits until `until`, or for ever when it is `None`.
@@ -272,8 +238,4 @@ fn unreadable(error: &std::io::Error) -> Failure {
         std::io::ErrorKind::NotFound => Failure::Nothing,
         kind => Failure::NotYet(format!("cannot be read: {kind}")),
     }
-}
-
-fn version(metadata: &fs::Metadata) -> Version {
-    (metadata.len(), metadata.modified().ok())
 }

@@ -10,7 +10,10 @@ use std::{
 use clap::Parser;
 
 use super::*;
-use crate::adapter::{contract, real_data};
+use crate::{
+    adapter::{contract, real_data},
+    session_state::SessionKey,
+};
 
 #[derive(Parser)]
 struct Command {
@@ -120,6 +123,27 @@ fn files_that_raise_no_event_are_found_by_looking() {
     fs::hard_link(&outside, folder.join("001_000013_000001.dcm")).unwrap();
     assert!(adapter.start_run().unwrap().is_some());
     assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
+}
+
+#[test]
+fn a_restarted_adapter_gives_the_last_series_its_name_again_and_sends_no_other() {
+    let (outer, folder) = folder();
+    let key = SessionKey { kind: "dicom", place: &folder, labels: [""; 6] };
+    let open = || {
+        let state = SessionState::of_session(&outer.path().join("state"), key).unwrap();
+        let flags = ["--end-after-s", "0.1", "--volumes", "1"];
+        DicomAdapter::open(DicomOptions { state: Some(state), ..options(&folder, &flags) }).unwrap()
+    };
+    let mut adapter = open();
+    for (name, fixture) in [("a", "prisma"), ("b", "skyra")] {
+        rename_in(&folder, name, &fixture::volume(fixture, 1, &[]));
+        dawdle(20);
+        assert!(adapter.start_run().unwrap().is_some());
+        assert!(adapter.next_volume().unwrap().is_some());
+        assert!(adapter.next_volume().unwrap().is_none());
+    }
+    let header = open().start_run().unwrap().unwrap();
+    assert_eq!((header.run_id().as_str(), header.space.matrix()), ("sub-x_run-2", [64, 64, 27]));
 }
 
 /// The pause of a slow writer between two parts of a file.

@@ -5,26 +5,29 @@
 //! - the kernel's notifications report at once that a file was closed after writing or renamed
 //!   into place, but do not report files that *another host* wrote to a network share;
 //! - polling every few hundred milliseconds finds every file, but cannot tell whether the writer
-//!   is done: some copies reserve the whole size first. So a polled file is reported only when
-//!   size and modification time are the same in two successive polls.
+//!   is done: some copies reserve the whole size first. So it reports a file only when size and
+//!   modification time are the same in two successive polls (`polling`).
 //!
 //! The creation of a file is ignored, because the file is still empty. Both mechanisms write to one
 //! bounded queue. When the queue is full they wait; the kernel's own queue holds further
 //! notifications.
 
 use std::{
-    collections::{HashMap, HashSet},
-    ffi::{OsStr, OsString},
-    fs,
+    ffi::OsStr,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
+};
+
+use super::{
+    backlog::{self, Found},
+    polling::Polling,
 };
 
 /// Capacity of the queue of files to read. When it is full, the watching threads wait.
@@ -73,22 +76,6 @@ fn wild(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
-/// The files in a folder whose names match. The files are not opened.
-///
-/// # Errors
-///
-/// Fails when the folder cannot be read.
-pub fn list(folder: &Path, pattern: &Pattern) -> std::io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if pattern.matches(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
 /// A watched folder. Dropping it ends the watching.
 #[derive(Debug)]
 pub struct Arrivals {
@@ -99,13 +86,18 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Watches a folder, and polls it every `poll`.
+    /// Watches a folder, and polls it every `poll`. Also returns the files that are in the folder
+    /// now: they are reported when they change.
     ///
     /// # Errors
     ///
-    /// Fails when no thread can be started. If notifications are unavailable, the folder is only
-    /// polled, and a warning is logged.
-    pub fn watch(folder: &Path, pattern: &Pattern, poll: Duration) -> std::io::Result<Self> {
+    /// Fails when the folder cannot be read or no thread can be started. If notifications are
+    /// unavailable, the folder is only polled, and a warning is logged.
+    pub(super) fn watch(
+        folder: &Path,
+        pattern: &Pattern,
+        poll: Duration,
+    ) -> std::io::Result<(Self, Vec<Found>)> {
         let (sender, files) = bounded(QUEUE_FILES);
         let watcher = notifications(folder, pattern.clone(), sender.clone())
             .inspect_err(|error| {
@@ -114,17 +106,15 @@ impl Arrivals {
                 tracing::warn!(?kind, "no notifications for the folder; polling only");
             })
             .ok();
+        // Listed after the notifications began, or files that arrive in between are noticed late.
+        let found = backlog::list(folder, pattern)?;
+        let known = found.iter().map(|file| (file.name.as_os_str(), file.version));
+        let polling = Polling::new(folder, pattern.clone(), known);
         let (stop, stopped) = bounded(0);
-        let looking = Looking {
-            folder: folder.to_owned(),
-            pattern: pattern.clone(),
-            unsettled: HashMap::new(),
-            offered: HashSet::new(),
-        };
         thread::Builder::new()
             .name("dicom-poll".into())
-            .spawn(move || looking.run(poll, &sender, &stopped))?;
-        Ok(Self { files, _stop: stop, _watcher: watcher })
+            .spawn(move || polling.run(poll, &sender, &stopped))?;
+        Ok((Self { files, _stop: stop, _watcher: watcher }, found))
     }
 
     /// The queue of files to read.
@@ -161,63 +151,6 @@ fn notifications(
     Ok(watcher)
 }
 
-/// The state of the polling thread.
-struct Looking {
-    folder: PathBuf,
-    pattern: Pattern,
-    /// Names found once, with size and modification time.
-    unsettled: HashMap<OsString, (u64, Option<SystemTime>)>,
-    /// Names that were reported and still exist.
-    offered: HashSet<OsString>,
-}
-
-impl Looking {
-    fn run(mut self, every: Duration, sender: &Sender<PathBuf>, stopped: &Receiver<()>) {
-        let mut folder_is_there = true;
-        while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-            match self.look() {
-                Ok(settled) => {
-                    folder_is_there = true;
-                    for path in settled {
-                        if sender.send(path).is_err() {
-                            return;
-                        }
-                    }
-                }
-                // A network share may be unavailable for a moment.
-                Err(error) if folder_is_there => {
-                    folder_is_there = false;
-                    tracing::warn!(kind = ?error.kind(), "cannot read the folder; still trying");
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// New files that have not changed since the last poll.
-    fn look(&mut self) -> std::io::Result<Vec<PathBuf>> {
-        let names: HashSet<OsString> = list(&self.folder, &self.pattern)?.into_iter().collect();
-        self.offered.retain(|name| names.contains(name));
-        self.unsettled.retain(|name, _| names.contains(name));
-        let mut settled = Vec::new();
-        for name in names {
-            if self.offered.contains(&name) {
-                continue;
-            }
-            let path = self.folder.join(&name);
-            let Ok(now) = fs::metadata(&path) else { continue };
-            let now = (now.len(), now.modified().ok());
-            if self.unsettled.insert(name.clone(), now) == Some(now) {
-                self.unsettled.remove(&name);
-                self.offered.insert(name);
-                settled.push(path);
-            }
-        }
-        settled.sort();
-        Ok(settled)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,23 +163,5 @@ mod tests {
         assert!(matches("*", "anything.IMA"));
         assert!(!matches("*.dcm", "001.dcm.part"));
         assert!(!matches("*", ".001_000013_000005.dcm.x7"));
-    }
-
-    #[test]
-    fn looking_hands_on_a_name_when_two_looks_agree() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.dcm");
-        let mut looking = Looking {
-            folder: folder.path().to_owned(),
-            pattern: Pattern::new("*"),
-            unsettled: HashMap::new(),
-            offered: HashSet::new(),
-        };
-        fs::write(&path, b"half").unwrap();
-        assert!(looking.look().unwrap().is_empty(), "seen for the first time");
-        fs::write(&path, b"half and half").unwrap();
-        assert!(looking.look().unwrap().is_empty(), "it grew");
-        assert_eq!(looking.look().unwrap(), [path]);
-        assert!(looking.look().unwrap().is_empty(), "reported once");
     }
 }

@@ -6,7 +6,7 @@ use corticast_wire::socket::{ClientSecurity, Limits};
 use indicatif::ProgressBar;
 
 use super::pace::Pace;
-use crate::session_salt::SessionSalt;
+use crate::session_state::SessionState;
 
 /// Where to send, how fast, and how much to keep.
 #[derive(Clone, Debug)]
@@ -31,13 +31,13 @@ pub struct PublishOptions {
     /// Counts acknowledged volumes.
     pub progress: ProgressBar,
     /// Hashes the series before they are sent.
-    pub salt: SessionSalt,
+    pub state: SessionState,
 }
 
 impl PublishOptions {
     /// The options of the command line without flags.
     #[must_use]
-    pub fn new(salt: SessionSalt) -> Self {
+    pub fn new(state: SessionState) -> Self {
         Self {
             endpoint: "tcp://127.0.0.1:5560".to_owned(),
             security: ClientSecurity::None,
@@ -48,7 +48,7 @@ impl PublishOptions {
             spill_max_bytes: 4 << 30,
             patience: Duration::from_secs(60),
             progress: ProgressBar::hidden(),
-            salt,
+            state,
         }
     }
 }

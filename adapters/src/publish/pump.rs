@@ -27,7 +27,7 @@ use super::{
     spill::Spill,
     window::RESEND_AFTER,
 };
-use crate::session_salt::KEEP_FRESH;
+use crate::session_state::KEEP_FRESH;
 
 /// How long a heartbeat waits for room in the socket's queue.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(50);
@@ -41,8 +41,8 @@ pub(super) struct Pump {
     items: mpsc::Receiver<Item>,
     stop: watch::Receiver<bool>,
     stopping: bool,
-    /// When the salt was last kept from ageing.
-    salt_kept: Instant,
+    /// When the session's state was last kept from ageing.
+    state_kept: Instant,
     report: PublishReport,
 }
 
@@ -55,7 +55,7 @@ impl Pump {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let report = PublishReport::default();
-        Self { dealer, options, items, stop, stopping: false, salt_kept: Instant::now(), report }
+        Self { dealer, options, items, stop, stopping: false, state_kept: Instant::now(), report }
     }
 
     /// Sends all runs.
@@ -106,7 +106,7 @@ impl Pump {
         events: Vec<Event>,
     ) -> Result<(), PublishError> {
         // The only way out for an id of a series, whatever the source.
-        header.series_id = self.options.salt.series_id(&header.series_id);
+        header.series_id = self.options.state.series_id(&header.series_id);
         tracing::info!(run = %header.entities, source = header.source, "run starts");
         self.report.n_runs += 1;
         let progress = self.options.progress.clone();
@@ -224,10 +224,10 @@ impl Pump {
     }
 
     async fn sign_of_life(&mut self) -> Result<(), SocketError> {
-        if self.salt_kept.elapsed() > KEEP_FRESH {
-            self.salt_kept = Instant::now();
-            if let Err(error) = self.options.salt.keep_fresh() {
-                tracing::warn!(%error, "the session's salt may be lost before the session is over");
+        if self.state_kept.elapsed() > KEEP_FRESH {
+            self.state_kept = Instant::now();
+            if let Err(error) = self.options.state.keep_fresh() {
+                tracing::warn!(%error, "the session's state may be lost before the session is over");
             }
         }
         let ping = FromAdapter::Ping.to_frames(Encoding::MessagePack);

@@ -14,7 +14,7 @@ use corticast_wire::{
 };
 
 use super::{fixture, pace::Pace, *};
-use crate::session_salt::SessionSalt;
+use crate::session_state::SessionState;
 
 /// A run of volumes with these indices, and one event.
 struct Scanner {
@@ -99,8 +99,8 @@ async fn listen(endpoint: &str) -> Router {
 
 fn options(router: &Router, pace: Pace) -> PublishOptions {
     let endpoint = router.endpoint().to_owned();
-    let salt = SessionSalt::lost_at_exit().unwrap();
-    PublishOptions { endpoint, pace, window: 4, ..PublishOptions::new(salt) }
+    let state = SessionState::lost_at_exit().unwrap();
+    PublishOptions { endpoint, pace, window: 4, ..PublishOptions::new(state) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

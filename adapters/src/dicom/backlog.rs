@@ -1,0 +1,272 @@
+//! The files that are in the folder when the adapter starts: which are read, and in which order.
+//!
+//! With `--once` that is every file, in order of acquisition. Only headers are read to find this
+//! order. When the folder is watched, the scanner goes on with the series that it acquired last,
+//! so only the files of that series are sent. They are found from the newest file backwards,
+//! by reading a few dozen headers, however many files the folder holds.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::DicomError,
+    image::Image,
+    polling::{Version, version},
+    watch::Pattern,
+};
+
+/// First part of a file that is read for its header. Siemens headers have about 100 kB.
+const HEADER_BYTES: u64 = 128 << 10;
+/// Largest part of a file that is read for its header.
+const MAX_HEADER_BYTES: u64 = 8 << 20;
+/// Newest images by which the series being acquired is recognised.
+const NEWEST_IMAGES: usize = 16;
+/// Two series whose newest images were acquired within this time, in microseconds, can be the two
+/// copies that a scanner writes when it corrects motion.
+const BESIDE_US: i64 = 60_000_000;
+/// Newest files among which these images are looked for; others may be incomplete.
+const NEWEST_FILES: usize = 64;
+/// Neighbours that stand in for a file that is not an image.
+const NEIGHBOURS: usize = 8;
+/// Up to this many files are sorted by header; more, by time of modification.
+const SORTED_BY_HEADER: usize = 2000;
+
+/// A file of the folder.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Its name.
+    pub(super) name: OsString,
+    /// Its size and modification time.
+    pub(super) version: Version,
+}
+
+/// The files in a folder whose names match. No file is opened.
+///
+/// # Errors
+///
+/// Fails when the folder cannot be read.
+pub(super) fn list(folder: &Path, pattern: &Pattern) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !pattern.matches(&name) {
+            continue;
+        }
+        // A file that is gone, or a link to nothing.
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if metadata.is_file() {
+            found.push(Found { name, version: version(&metadata) });
+        }
+    }
+    Ok(found)
+}
+
+/// All files in order of acquisition: by time of the series, then by number. Files that are not
+/// images come last.
+pub(super) fn all(folder: &Path, found: &[Found]) -> Vec<PathBuf> {
+    by_header(found.iter().map(|file| folder.join(&file.name)).collect())
+}
+
+/// The files of the series that was acquired last, in order of acquisition. With `number`, only
+/// series of this number count.
+pub(super) fn last_series(
+    folder: &Path,
+    mut found: Vec<Found>,
+    number: Option<u32>,
+) -> Vec<PathBuf> {
+    found.sort_by(|a, b| (a.version.1, &a.name).cmp(&(b.version.1, &b.name)));
+    let paths: Vec<PathBuf> = found.iter().map(|file| folder.join(&file.name)).collect();
+    let image_at = |at: usize| {
+        let image = header(&paths[at]).ok()?;
+        (number.is_none() || image.series_number == number).then_some(image)
+    };
+    let series_at = |at: usize| Some(image_at(at)?.series_id);
+    let newest = (0..paths.len()).rev().take(NEWEST_FILES).filter_map(image_at);
+    let series = being_acquired(&newest.take(NEWEST_IMAGES).collect::<Vec<_>>());
+    let belongs = |at: usize| {
+        let nearest = (0..=at).rev().take(NEIGHBOURS).find_map(series_at);
+        nearest.is_some_and(|id| series.contains(&id))
+    };
+    // The last file known not to belong, found in steps that double, then by bisection.
+    let mut first = paths.len().saturating_sub(NEWEST_FILES);
+    let mut before = None;
+    let mut step = 1;
+    while first > 0 && before.is_none() {
+        let probe = first.saturating_sub(step);
+        if belongs(probe) {
+            first = probe;
+        } else {
+            before = Some(probe);
+        }
+        step *= 2;
+    }
+    while let Some(outside) = before.filter(|outside| first - outside > 1) {
+        let middle = outside + (first - outside) / 2;
+        if belongs(middle) {
+            first = middle;
+        } else {
+            before = Some(middle);
+        }
+    }
+    let last = paths[first..].to_vec();
+    if last.len() > SORTED_BY_HEADER {
+        return last;
+    }
+    // The newest files can begin before the series does.
+    let is_other =
+        |path: &PathBuf| header(path).is_ok_and(|image| !series.contains(&image.series_id));
+    by_header(last.into_iter().filter(|path| !is_other(path)).collect())
+}
+
+/// The series of the newest image, and series that are written by turns with it: one has an image
+/// between two of its images, or was acquired at the same time.
+fn being_acquired(newest_first: &[Image]) -> HashSet<String> {
+    let Some(newest) = newest_first.first() else { return HashSet::new() };
+    let is_same = |image: &&Image| image.series_id == newest.series_id;
+    let last = newest_first.iter().rposition(|image| is_same(&image)).unwrap_or(0);
+    let begin = newest_first.iter().filter(is_same).map(|image| image.order).min();
+    let end = newest_first.iter().filter(is_same).map(|image| image.order).max();
+    let is_beside = |image: &Image| match (begin, end) {
+        (Some(begin), Some((day, time))) => {
+            image.time_of_day_us.is_some()
+                && image.order >= begin
+                && image.order <= (day, time.saturating_add(BESIDE_US))
+        }
+        _ => false,
+    };
+    let by_turns = newest_first.iter().enumerate().filter(|(at, i)| *at <= last || is_beside(i));
+    by_turns.map(|(_, image)| image.series_id.clone()).collect()
+}
+
+fn by_header(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut starts: HashMap<String, (u32, i64, Option<u32>)> = HashMap::new();
+    let mut sorted: Vec<_> = files
+        .into_iter()
+        .map(|path| {
+            let known = header(&path).ok().map(|image| {
+                let ((day, time), series) = (image.order, image.series_id);
+                let start = (day, time, image.series_number);
+                let first = starts.entry(series.clone()).or_insert(start);
+                *first = start.min(*first);
+                (series, image.index)
+            });
+            (path, known)
+        })
+        .collect();
+    sorted.sort_by_cached_key(|(path, known)| {
+        let place = known.as_ref().map(|(series, index)| (starts[series], series.clone(), *index));
+        (place.is_none(), place, path.clone())
+    });
+    sorted.into_iter().map(|(path, _)| path).collect()
+}
+
+/// The header of an image; its voxels are not read.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read or does not begin as a mosaic.
+fn header(path: &Path) -> Result<Image, DicomError> {
+    let unreadable = |_| DicomError::Element { at: 0, reason: "the file cannot be read" };
+    let mut bytes = Vec::new();
+    let mut wanted = HEADER_BYTES;
+    // Checked before opening, because opening a pipe would block.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(DicomError::NotDicom);
+    }
+    let mut file = File::open(path).map_err(unreadable)?;
+    loop {
+        let more = wanted - bytes.len() as u64;
+        let read = (&mut file).take(more).read_to_end(&mut bytes).map_err(unreadable)?;
+        match Image::header(&bytes) {
+            Err(error) if error.is_incomplete() && read as u64 == more => {
+                if wanted >= MAX_HEADER_BYTES {
+                    return Err(error);
+                }
+                wanted *= 2;
+            }
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::dicom::fixture;
+
+    /// Writes an image that was modified this many seconds after the first.
+    fn write(folder: &Path, name: &str, bytes: &[u8], second: u64) {
+        fs::write(folder.join(name), bytes).unwrap();
+        let file = File::options().append(true).open(folder.join(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second))
+            .unwrap();
+    }
+
+    fn series(folder: &Path, prefix: &str, fixture: &str, numbers: std::ops::Range<u32>, at: u64) {
+        for number in numbers.clone() {
+            let bytes = fixture::volume(fixture, number, &[]);
+            let second = at + u64::from(number - numbers.start);
+            write(folder, &format!("{prefix}{number:04}"), &bytes, second);
+        }
+    }
+
+    fn names(paths: &[PathBuf]) -> Vec<&str> {
+        paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_the_series_acquired_last_is_sent_and_an_incomplete_file_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        series(folder.path(), "old", "prisma", 1..150, 0);
+        series(folder.path(), "new", "skyra", 1..120, 1000);
+        write(folder.path(), "notes.txt", b"not an image", 1050);
+        let cut = &fixture::volume("skyra", 120, &[])[..9000];
+        write(folder.path(), "new0120", cut, 2000);
+        let found = list(folder.path(), &Pattern::new("*")).unwrap();
+        let sent = last_series(folder.path(), found, None);
+        let images = (1..120).map(|number| format!("new{number:04}"));
+        let expected: Vec<_> =
+            images.chain(["new0120".to_owned(), "notes.txt".to_owned()]).collect();
+        assert_eq!(names(&sent), expected);
+    }
+
+    #[test]
+    fn a_few_new_images_are_told_from_the_many_before_them() {
+        let folder = tempfile::tempdir().unwrap();
+        series(folder.path(), "old", "prisma", 1..30, 0);
+        let found = || list(folder.path(), &Pattern::new("*")).unwrap();
+        for n_new in [1, 2, 12, 40] {
+            series(folder.path(), "new", "skyra", 1..n_new + 1, 1000);
+            let sent = last_series(folder.path(), found(), None);
+            assert_eq!(names(&sent).len(), n_new as usize, "{sent:?}");
+            assert!(names(&sent).iter().all(|name| name.starts_with("new")), "{sent:?}");
+        }
+        assert!(last_series(folder.path(), Vec::new(), None).is_empty());
+    }
+
+    #[test]
+    fn two_series_written_by_turns_are_both_being_acquired() {
+        let folder = tempfile::tempdir().unwrap();
+        series(folder.path(), "old", "prisma", 1..30, 0);
+        let uid = format!("{}.7", fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID));
+        for number in 1..6 {
+            let second = 1000 + 2 * u64::from(number);
+            let bytes = fixture::volume("skyra", number, &[]);
+            write(folder.path(), &format!("a{number}"), &bytes, second);
+            let edits = [(fixture::SERIES_INSTANCE_UID, uid.as_str())];
+            let bytes = fixture::volume("skyra", number, &edits);
+            write(folder.path(), &format!("moco{number}"), &bytes, second + 1);
+            let found = list(folder.path(), &Pattern::new("*")).unwrap();
+            let sent = last_series(folder.path(), found, None);
+            assert_eq!(sent.len(), 2 * number as usize, "{sent:?}");
+        }
+    }
+}
