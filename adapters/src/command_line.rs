@@ -33,7 +33,7 @@ Examples:
         --key adapter.key --server-key daemon.pub
 
 Exit codes: 0 all volumes acknowledged, 1 failed or refused, 2 bad arguments,
-3 the runs are over but volumes were lost or a scanner's run was refused.";
+3 the runs are over but volumes or marks were lost or a scanner's run was refused.";
 
 /// Sends volumes from a scanner to the Corticast daemon
 #[derive(Debug, Parser)]
@@ -209,7 +209,7 @@ pub(super) struct Output {
     /// Disk space for volumes that wait for the daemon; 0.5 is 512 MiB
     #[arg(long, global = true, value_name = "GB", default_value = "4", value_parser = gigabytes)]
     pub(super) spill_max_gb: f64,
-    /// How long a finished run waits for a daemon that does not answer
+    /// How long a finished run waits for a silent daemon; ten times as long for one that is behind
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(super) patience_s: u32,

@@ -1,9 +1,10 @@
 //! `corticast-adapter`: takes volumes from a scanner, a simulated scanner or files to the daemon.
 //!
 //! Exit codes: 0 all volumes acknowledged, 1 failed or refused, 2 bad arguments, 3 the runs are
-//! over but volumes were lost or a scanner's run was refused.
+//! over but volumes or marks were lost or a scanner's run was refused.
 
 mod command_line;
+mod repeated;
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
@@ -19,21 +20,40 @@ use corticast_adapter::{
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
 use corticast_wire::{socket::ClientSecurity, text::explain};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{signal, sync::watch};
-use tracing_subscriber::{filter::Targets, prelude::*};
+use tokio::{
+    signal::{self, unix::SignalKind},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tracing_subscriber::{
+    filter::{FilterExt, Targets},
+    prelude::*,
+};
 
-use self::command_line::{Cli, Output, Source, Synthetic};
+use self::{
+    command_line::{Cli, Output, Source, Synthetic},
+    repeated::{PERIOD, Repeated},
+};
+
+/// The process ends this long after a signal, whatever it still waits for.
+const STOP_DEADLINE: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
     let Cli { source, output } = Cli::parse();
-    log_to_stderr(output.log_json);
-    match run(source, output) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{}", explain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    let repeated = log_to_stderr(output.log_json);
+    let reports = repeated.clone();
+    let tell = move || loop {
+        std::thread::park_timeout(PERIOD);
+        reports.report(false);
+    };
+    // Without this thread the counts are logged at the end only.
+    std::thread::Builder::new().name("log".to_owned()).spawn(tell).ok();
+    let code = run(source, output).unwrap_or_else(|error| {
+        tracing::error!("{}", explain(&*error));
+        ExitCode::FAILURE
+    });
+    repeated.report(true);
+    code
 }
 
 fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
@@ -154,28 +174,46 @@ async fn send(
         return Ok(ExitCode::SUCCESS);
     }
     tracing::error!(
-        "{} volumes were lost, {} were never acknowledged, {} runs were refused",
+        "{} volumes were lost, {} were never acknowledged, {} runs were refused, {} marks were lost",
         report.n_lost,
         report.n_unacked,
-        report.n_refused
+        report.n_refused,
+        report.n_lost_marks
     );
     Ok(ExitCode::from(3))
 }
 
-/// A flag that the first SIGINT or SIGTERM sets; the second signal ends the process.
+/// A flag that the first SIGINT, SIGTERM or SIGHUP sets. The second signal ends the process at once,
+/// and so does [`STOP_DEADLINE`].
 fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())
-        .context("cannot listen for SIGTERM")?;
+    let listen = |kind, name| {
+        signal::unix::signal(kind).with_context(|| format!("cannot listen for {name}"))
+    };
+    let mut interrupt = listen(SignalKind::interrupt(), "SIGINT")?;
+    let mut terminate = listen(SignalKind::terminate(), "SIGTERM")?;
+    let mut hang_up = listen(SignalKind::hangup(), "SIGHUP")?;
     tokio::spawn(async move {
+        let mut deadline = None;
         loop {
-            tokio::select! {
-                _ = signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+            let name = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+                _ = hang_up.recv() => "SIGHUP",
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    tracing::error!(
+                        "not stopped within {} s of the signal: sending still waits for the socket",
+                        STOP_DEADLINE.as_secs()
+                    );
+                    std::process::exit(1);
+                }
+            };
             if stop.send_replace(true) {
+                tracing::error!("{name} again: ending at once");
                 std::process::exit(1);
             }
+            tracing::info!("{name}: stopping; a second signal ends the adapter at once");
+            deadline = Some(Instant::now() + STOP_DEADLINE);
         }
     });
     Ok(stopped)
@@ -189,12 +227,16 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Sets up logging. `RUST_LOG` gives the levels as `target=level` pairs; the default is `info`.
-fn log_to_stderr(json: bool) {
+/// Returns the counts of the warnings that were left out.
+fn log_to_stderr(json: bool) -> Repeated {
+    let repeated = Repeated::default();
     let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
     let levels = levels.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let log = if json { log.json().boxed() } else { log.boxed() };
-    tracing_subscriber::registry().with(log.with_filter(levels)).init();
+    let filter = levels.and(repeated.clone());
+    tracing_subscriber::registry().with(log.with_filter(filter)).init();
+    repeated
 }

@@ -1,18 +1,18 @@
-//! Tells the operator that no daemon answers, and when one answers again.
+//! Tells the operator that no daemon answers, or that the daemon is behind, and when that is over.
 
 use std::time::{Duration, Instant};
 
 use corticast_wire::heartbeat::SILENCE;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Trouble};
 
-/// How often the operator is told that no daemon answers.
+/// How often the operator is told of the same trouble.
 const REMIND_AFTER: Duration = Duration::from_secs(10);
 
 /// See the module docs.
 pub(super) struct Alarm {
     since: Instant,
-    told: Option<Instant>,
+    told: Option<(Trouble, Instant)>,
 }
 
 impl Alarm {
@@ -22,19 +22,36 @@ impl Alarm {
 
     /// Called with every heartbeat.
     pub(super) fn look(&mut self, outbox: &Outbox, endpoint: &str) {
-        let silent = outbox.is_silent(Instant::now()) && self.since.elapsed() > SILENCE;
-        match self.told {
-            Some(_) if !silent => {
+        let now = Instant::now();
+        let trouble = outbox.trouble(now).filter(|_| self.since.elapsed() > SILENCE);
+        match (self.told, trouble) {
+            (Some((told, at)), Some(trouble))
+                if told == trouble && now.saturating_duration_since(at) < REMIND_AFTER => {}
+            (_, Some(trouble)) => {
+                let n = outbox.n_unacked();
+                match trouble {
+                    Trouble::Silent => {
+                        tracing::warn!(kept = n, "no daemon answers at {endpoint}; still trying");
+                    }
+                    Trouble::Behind if outbox.is_ready() => {
+                        tracing::warn!("the daemon is behind: {n} volumes are unacknowledged");
+                    }
+                    Trouble::Behind => tracing::warn!(
+                        "the daemon is behind: it has not answered the announcement of the run; \
+                         {n} volumes wait"
+                    ),
+                }
+                self.told = Some((trouble, now));
+            }
+            (Some((Trouble::Silent, _)), None) => {
                 tracing::info!(endpoint, "the daemon is answering again");
                 self.told = None;
             }
-            Some(told) if told.elapsed() < REMIND_AFTER => {}
-            _ if silent => {
-                let kept = outbox.n_unacked();
-                tracing::warn!(kept, "no daemon answers at {endpoint}; still trying");
-                self.told = Some(Instant::now());
+            (Some((Trouble::Behind, _)), None) => {
+                tracing::info!("the daemon has caught up");
+                self.told = None;
             }
-            _ => {}
+            (None, None) => {}
         }
     }
 }

@@ -7,22 +7,40 @@ use corticast_wire::message::{FromAdapter, Mark};
 
 /// Events not yet sent, sorted by onset.
 #[derive(Debug)]
-pub(super) struct Events(VecDeque<Event>);
+pub(super) struct Events {
+    waiting: VecDeque<Event>,
+    /// Those after the last volume that were sent. Kept until the end of the run is acknowledged.
+    last: Vec<Event>,
+}
 
 impl Events {
     pub(super) fn new(events: Vec<Event>) -> Self {
-        Self(events.into())
+        Self { waiting: events.into(), last: Vec::new() }
+    }
+
+    /// Number of events not yet sent.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Takes the events up to a time, in seconds since the start of index 0.
     pub(super) fn take_until(&mut self, time_s: f64) -> Vec<Event> {
-        let n = self.0.iter().take_while(|event| event.onset_s <= time_s).count();
-        self.0.drain(..n).collect()
+        let n = self.waiting.iter().take_while(|event| event.onset_s <= time_s).count();
+        self.waiting.drain(..n).collect()
     }
 
-    /// Takes the next event.
+    /// Takes the next event, after the last volume.
     pub(super) fn take_next(&mut self) -> Option<Event> {
-        self.0.pop_front()
+        let event = self.waiting.pop_front()?;
+        self.last.push(event.clone());
+        Some(event)
+    }
+
+    /// Sends the events after the last volume again, because the daemon may not have received any.
+    pub(super) fn repeat_last(&mut self) {
+        for event in self.last.drain(..).rev() {
+            self.waiting.push_front(event);
+        }
     }
 }
 

@@ -6,16 +6,23 @@
 //!   └────▶ spill (disk) ──▶ window, as space becomes free
 //! ```
 //!
-//! A daemon that answers but acknowledges nothing (its disk is full) still decodes. So a volume
-//! that goes to the spill is also sent once right away, as long as every earlier volume was sent.
+//! A daemon that answers but acknowledges nothing (its disk is full, or it is behind) still decodes.
+//! So a volume that goes to the spill is also sent once right away, as long as every earlier volume
+//! was sent.
 //!
 //! The run is announced first ([`link`](super::link)). Volumes are sent once the daemon is
-//! `ready`. Unacknowledged volumes are sent again after [`RESEND_AFTER`]; when another daemon
-//! answers, or the daemon does not know the run, all of them are sent again in order. Nothing is
-//! sent while the daemon is silent. A volume is given up only when the daemon cannot use it, when
-//! it arrived damaged too often, or when disk and window are full.
+//! `ready`. [`window`](super::window) decides which are sent again. When another daemon answers,
+//! when the daemon does not know the run, or after a silence, all of them are sent again in order.
+//! Nothing is sent while the daemon is silent. A volume is given up only when the daemon cannot use
+//! it, when it arrived damaged too often, or when disk and window are full.
+//!
+//! A mark has no acknowledgement. One that finds no room in the socket's queue is sent first once
+//! there is room; marks that were not sent when the run is given up are counted as lost.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use corticast_bold::{run::RunHeader, time::TrIndex};
 use corticast_images::{acquired::AcquiredVolume, events::Event};
@@ -31,6 +38,18 @@ use super::{
     window::{RESEND_AFTER, Window, is_due},
 };
 
+/// A daemon that is alive but leaves a message without an answer for this long is behind.
+const BEHIND_AFTER: Duration = Duration::from_secs(5);
+
+/// What is wrong with the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It sends nothing, not even heartbeats.
+    Silent,
+    /// It is alive, but late with its acknowledgements.
+    Behind,
+}
+
 /// See the module docs.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -39,10 +58,14 @@ pub(super) struct Outbox {
     events: Events,
     window: Window,
     spill: Spill,
-    /// Whether every volume of the spill was sent once.
-    spill_is_sent: bool,
+    /// How many of the oldest volumes of the spill were sent.
+    n_spill_sent: u32,
+    /// Volumes of the spill that were acknowledged before they reached the window.
+    acked_in_spill: HashSet<u32>,
     /// The newest volume of the spill, to be sent now.
     live: Option<VolumeMessage>,
+    /// The message that found no room in the socket's queue.
+    returned: Option<FromAdapter>,
     /// Indices of the acquired volumes; a duplicate counts once.
     acquired: HashSet<u32>,
     ending: bool,
@@ -66,8 +89,10 @@ impl Outbox {
             events: Events::new(events),
             window: Window::new(capacity),
             spill,
-            spill_is_sent: false,
+            n_spill_sent: 0,
+            acked_in_spill: HashSet::new(),
             live: None,
+            returned: None,
             acquired: HashSet::new(),
             ending: false,
             end_sent: None,
@@ -79,6 +104,11 @@ impl Outbox {
     /// Counts for the volumes so far.
     pub(super) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// Volumes on disk.
+    pub(super) fn n_on_disk(&self) -> u32 {
+        self.spill.len()
     }
 
     /// Volumes that are neither acknowledged nor lost.
@@ -106,10 +136,35 @@ impl Outbox {
         self.link.is_silent(now)
     }
 
-    /// When the daemon last sent anything other than a heartbeat. A daemon that is alive but cannot
-    /// record acknowledges nothing.
+    /// When the daemon last sent anything other than a heartbeat.
     pub(super) fn progressed(&self) -> Option<Instant> {
         self.link.progressed()
+    }
+
+    /// When the daemon last sent anything.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.link.heard_at()
+    }
+
+    /// What is wrong with the daemon.
+    pub(super) fn trouble(&self, now: Instant) -> Option<Trouble> {
+        if self.is_silent(now) {
+            return Some(Trouble::Silent);
+        }
+        let unanswered = self.link.announced_for(now).unwrap_or_else(|| self.window.waited(now));
+        // With room in the window, the daemon keeps up.
+        let is_behind = unanswered > BEHIND_AFTER || (self.is_ready() && !self.spill.is_empty());
+        is_behind.then_some(Trouble::Behind)
+    }
+
+    /// Number of marks that were not sent.
+    pub(super) fn n_unsent_marks(&self) -> u64 {
+        // A run without a daemon and without a volume has nothing to mark.
+        if self.link.never_begun() && self.acquired.is_empty() {
+            return 0;
+        }
+        let returned = matches!(self.returned, Some(FromAdapter::Mark(_)));
+        self.events.len() as u64 + self.window.n_unsent_marks() + u64::from(returned)
     }
 
     /// Counts an acquired volume that the daemon already has.
@@ -124,23 +179,27 @@ impl Outbox {
         self.acquired.insert(volume.index.0);
         let message = volume.into_message(self.link.run());
         if self.has_room() {
-            self.admit(message);
+            self.admit(message, None);
             return;
         }
         // Sent out of order, this volume would make the earlier ones late.
         let in_order = self.is_ready()
             && self.live.is_none()
             && self.window.is_sent()
-            && (self.spill.is_empty() || self.spill_is_sent);
+            && self.returned.is_none()
+            && self.n_spill_sent == self.spill.len();
         if let Err(error) = self.spill.push(&message) {
             tracing::warn!(
                 index = message.header.index.0, %error,
                 "volume lost: it cannot be kept on disk"
             );
             self.tally.lost += 1;
+            return;
         }
-        self.spill_is_sent = in_order;
-        self.live = self.live.take().or(in_order.then_some(message));
+        if in_order {
+            self.n_spill_sent += 1;
+            self.live = Some(message);
+        }
     }
 
     /// Tells the outbox that no further volume will come. Once all are acknowledged, it sends the
@@ -160,11 +219,14 @@ impl Outbox {
         self.ending && self.n_unacked() == 0
     }
 
-    /// Tells the outbox that the last message could not be sent. The daemon then counts as silent
-    /// until its next message.
-    pub(super) fn not_sent(&mut self) {
+    /// Takes back a message that found no room in the socket's queue. It is sent first once the
+    /// daemon is heard again.
+    pub(super) fn not_sent(&mut self, message: FromAdapter) {
         self.link.not_sent();
-        self.send_all_again();
+        // An announcement is made again anyway.
+        if !matches!(message, FromAdapter::Run { .. }) {
+            self.returned = Some(message);
+        }
     }
 
     /// The next message to send now; `None` when nothing is due.
@@ -173,10 +235,13 @@ impl Outbox {
             let resume = self.link.announce(now);
             return Some(FromAdapter::Run { header: self.header.clone(), resume });
         }
-        if !self.is_ready() || self.is_silent(now) {
+        if !self.link.is_open(now) {
             return None;
         }
-        self.refill();
+        if let Some(returned) = self.returned.take() {
+            return Some(returned);
+        }
+        self.refill(now);
         let due = self.window.next_due(self.link.run(), now, &mut self.tally.resent);
         if due.is_some() {
             return due;
@@ -203,11 +268,15 @@ impl Outbox {
     ///
     /// Fails when the daemon refuses this run; it may still accept another run.
     pub(super) fn answer(&mut self, answer: ToAdapter, now: Instant) -> Result<(), RunRefused> {
+        if self.is_ready() && self.is_silent(now) {
+            // The connection may have been lost, and with it what was on the way.
+            self.send_all_again();
+        }
         self.link.heard(matches!(answer, ToAdapter::Ping(_)), now);
         match answer {
             ToAdapter::Ready(ready) => self.ready(ready),
-            ToAdapter::Ack(ack) => self.ack(&ack),
-            ToAdapter::Refused(refused) => return self.refused(refused),
+            ToAdapter::Ack(ack) => self.ack(&ack, now),
+            ToAdapter::Refused(refused) => return self.refused(refused, now),
             ToAdapter::Ping(ping) if self.link.is_another(&ping.instance) => {
                 tracing::warn!("another daemon is answering: announcing the run again");
                 self.announce_again();
@@ -225,30 +294,39 @@ impl Outbox {
     /// Sends everything again, in order, because messages in flight may not arrive.
     fn send_all_again(&mut self) {
         self.live = None;
-        self.spill_is_sent = false;
+        self.n_spill_sent = 0;
         self.window.send_again();
+        // Volumes come again from the window, and the end is due again by itself.
+        self.returned = self.returned.take().filter(|m| matches!(m, FromAdapter::Mark(_)));
     }
 
     fn ready(&mut self, ready: Ready) {
         if self.link.ready(ready, &self.header.run_id()) {
+            if let Some(FromAdapter::Mark(mark)) = &mut self.returned {
+                self.link.run().clone_into(&mut mark.run);
+            }
             // The daemon may not have received earlier messages; they are sent again, in order.
             self.send_all_again();
             self.window.mark_again();
+            self.events.repeat_last();
             self.end_sent = None;
         }
     }
 
-    fn ack(&mut self, ack: &Ack) {
+    fn ack(&mut self, ack: &Ack, now: Instant) {
         if ack.run != self.link.run() {
             return;
         }
         match ack.index {
-            Some(index) => self.tally.acked += self.window.remove(index),
+            Some(index) => match self.window.remove(index, now) {
+                0 if self.n_spill_sent > 0 => drop(self.acked_in_spill.insert(index)),
+                n_acked => self.tally.acked += n_acked,
+            },
             None => self.ended = self.ending,
         }
     }
 
-    fn refused(&mut self, refused: Refused) -> Result<(), RunRefused> {
+    fn refused(&mut self, refused: Refused, now: Instant) -> Result<(), RunRefused> {
         let Refused { run, index, code, reason } = refused;
         let is_ours = |run: &String| *run == self.link.run() || *run == self.header.run_id();
         if !run.as_ref().is_none_or(is_ours) {
@@ -259,11 +337,11 @@ impl Outbox {
             (RefusalCode::UnknownRun, _) if self.is_ready() => self.announce_again(),
             (RefusalCode::UnknownRun, _) => {}
             (RefusalCode::Damaged, Some(index)) => {
-                if !self.window.damaged(index, &mut self.tally.resent) {
-                    self.give_up(index, &reason);
+                if !self.window.damaged(index) {
+                    self.give_up(index, &reason, now);
                 }
             }
-            (_, Some(index)) => self.give_up(index, &reason),
+            (_, Some(index)) => self.give_up(index, &reason, now),
             (RefusalCode::RunRefused, None) => return Err(self.refusal(reason)),
             (_, None) if !self.is_ready() => return Err(self.refusal(reason)),
             (_, None) => tracing::warn!(reason, "the daemon refused a message"),
@@ -275,17 +353,37 @@ impl Outbox {
         RunRefused { run: self.link.run().to_owned(), reason }
     }
 
-    fn give_up(&mut self, index: u32, reason: &str) {
-        self.tally.lost += self.window.remove(index);
+    fn give_up(&mut self, index: u32, reason: &str, now: Instant) {
+        self.tally.lost += self.window.remove(index, now);
         tracing::warn!(index, reason, "volume lost: the daemon refused it");
     }
 
     /// Moves volumes from the spill into the window while there is room.
-    fn refill(&mut self) {
+    fn refill(&mut self, now: Instant) {
+        if self.spill.is_empty() {
+            self.n_spill_sent = 0;
+            self.acked_in_spill.clear();
+        }
         while self.window.has_room() && !self.spill.is_empty() {
             let waited = u64::from(self.spill.len());
             match self.spill.pop() {
-                Ok(Some(message)) => self.admit(message),
+                Ok(Some(message)) => {
+                    let sent = (self.n_spill_sent > 0).then_some(now);
+                    self.n_spill_sent = self.n_spill_sent.saturating_sub(1);
+                    if self.acked_in_spill.remove(&message.header.index.0) {
+                        self.tally.acked += 1;
+                        continue;
+                    }
+                    // The newest has not been sent yet, only chosen for it.
+                    let is_live = self
+                        .live
+                        .as_ref()
+                        .is_some_and(|live| live.header.index == message.header.index);
+                    if is_live {
+                        self.live = None;
+                    }
+                    self.admit(message, sent.filter(|_| !is_live));
+                }
                 Ok(None) => return,
                 Err(error) => {
                     let lost = waited - u64::from(self.spill.len());
@@ -294,16 +392,17 @@ impl Outbox {
                         "volumes lost: those waiting on disk cannot be read back"
                     );
                     self.tally.lost += lost;
+                    self.n_spill_sent = 0;
                 }
             }
         }
     }
 
-    fn admit(&mut self, message: VolumeMessage) {
+    fn admit(&mut self, message: VolumeMessage, sent: Option<Instant>) {
         let header = &message.header;
         let start_s = self.start_of(header.index, header.acquisition_time_s);
         let marks = self.events.take_until(start_s);
-        self.window.push(message, marks);
+        self.window.push(message, marks, sent);
     }
 
     /// Start of a volume's acquisition, seconds since the start of index 0.

@@ -1,7 +1,9 @@
 //! The pump: connects the outbox with the adapter's thread, the socket and the clock.
 //!
 //! The pump sends one run at a time. A run ends when all its volumes are acknowledged, or when the
-//! daemon has acknowledged nothing for `patience`.
+//! daemon has been silent for `patience`. A daemon that is alive and behind gets
+//! [`ALIVE_FACTOR`] times as long after each acknowledgement: it is stuck after that, for example
+//! because its disk is full.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +33,11 @@ use crate::session_state::KEEP_FRESH;
 
 /// How long a heartbeat waits for room in the socket's queue.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(50);
-/// How long a stopped run waits for its last acknowledgements.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long a stopped run waits for its last acknowledgements from a silent daemon, and from one
+/// that is alive.
+const STOP_WITHIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
+/// How many times longer than for a silent daemon a finished run waits for one that is alive.
+const ALIVE_FACTOR: u32 = 10;
 
 /// See the module docs.
 pub(super) struct Pump {
@@ -177,14 +182,23 @@ impl Pump {
                 }
                 _ = heartbeat.tick() => {
                     self.sign_of_life().await?;
+                    // Answers that wait to be read tell whether the daemon is silent.
+                    self.read_answers(&mut outbox).await?;
                     alarm.look(&outbox, &self.options.endpoint);
+                    if let Some(since) = over.filter(|_| self.stopping) {
+                        let left = stop_within(&outbox).saturating_sub(since.elapsed());
+                        tracing::info!(
+                            "stopping: {}; at most {} s more",
+                            waits_for(&outbox), left.as_secs()
+                        );
+                    }
                 }
                 () = stopped(&mut self.stop), if !self.stopping => {
-                    tracing::info!("stopping: waiting for the last acknowledgements");
                     self.stopping = true;
                     held = None;
                     outbox.finish();
                     over = Some(Instant::now());
+                    tracing::info!("stopping: {}", waits_for(&outbox));
                 }
             }
         }
@@ -195,6 +209,18 @@ impl Pump {
         self.report.n_resent += tally.resent;
         self.report.n_lost += tally.lost;
         self.report.n_unacked += outbox.n_unacked();
+        self.report.n_lost_marks += outbox.n_unsent_marks();
+        if outbox.n_unacked() > 0 {
+            tracing::warn!(
+                in_memory = outbox.n_unacked() - u64::from(outbox.n_on_disk()),
+                on_disk = outbox.n_on_disk(),
+                "volumes given up: the daemon has not acknowledged them, and no copy of them \
+                 outlives this run in the adapter"
+            );
+        }
+        if outbox.n_unsent_marks() > 0 {
+            tracing::warn!(marks = outbox.n_unsent_marks(), "marks lost: they were never sent");
+        }
         tracing::info!(
             acked = tally.acked,
             lost = tally.lost,
@@ -213,7 +239,7 @@ impl Pump {
                 Ok(()) => {}
                 Err(error @ SocketError::SendTimeout { .. }) => {
                     tracing::warn!(%error, "cannot send to the daemon; volumes wait");
-                    outbox.not_sent();
+                    outbox.not_sent(message);
                     // An announcement that does not fit into the queue would be due again at once.
                     return Ok(());
                 }
@@ -238,18 +264,45 @@ impl Pump {
         }
     }
 
-    /// Whether a finished run has waited long enough for a daemon that acknowledges nothing.
+    /// Takes the answers that have arrived, at most as many as the socket's queue holds.
+    async fn read_answers(&self, outbox: &mut Outbox) -> Result<(), PublishError> {
+        for _ in 0..self.options.limits.recv_hwm {
+            match timeout(Duration::ZERO, self.dealer.recv()).await {
+                Ok(answer) => take_answer(outbox, &answer?)?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a finished run has waited long enough.
     fn gives_up(&self, outbox: &Outbox, over: Option<Instant>) -> bool {
         let Some(over) = over else { return false };
-        let quiet_since = outbox.progressed().map_or(over, |progressed| progressed.max(over));
-        if self.stopping && over.elapsed() > STOP_WITHIN {
+        if self.stopping && over.elapsed() > stop_within(outbox) {
             return true;
         }
+        let since = |last: Option<Instant>| last.map_or(over, |last| last.max(over)).elapsed();
+        let patience = self.options.patience;
         // Losing `end` loses no volume: the daemon notices that the adapter has left.
-        if outbox.waits_for_end_only() && over.elapsed() > 2 * RESEND_AFTER {
-            return quiet_since.elapsed() > SILENCE || over.elapsed() > self.options.patience;
+        let end_only = outbox.waits_for_end_only() && over.elapsed() > 2 * RESEND_AFTER;
+        match outbox.is_silent(Instant::now()) {
+            true if end_only => since(outbox.heard_at()) > SILENCE || over.elapsed() > patience,
+            true => since(outbox.heard_at()) > patience,
+            false if end_only => since(outbox.progressed()) > patience,
+            false => since(outbox.progressed()) > patience.saturating_mul(ALIVE_FACTOR),
         }
-        quiet_since.elapsed() > self.options.patience
+    }
+}
+
+fn stop_within(outbox: &Outbox) -> Duration {
+    STOP_WITHIN[usize::from(!outbox.is_silent(Instant::now()))]
+}
+
+/// What a stopped run still waits for.
+fn waits_for(outbox: &Outbox) -> String {
+    match outbox.n_unacked() {
+        0 => "waiting for the daemon to acknowledge the end of the run".to_owned(),
+        n => format!("waiting for the daemon to acknowledge {n} volumes"),
     }
 }
 

@@ -20,13 +20,15 @@ pub struct PublishReport {
     pub n_lost: u64,
     /// Volumes that were never acknowledged.
     pub n_unacked: u64,
+    /// Marks that were never sent.
+    pub n_lost_marks: u64,
 }
 
 impl PublishReport {
-    /// Whether the daemon has every volume that was acquired.
+    /// Whether the daemon has every volume that was acquired, and was sent every mark.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.n_lost == 0 && self.n_unacked == 0 && self.n_refused == 0
+        self.n_lost_marks == 0 && self.n_lost == 0 && self.n_unacked == 0 && self.n_refused == 0
     }
 }
 

@@ -151,6 +151,85 @@ fn silence_stops_the_sending_and_a_sign_of_life_resumes_it() {
     assert_eq!(outbox.tally().resent, 1);
 }
 
+/// A daemon that is alive, and is asked what is due every second.
+fn every_second(outbox: &mut Outbox, seconds: std::ops::Range<u64>, start: Instant) -> Vec<String> {
+    let mut all = Vec::new();
+    for second in seconds {
+        let now = start + Duration::from_secs(second);
+        outbox.answer(ToAdapter::Ping(DaemonPing { instance: "a".into() }), now).unwrap();
+        all.extend(said(outbox, now));
+    }
+    all
+}
+
+#[test]
+fn a_daemon_that_is_behind_is_not_flooded() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut outbox = outbox(64, &[]);
+    said(&mut outbox, start);
+    outbox.answer(ready("a"), start).unwrap();
+    for index in 0..80 {
+        outbox.push(volume(index));
+        assert_eq!(said(&mut outbox, start), [index.to_string()]);
+    }
+    // For ten minutes it acknowledges nothing: only the oldest comes again, ever more rarely.
+    let repeats = every_second(&mut outbox, 1..600, start);
+    assert!((3..15).contains(&repeats.len()), "{repeats:?}");
+    assert!(repeats.iter().all(|index| index == "0"), "{repeats:?}");
+    assert_eq!(outbox.trouble(at(600)), Some(Trouble::Behind));
+    // Then it goes on: none of the others was lost, and none is sent again.
+    for index in 0..80 {
+        outbox.answer(ack(index), at(600)).unwrap();
+        assert_eq!(said(&mut outbox, at(600)), Vec::<String>::new());
+    }
+    assert_eq!((outbox.n_unacked(), outbox.tally().acked), (0, 80));
+    assert_eq!(outbox.trouble(at(600)), None);
+}
+
+#[test]
+fn a_volume_that_was_lost_on_the_way_is_sent_again() {
+    let start = Instant::now();
+    let mut outbox = outbox(8, &[]);
+    said(&mut outbox, start);
+    outbox.answer(ready("a"), start).unwrap();
+    for index in 0..4 {
+        outbox.push(volume(index));
+    }
+    assert_eq!(said(&mut outbox, start), ["0", "1", "2", "3"]);
+    for index in [0, 3] {
+        outbox.answer(ack(index), start).unwrap();
+    }
+    // 3 was sent after 1 and 2, so these did not arrive.
+    assert_eq!(every_second(&mut outbox, 1..8, start), ["1", "2"]);
+}
+
+#[test]
+fn a_message_that_found_no_room_is_sent_first_and_the_daemon_does_not_count_as_silent() {
+    let now = Instant::now();
+    let mut outbox = outbox(8, &[1.0, 9.0]);
+    said(&mut outbox, now);
+    outbox.answer(ready("a"), now).unwrap();
+    outbox.push(volume(1));
+    let mark = outbox.next_due(now).unwrap();
+    assert!(matches!(mark, FromAdapter::Mark(_)));
+    outbox.not_sent(mark);
+    assert!(!outbox.is_silent(now));
+    assert_eq!(said(&mut outbox, now), Vec::<String>::new());
+    assert_eq!(outbox.n_unsent_marks(), 2);
+    outbox.answer(ToAdapter::Ping(DaemonPing { instance: "a".into() }), now).unwrap();
+    assert_eq!(said(&mut outbox, now), ["@1", "1"]);
+    outbox.finish();
+    outbox.answer(ack(1), now).unwrap();
+    assert_eq!(said(&mut outbox, now), ["@9", "end 1"]);
+    assert_eq!(outbox.n_unsent_marks(), 0);
+    // Another daemon gets the last mark, too.
+    outbox.answer(ToAdapter::Ping(DaemonPing { instance: "b".into() }), now).unwrap();
+    assert_eq!(said(&mut outbox, now), ["resume"]);
+    outbox.answer(ready("b"), now).unwrap();
+    assert_eq!(said(&mut outbox, now), ["@9", "end 1"]);
+}
+
 #[test]
 fn a_damaged_volume_is_sent_three_times_more_and_one_that_does_not_fit_is_lost() {
     let now = Instant::now();
