@@ -59,7 +59,7 @@ impl PlayedDaemon {
 
     /// The next message other than a heartbeat. Answers heartbeats.
     #[must_use]
-    pub fn next(&mut self) -> FromAdapter {
+    pub fn next_message(&mut self) -> FromAdapter {
         loop {
             match self.next_within(PATIENCE).expect("a message in time") {
                 FromAdapter::Ping => self.ping(),

@@ -12,7 +12,7 @@ fn in_a_run(site: &Site, daemon: &mut PlayedDaemon, n_acked: u32) -> (Process, S
     let sending = adapter(site, &daemon.endpoint(), &flags);
     let mut run = String::new();
     loop {
-        match daemon.next() {
+        match daemon.next_message() {
             FromAdapter::Run { header, .. } => {
                 run = header.run_id();
                 daemon.accept(&run, 0);
@@ -37,7 +37,7 @@ fn the_three_signals_end_the_run_alike() {
         wait_for("the adapter stops", || sending.log().contains("stopping: waiting").then_some(()));
         daemon.ack(&run, Some(3));
         loop {
-            match daemon.next() {
+            match daemon.next_message() {
                 FromAdapter::End(_) => break daemon.ack(&run, None),
                 FromAdapter::Volume(volume) => daemon.ack(&run, Some(volume.header.index.0)),
                 _ => {}

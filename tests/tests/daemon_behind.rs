@@ -34,7 +34,7 @@ fn a_daemon_that_is_behind_is_neither_flooded_nor_given_up() {
         daemon.ack(&run, Some(index));
     }
     loop {
-        match daemon.next() {
+        match daemon.next_message() {
             FromAdapter::End(_) => break daemon.ack(&run, None),
             FromAdapter::Volume(volume) => daemon.ack(&run, Some(volume.header.index.0)),
             _ => {}

@@ -52,7 +52,7 @@ fn a_restart_on_a_large_folder_reads_little_and_finds_the_next_volume() {
     let sending = adapter(&site, &daemon.endpoint(), &flags);
     let mut next_volume = |wanted: u32| {
         loop {
-            match daemon.next() {
+            match daemon.next_message() {
                 FromAdapter::Run { header, .. } => daemon.accept(&header.run_id(), 0),
                 FromAdapter::Volume(volume) => {
                     let index = volume.header.index.0;
@@ -91,7 +91,7 @@ fn a_restart_on_a_large_folder_reads_little_and_finds_the_next_volume() {
     fs::write(site.path("slow"), &whole).unwrap();
     let mut seen = Vec::new();
     while !seen.contains(&6) {
-        match daemon.next() {
+        match daemon.next_message() {
             FromAdapter::Run { header, .. } => daemon.accept(&header.run_id(), 0),
             FromAdapter::Volume(volume) => {
                 daemon.ack(&volume.header.run, Some(volume.header.index.0));

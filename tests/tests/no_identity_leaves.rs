@@ -139,7 +139,7 @@ fn a_session_keeps_its_salt_over_a_kill_and_shares_it_with_no_other() {
     };
     // Killed in the middle of its run.
     let killed = start(&site, &daemon, &flags("a"));
-    let FromAdapter::Run { header, .. } = daemon.next() else { panic!("expected a run") };
+    let FromAdapter::Run { header, .. } = daemon.next_message() else { panic!("expected a run") };
     killed.kill();
     let sending = start(&site, &daemon, &flags("a"));
     let again = receive_all(&mut daemon, sending);

@@ -20,7 +20,7 @@ fn an_outage_that_never_quite_ends_passes_more_than_the_limit_without_loss() {
     let (mut waiting, mut acked) = (BTreeSet::new(), 0);
     let mut run = String::new();
     loop {
-        match daemon.next() {
+        match daemon.next_message() {
             FromAdapter::Run { header, .. } => {
                 run = header.run_id();
                 daemon.accept(&run, 0);

@@ -175,14 +175,14 @@ mod tests {
         assert!(poll(&mut polling).is_empty(), "seen for the first time");
         fs::write(&path, b"half and half").unwrap();
         assert!(poll(&mut polling).is_empty(), "it grew");
-        assert_eq!(poll(&mut polling), [path.clone()]);
+        assert_eq!(poll(&mut polling), std::slice::from_ref(&path));
         assert!(poll(&mut polling).is_empty(), "reported once");
 
         // Completed after it was given up, with the same size.
         let later = SystemTime::now() + Duration::from_secs(5);
         fs::File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
         assert!(poll(&mut polling).is_empty(), "changed");
-        assert_eq!(poll(&mut polling), [path.clone()]);
+        assert_eq!(poll(&mut polling), std::slice::from_ref(&path));
 
         fs::remove_file(&path).unwrap();
         assert!(poll(&mut polling).is_empty());

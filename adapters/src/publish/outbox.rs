@@ -33,6 +33,7 @@ use corticast_wire::message::{
 use super::{
     link::Link,
     marks::{Events, mark},
+    overflow::{Overflow, Popped},
     report::{RunRefused, Tally},
     spill::Spill,
     window::{RESEND_AFTER, Window, is_due},
@@ -57,13 +58,7 @@ pub(super) struct Outbox {
     link: Link,
     events: Events,
     window: Window,
-    spill: Spill,
-    /// How many of the oldest volumes of the spill were sent.
-    n_spill_sent: u32,
-    /// Volumes of the spill that were acknowledged before they reached the window.
-    acked_in_spill: HashSet<u32>,
-    /// The newest volume of the spill, to be sent now.
-    live: Option<VolumeMessage>,
+    overflow: Overflow,
     /// The message that found no room in the socket's queue.
     returned: Option<FromAdapter>,
     /// Indices of the acquired volumes; a duplicate counts once.
@@ -88,10 +83,7 @@ impl Outbox {
             header,
             events: Events::new(events),
             window: Window::new(capacity),
-            spill,
-            n_spill_sent: 0,
-            acked_in_spill: HashSet::new(),
-            live: None,
+            overflow: Overflow::new(spill),
             returned: None,
             acquired: HashSet::new(),
             ending: false,
@@ -108,12 +100,12 @@ impl Outbox {
 
     /// Volumes on disk.
     pub(super) fn n_on_disk(&self) -> u32 {
-        self.spill.len()
+        self.overflow.len()
     }
 
     /// Volumes that are neither acknowledged nor lost.
     pub(super) fn n_unacked(&self) -> u64 {
-        self.window.len() as u64 + u64::from(self.spill.len())
+        self.window.len() as u64 + u64::from(self.overflow.len())
     }
 
     /// Whether the daemon has accepted the run.
@@ -123,7 +115,7 @@ impl Outbox {
 
     /// Whether one more volume fits into the window.
     pub(super) fn has_room(&self) -> bool {
-        self.window.has_room() && self.spill.is_empty()
+        self.window.has_room() && self.overflow.is_empty()
     }
 
     /// First index that the daemon did not have when it first accepted the run.
@@ -153,7 +145,7 @@ impl Outbox {
         }
         let unanswered = self.link.announced_for(now).unwrap_or_else(|| self.window.waited(now));
         // With room in the window, the daemon keeps up.
-        let is_behind = unanswered > BEHIND_AFTER || (self.is_ready() && !self.spill.is_empty());
+        let is_behind = unanswered > BEHIND_AFTER || (self.is_ready() && !self.overflow.is_empty());
         is_behind.then_some(Trouble::Behind)
     }
 
@@ -182,23 +174,11 @@ impl Outbox {
             self.admit(message, None);
             return;
         }
-        // Sent out of order, this volume would make the earlier ones late.
-        let in_order = self.is_ready()
-            && self.live.is_none()
-            && self.window.is_sent()
-            && self.returned.is_none()
-            && self.n_spill_sent == self.spill.len();
-        if let Err(error) = self.spill.push(&message) {
-            tracing::warn!(
-                index = message.header.index.0, %error,
-                "volume lost: it cannot be kept on disk"
-            );
+        let in_order = self.is_ready() && self.returned.is_none() && self.window.is_sent();
+        let index = message.header.index.0;
+        if let Err(error) = self.overflow.push(message, in_order) {
+            tracing::warn!(index, %error, "volume lost: it cannot be kept on disk");
             self.tally.lost += 1;
-            return;
-        }
-        if in_order {
-            self.n_spill_sent += 1;
-            self.live = Some(message);
         }
     }
 
@@ -246,7 +226,7 @@ impl Outbox {
         if due.is_some() {
             return due;
         }
-        if let Some(message) = self.live.take() {
+        if let Some(message) = self.overflow.take_live() {
             return Some(FromAdapter::Volume(message));
         }
         if !self.ending || self.ended || !self.window.is_empty() {
@@ -293,8 +273,7 @@ impl Outbox {
 
     /// Sends everything again, in order, because messages in flight may not arrive.
     fn send_all_again(&mut self) {
-        self.live = None;
-        self.n_spill_sent = 0;
+        self.overflow.send_again();
         self.window.send_again();
         // Volumes come again from the window, and the end is due again by itself.
         self.returned = self.returned.take().filter(|m| matches!(m, FromAdapter::Mark(_)));
@@ -319,7 +298,7 @@ impl Outbox {
         }
         match ack.index {
             Some(index) => match self.window.remove(index, now) {
-                0 if self.n_spill_sent > 0 => drop(self.acked_in_spill.insert(index)),
+                0 => self.overflow.ack(index),
                 n_acked => self.tally.acked += n_acked,
             },
             None => self.ended = self.ending,
@@ -360,40 +339,18 @@ impl Outbox {
 
     /// Moves volumes from the spill into the window while there is room.
     fn refill(&mut self, now: Instant) {
-        if self.spill.is_empty() {
-            self.n_spill_sent = 0;
-            self.acked_in_spill.clear();
-        }
-        while self.window.has_room() && !self.spill.is_empty() {
-            let waited = u64::from(self.spill.len());
-            match self.spill.pop() {
-                Ok(Some(message)) => {
-                    let sent = (self.n_spill_sent > 0).then_some(now);
-                    self.n_spill_sent = self.n_spill_sent.saturating_sub(1);
-                    if self.acked_in_spill.remove(&message.header.index.0) {
-                        self.tally.acked += 1;
-                        continue;
-                    }
-                    // The newest has not been sent yet, only chosen for it.
-                    let is_live = self
-                        .live
-                        .as_ref()
-                        .is_some_and(|live| live.header.index == message.header.index);
-                    if is_live {
-                        self.live = None;
-                    }
-                    self.admit(message, sent.filter(|_| !is_live));
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    let lost = waited - u64::from(self.spill.len());
+        while self.window.has_room() {
+            match self.overflow.pop(now) {
+                Some(Popped::Volume { message, sent }) => self.admit(*message, sent),
+                Some(Popped::Acked) => self.tally.acked += 1,
+                Some(Popped::Lost { n, error }) => {
                     tracing::error!(
-                        %error, lost,
+                        %error, lost = n,
                         "volumes lost: those waiting on disk cannot be read back"
                     );
-                    self.tally.lost += lost;
-                    self.n_spill_sent = 0;
+                    self.tally.lost += n;
                 }
+                None => return,
             }
         }
     }

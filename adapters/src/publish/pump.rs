@@ -2,7 +2,7 @@
 //!
 //! The pump sends one run at a time. A run ends when all its volumes are acknowledged, or when the
 //! daemon has been silent for `patience`. A daemon that is alive and behind gets
-//! [`ALIVE_FACTOR`] times as long after each acknowledgement: it is stuck after that, for example
+//! [`patience::ALIVE_FACTOR`] times as long after each acknowledgement: it is stuck after that, for example
 //! because its disk is full.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use corticast_bold::run::RunHeader;
 use corticast_images::{acquired::AcquiredVolume, events::Event};
 use corticast_wire::{
-    heartbeat::{HEARTBEAT, SILENCE},
+    heartbeat::HEARTBEAT,
     message::{Encoding, FromAdapter, ToAdapter},
     socket::{Dealer, SocketError},
 };
@@ -24,20 +24,15 @@ use super::{
     options::PublishOptions,
     outbox::Outbox,
     pace::{Deadlines, Pace},
+    patience,
     reader::Item,
     report::{PublishError, PublishReport, RunRefused},
     spill::Spill,
-    window::RESEND_AFTER,
 };
 use crate::session_state::KEEP_FRESH;
 
 /// How long a heartbeat waits for room in the socket's queue.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(50);
-/// How long a stopped run waits for its last acknowledgements from a silent daemon, and from one
-/// that is alive.
-const STOP_WITHIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
-/// How many times longer than for a silent daemon a finished run waits for one that is alive.
-const ALIVE_FACTOR: u32 = 10;
 
 /// See the module docs.
 pub(super) struct Pump {
@@ -139,7 +134,10 @@ impl Pump {
             self.send_due(&mut outbox).await?;
             begun |= outbox.is_ready();
             progress.set_position(outbox.tally().acked + n_skipped);
-            if outbox.is_over() || self.gives_up(&outbox, over) {
+            let gives_up = over.is_some_and(|over| {
+                patience::gives_up(&outbox, over, self.stopping, self.options.patience)
+            });
+            if outbox.is_over() || gives_up {
                 break;
             }
             let wanted = over.is_none()
@@ -185,50 +183,20 @@ impl Pump {
                     // Answers that wait to be read tell whether the daemon is silent.
                     self.read_answers(&mut outbox).await?;
                     alarm.look(&outbox, &self.options.endpoint);
-                    if let Some(since) = over.filter(|_| self.stopping) {
-                        let left = stop_within(&outbox).saturating_sub(since.elapsed());
-                        tracing::info!(
-                            "stopping: {}; at most {} s more",
-                            waits_for(&outbox), left.as_secs()
-                        );
+                    if let Some(over) = over.filter(|_| self.stopping) {
+                        patience::tell(&outbox, over);
                     }
                 }
                 () = stopped(&mut self.stop), if !self.stopping => {
                     self.stopping = true;
                     held = None;
                     outbox.finish();
-                    over = Some(Instant::now());
-                    tracing::info!("stopping: {}", waits_for(&outbox));
+                    patience::tell(&outbox, *over.insert(Instant::now()));
                 }
             }
         }
 
-        let tally = outbox.tally();
-        self.report.n_acked += tally.acked;
-        self.report.n_skipped += n_skipped;
-        self.report.n_resent += tally.resent;
-        self.report.n_lost += tally.lost;
-        self.report.n_unacked += outbox.n_unacked();
-        self.report.n_lost_marks += outbox.n_unsent_marks();
-        if outbox.n_unacked() > 0 {
-            tracing::warn!(
-                in_memory = outbox.n_unacked() - u64::from(outbox.n_on_disk()),
-                on_disk = outbox.n_on_disk(),
-                "volumes given up: the daemon has not acknowledged them, and no copy of them \
-                 outlives this run in the adapter"
-            );
-        }
-        if outbox.n_unsent_marks() > 0 {
-            tracing::warn!(marks = outbox.n_unsent_marks(), "marks lost: they were never sent");
-        }
-        tracing::info!(
-            acked = tally.acked,
-            lost = tally.lost,
-            unacked = outbox.n_unacked(),
-            resent = tally.resent,
-            skipped = n_skipped,
-            "run is over"
-        );
+        add(&mut self.report, &outbox, n_skipped);
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -274,36 +242,36 @@ impl Pump {
         }
         Ok(())
     }
-
-    /// Whether a finished run has waited long enough.
-    fn gives_up(&self, outbox: &Outbox, over: Option<Instant>) -> bool {
-        let Some(over) = over else { return false };
-        if self.stopping && over.elapsed() > stop_within(outbox) {
-            return true;
-        }
-        let since = |last: Option<Instant>| last.map_or(over, |last| last.max(over)).elapsed();
-        let patience = self.options.patience;
-        // Losing `end` loses no volume: the daemon notices that the adapter has left.
-        let end_only = outbox.waits_for_end_only() && over.elapsed() > 2 * RESEND_AFTER;
-        match outbox.is_silent(Instant::now()) {
-            true if end_only => since(outbox.heard_at()) > SILENCE || over.elapsed() > patience,
-            true => since(outbox.heard_at()) > patience,
-            false if end_only => since(outbox.progressed()) > patience,
-            false => since(outbox.progressed()) > patience.saturating_mul(ALIVE_FACTOR),
-        }
-    }
 }
 
-fn stop_within(outbox: &Outbox) -> Duration {
-    STOP_WITHIN[usize::from(!outbox.is_silent(Instant::now()))]
-}
-
-/// What a stopped run still waits for.
-fn waits_for(outbox: &Outbox) -> String {
-    match outbox.n_unacked() {
-        0 => "waiting for the daemon to acknowledge the end of the run".to_owned(),
-        n => format!("waiting for the daemon to acknowledge {n} volumes"),
+/// Adds a run that is over, and logs what became of its volumes.
+fn add(report: &mut PublishReport, outbox: &Outbox, n_skipped: u64) {
+    let tally = outbox.tally();
+    report.n_acked += tally.acked;
+    report.n_skipped += n_skipped;
+    report.n_resent += tally.resent;
+    report.n_lost += tally.lost;
+    report.n_unacked += outbox.n_unacked();
+    report.n_lost_marks += outbox.n_unsent_marks();
+    if outbox.n_unacked() > 0 {
+        tracing::warn!(
+            in_memory = outbox.n_unacked() - u64::from(outbox.n_on_disk()),
+            on_disk = outbox.n_on_disk(),
+            "volumes given up: the daemon has not acknowledged them, and no copy of them \
+             outlives this run in the adapter"
+        );
     }
+    if outbox.n_unsent_marks() > 0 {
+        tracing::warn!(marks = outbox.n_unsent_marks(), "marks lost: they were never sent");
+    }
+    tracing::info!(
+        acked = tally.acked,
+        lost = tally.lost,
+        unacked = outbox.n_unacked(),
+        resent = tally.resent,
+        skipped = n_skipped,
+        "run is over"
+    );
 }
 
 fn take_answer(outbox: &mut Outbox, frames: &[bytes::Bytes]) -> Result<(), RunRefused> {
