@@ -4,6 +4,7 @@
 //! slow, or whose disk is full, drops its own oldest products and counts them
 //! (`corticast_output_dropped_total`); the signal path and the other outputs do not notice.
 
+pub(crate) mod blanking;
 pub(crate) mod board;
 pub mod conditions;
 pub(crate) mod fanout;

@@ -15,6 +15,7 @@ mod played;
 mod process;
 mod site;
 mod talk;
+mod worker;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,6 +27,7 @@ pub use process::{
 };
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
+pub use worker::{HeldWorker, WORKERS, worker};
 
 /// How long a test waits for a step. No step takes this long, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);

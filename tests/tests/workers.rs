@@ -2,36 +2,17 @@
 //! other files or settings.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{process::Command, sync::Arc, time::Duration};
-
 use corticast_bold::time::TrIndex;
 use corticast_tests::{
-    Daemon, PATIENCE, Process, Site, Talk, Watch, binary, corticast, repository,
-};
-use corticast_wire::{
-    socket::{ClientSecurity, Dealer, Limits, Router, ServerSecurity},
-    work::{FromWorker, Job, ToWorker},
+    Daemon, HeldWorker, PATIENCE, Site, Talk, WORKERS, Watch, corticast, repository, worker,
 };
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::{runtime::Runtime, time::timeout};
-
-/// The daemon makes no clips itself.
-const WORKERS: [&str; 4] =
-    ["--set", "generator.mode=still", "--set", "generator.workers=tcp://127.0.0.1:0"];
 
 fn site() -> Site {
     let site = Site::new(40);
     site.use_model("neurons-tiny");
     site
-}
-
-fn worker(site: &Site, endpoint: &str, name: &str) -> Process {
-    let mut command = Command::new(binary("corticast"));
-    command.args(["generate", "--config"]).arg(site.config());
-    command.args(["--connect", endpoint, "--name", name]);
-    command.args(WORKERS);
-    Process::start(site, command)
 }
 
 /// How many workers are connected.
@@ -43,64 +24,6 @@ fn wait_for_workers(daemon: &Daemon, n: u64) {
     let are_there =
         |metrics: &corticast_tests::Metrics| metrics.count("corticast_workers_connected") == n;
     drop(daemon.metrics_when("workers", are_there));
-}
-
-/// A worker in this process that takes a job and never finishes it. A real worker that is stopped
-/// during a clip is disconnected after a few seconds, so a test with one would be a race.
-struct HeldWorker {
-    runtime: Runtime,
-    dealer: Arc<Dealer>,
-}
-
-impl HeldWorker {
-    /// Starts a real worker, catches its greeting, and sends this greeting to the daemon.
-    fn connect(site: &Site, daemon: &Daemon, name: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let limits = Limits::default();
-        let hello = runtime.block_on(async {
-            let any_port = "tcp://127.0.0.1:0";
-            let router =
-                Router::bind(any_port, &ServerSecurity::LoopbackOnly, &limits).await.unwrap();
-            let real = worker(site, router.endpoint(), name);
-            let (_, hello) = timeout(PATIENCE, router.recv()).await.unwrap().unwrap();
-            real.kill();
-            hello
-        });
-        let dealer = Dealer::connect(daemon.endpoint("workers"), &ClientSecurity::None, &limits);
-        let dealer = Arc::new(runtime.block_on(dealer).unwrap());
-        runtime.block_on(dealer.send(hello)).unwrap();
-        let alive = Arc::clone(&dealer);
-        runtime.spawn(async move {
-            while alive.send(FromWorker::Ping.to_frames()).await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let held = Self { runtime, dealer };
-        assert_eq!(held.told(), ToWorker::Welcome);
-        held
-    }
-
-    /// The daemon's next message that is not a heartbeat.
-    fn told(&self) -> ToWorker {
-        loop {
-            let frames = async { timeout(PATIENCE, self.dealer.recv()).await.unwrap().unwrap() };
-            match ToWorker::parse(&self.runtime.block_on(frames)).unwrap() {
-                ToWorker::Ping => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn job(&self) -> Job {
-        match self.told() {
-            ToWorker::Job(job, _) => job,
-            other => panic!("expected a job, got {other:?}"),
-        }
-    }
 }
 
 /// A session that advances volume by volume.

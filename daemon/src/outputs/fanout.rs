@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::blanking::{Blanking, shown};
 use crate::{
     clock::monotonic_ns,
     product::{Product, reports::StatusReport, results::ConditionsReport},
@@ -33,6 +34,8 @@ pub struct Fanout {
     pub pictures: Arc<[Feeder<Product>]>,
     /// Conditions for the generator. Its clips come back through a fanout without this mailbox.
     pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
+    /// Whether subscribers and a display get neutral feedback.
+    pub blanking: Blanking,
 }
 
 impl Fanout {
@@ -41,14 +44,15 @@ impl Fanout {
         // Subscribers come first: the threads of other outputs may compete for a core.
         let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
         let publish = if is_large { &self.publish_large } else { &self.publish };
-        publish.push(product.clone());
-        if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &product) {
+        let marked = self.blanking.mark(product.clone());
+        publish.push(marked.clone());
+        if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &marked) {
             clips.put(conditions.clone());
         }
         if let Some(watch) = &self.watch
             && !matches!(product, Product::Conditions(_))
         {
-            watch.push(product.clone());
+            watch.push(shown(marked));
         }
         if let Some(recorder) = &self.recorder
             && self.records.includes(&product)

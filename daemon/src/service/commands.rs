@@ -6,10 +6,20 @@ use corticast_wire::socket::Router;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{failpoint, intake::inbox::Commanded, signal::happening::Command};
+use crate::{
+    failpoint,
+    intake::inbox::Commanded,
+    outputs::{blanking::Blanking, board::Board},
+    signal::happening::Command,
+};
 
 /// Takes commands until the task is aborted.
-pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {
+pub async fn serve(
+    control: Router,
+    commands: mpsc::Sender<Commanded>,
+    blanking: Blanking,
+    board: Board,
+) {
     loop {
         let (peer, frames) = match control.recv().await {
             Ok(message) => {
@@ -22,7 +32,7 @@ pub async fn serve(control: Router, commands: mpsc::Sender<Commanded>) {
             }
         };
         let answer = match parse(frames.first().map(AsRef::as_ref).unwrap_or_default()) {
-            Ok(command) => obey(command, &commands).await,
+            Ok(command) => obey(command, &commands, &blanking, &board).await,
             Err(message) => json!({ "ok": false, "message": message }),
         };
         if let Err(error) = control.send(&peer, vec![Bytes::from(answer.to_string())]).await {
@@ -42,7 +52,29 @@ fn parse(frame: &[u8]) -> Result<Command, String> {
     }
 }
 
-async fn obey(command: Command, commands: &mpsc::Sender<Commanded>) -> Value {
+/// Passes the command to the receive task and waits for its answer. `blank` takes effect before
+/// that, and `unblank` after: what is decoded in between is not shown.
+async fn obey(
+    command: Command,
+    commands: &mpsc::Sender<Commanded>,
+    blanking: &Blanking,
+    board: &Board,
+) -> Value {
+    let was_blanked = blanking.is_blanked();
+    if command == Command::Blank {
+        blanking.blank(board).await;
+    }
+    let answer = pass_on(command, commands).await;
+    let is_in_force = answer.get("ok").and_then(Value::as_bool) == Some(true);
+    match command {
+        Command::Blank if !is_in_force && !was_blanked => blanking.unblank(),
+        Command::Unblank if is_in_force => blanking.unblank(),
+        _ => {}
+    }
+    answer
+}
+
+async fn pass_on(command: Command, commands: &mpsc::Sender<Commanded>) -> Value {
     let (answer, answered) = oneshot::channel();
     let stopping = json!({ "ok": false, "command": command, "message": "the daemon is stopping" });
     if commands.send((command, answer)).await.is_err() {

@@ -23,6 +23,7 @@ use crate::{
     intake::{answers::Answers, inbox::Inbox, ingest::Ingest, recorded::Recorded},
     metrics::{Metrics, exporter},
     outputs::{
+        blanking::Blanking,
         board::Board,
         fanout::Fanout,
         json_lines::JsonLines,
@@ -118,12 +119,15 @@ pub(super) async fn build(
 
     let sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
+    let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);
+    let blanking = Blanking::new(is_blanked);
     let is_ready = Arc::new(AtomicBool::new(false));
     let (publish, published) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("publish"));
     let (publish_large, large) = drop_oldest(LARGE_QUEUE, metrics.output_dropped("publish_large"));
     let publishing = [published, large].map(|products| {
-        let publisher = Arc::clone(&sockets.publisher);
-        supervisor.spawn("publish", publish::publish(publisher, products, board.clone()))
+        let (publisher, board) = (Arc::clone(&sockets.publisher), board.clone());
+        let publishing = publish::publish(publisher, products, board, blanking.clone());
+        supervisor.spawn("publish", publishing)
     });
     let (results, writing) = match &config.recording.results {
         Some(path) => {
@@ -148,14 +152,14 @@ pub(super) async fn build(
         records: RecordedProducts::of(&config.recording),
         pictures,
         clips: None,
+        blanking: blanking.clone(),
     };
     let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters), supervisor);
     let (mut backlog, mut alarms) = (Vec::new(), Vec::new());
-    let (mut is_paused, mut is_blanked) = (false, false);
+    let is_paused = restored.as_ref().is_some_and(|restored| restored.is_paused);
     let recording: Option<RecorderThread> = match restored {
         Some(restored) => {
             (backlog, alarms) = (restored.backlog, restored.alarms);
-            (is_paused, is_blanked) = (restored.is_paused, restored.is_blanked);
             let (alarms, safe) = (fanout.clone(), answers.clone());
             let (recorder, thread) = Recorder::start(
                 restored.file,
@@ -207,7 +211,8 @@ pub(super) async fn build(
     let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);
     let serving = [
         supervisor.spawn("query", query::serve(sockets.query, board.clone())),
-        supervisor.spawn("control", commands::serve(sockets.control, commands)),
+        supervisor
+            .spawn("control", commands::serve(sockets.control, commands, blanking, board.clone())),
         supervisor.spawn("http", http::serve(sockets.http, prometheus, Arc::clone(&is_ready))),
     ];
     is_ready.store(true, Ordering::Release);
