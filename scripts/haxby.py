@@ -152,7 +152,7 @@ def score_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Accura
             "--model",
             folder / "model",
         ]
-        call([*replay, *run_flags([run]), "--results", results], log, environment)
+        call([*replay, *run_flags([run]), "--results", results, "--overwrite"], log, environment)
         events = read_blocks(data / run / EVENTS, TARGET)
         times, concepts = read_results(results)
         classes = sorted(concepts[0])

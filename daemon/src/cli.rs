@@ -11,7 +11,7 @@ pub mod recover;
 pub mod replay;
 pub mod run;
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -38,7 +38,12 @@ impl ConfigArgs {
     ///
     /// Fails when the file cannot be read, or on the first invalid key or value.
     pub fn load(&self, flags: &[Overlay]) -> Result<Config, ConfigError> {
-        let mut overlays = from_environment(std::env::vars());
+        let mut overlays = from_environment(
+            // Variables that are not text are not ours.
+            std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            }),
+        );
         overlays.extend(self.set.iter().cloned());
         if let Some(dir) = &self.model {
             overlays.push(Overlay::from_path("--model", "model", "dir", dir));
@@ -75,4 +80,17 @@ pub fn advance(bar: &ProgressBar, expected: Option<u32>) {
 /// Fails when the system cannot start the thread.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+/// Prints a line on standard output. Returns false if its reader has gone away, as `head` does;
+/// that is no error of the command.
+///
+/// # Errors
+///
+/// Fails when standard output cannot be written for another reason.
+pub fn print_line(line: &str) -> std::io::Result<bool> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
 }

@@ -1,6 +1,9 @@
 //! The `corticast` command.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use corticast::{
@@ -82,7 +85,9 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {}", corticast_wire::text::explain(&*error));
+            let text = corticast_wire::text::explain(&*error);
+            // Standard error may be closed, too; the exit code still says it.
+            writeln!(std::io::stderr().lock(), "error: {text}").ok();
             exit_of(&error).into()
         }
     }

@@ -3,6 +3,7 @@
 //! [`replay`] feeds a session from files, [`prepare`] makes training data with it, and [`export`]
 //! writes a recording in formats that other tools read.
 
+pub mod error;
 pub mod export;
 pub mod prepare;
 pub mod replay;

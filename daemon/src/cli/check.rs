@@ -80,9 +80,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         }
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&table)?);
+        super::print_line(&serde_json::to_string_pretty(&table)?)?;
     } else {
-        print!("{}", toml::to_string(&table)?);
+        super::print_line(toml::to_string(&table)?.trim_end())?;
     }
     if let Some(reason) = plan.decoder.as_ref().and_then(|d| d.fallback_reason()) {
         eprintln!("note: the model runs on the CPU: {reason}");

@@ -112,9 +112,9 @@ pub fn run(args: &CtlArgs) -> anyhow::Result<Exit> {
     };
     let answer = super::runtime()?.block_on(ask(args, &security))?;
     if args.json {
-        println!("{answer}");
+        super::print_line(&answer.to_string())?;
     } else {
-        println!("{}", sentence(&answer));
+        super::print_line(&sentence(&answer))?;
     }
     let is_done = answer.get("ok").and_then(Value::as_bool).unwrap_or(false);
     Ok(if is_done { Exit::Fine } else { Exit::Failed })

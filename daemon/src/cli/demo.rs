@@ -29,6 +29,7 @@ use super::ConfigArgs;
 use crate::{
     config::Overlay,
     exit::Exit,
+    outputs::folder::free_name,
     plan::Plan,
     product::Product,
     queue::drop_oldest::{Drain, drop_oldest},
@@ -82,14 +83,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
              project's folder, or give the file with --config",
         )?,
     };
-    std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot create {}", args.out.display()))?;
     let (recording, results) = (args.out.join("session.mcap"), args.out.join("results.jsonl"));
     let clips = args.out.join("film.mp4");
-    // The daemon would continue an existing recording; a demo starts a new one.
-    for file in [&recording, &clips].into_iter().filter(|file| file.exists()) {
-        std::fs::remove_file(file).with_context(|| format!("cannot replace {}", file.display()))?;
-    }
     let config_args = ConfigArgs { config: config.clone(), model: None, set: Vec::new() };
     let plan = Plan::make(config_args.load(&[
         Overlay::from_path("--out", "recording", "file", &recording),
@@ -104,23 +99,30 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let film = Arc::new(Film::read(&folder.join(CLIPS), tr_s)?);
     let n_volumes = (f64::from(args.seconds) * SPEED / tr_s).round().max(1.0);
     let scanner = scanner(&folder, n_volumes as u32)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot create {}", args.out.display()))?;
+    // The daemon would continue an existing recording; a demo starts a new one.
+    for file in [&recording, &results, &clips].into_iter().filter(|file| file.exists()) {
+        std::fs::rename(file, free_name(file))
+            .with_context(|| format!("cannot move {} away", file.display()))?;
+    }
     let tally = Arc::new(Mutex::new(Tally::default()));
     let exit = super::runtime()?.block_on(session(plan, scanner, &film, args, &tally))?;
 
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    println!();
-    println!("{}", tally.summary(&film));
-    println!("  recording  {}", recording.display());
-    println!("  results    {}", results.display());
+    super::print_line("")?;
+    super::print_line(&tally.summary(&film))?;
+    super::print_line(&format!("  recording  {}", recording.display()))?;
+    super::print_line(&format!("  results    {}", results.display()))?;
     // A session without clips leaves no film.
     if clips.exists() {
-        println!("  film       {}", clips.display());
+        super::print_line(&format!("  film       {}", clips.display()))?;
     }
-    println!(
+    super::print_line(&format!(
         "replay it: corticast replay --config {} --run {} --film again.mp4",
         config.display(),
         recording.display()
-    );
+    ))?;
     Ok(exit)
 }
 
@@ -217,10 +219,10 @@ async fn session(
     let scanning = tokio::spawn(async move {
         // The sender is dropped when the daemon cannot start; the daemon reports why.
         let Ok(endpoints) = is_ready.await else { return Ok(None) };
-        println!(
+        super::print_line(&format!(
             "recorded scans → {} · results {} · metrics {}/metrics",
             endpoints.adapter, endpoints.publish, endpoints.http
-        );
+        ))?;
         let running = scanner.arg("--connect").arg(endpoints.adapter).spawn();
         let ended = match running.with_context(|| format!("cannot start {ADAPTER}")) {
             Ok(child) => Running(child).end().await.map(Some),

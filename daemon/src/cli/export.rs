@@ -68,7 +68,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
     let result = write(args, &contents, &bar);
     bar.finish_and_clear();
     for line in result? {
-        println!("{line}");
+        super::print_line(&line)?;
     }
     Ok(Exit::Fine)
 }

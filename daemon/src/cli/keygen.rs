@@ -35,11 +35,17 @@ pub struct KeygenArgs {
 pub fn run(args: &KeygenArgs) -> anyhow::Result<Exit> {
     let (own, public) =
         KeyPair::generate().write_files(&args.name).context("no keys were written")?;
-    println!("{}: secret; keep it on this machine, which it identifies", own.display());
-    println!("{}: public; copy it to the machines this one talks to:", public.display());
-    println!("  the daemon's to each client, as its --server-key");
-    println!("  a client's to the daemon, into the folder `allow` of [wire],");
-    println!("  and an operator's also into the folder `control_allow`");
+    super::print_line(&format!(
+        "{}: secret; keep it on this machine, which it identifies",
+        own.display()
+    ))?;
+    super::print_line(&format!(
+        "{}: public; copy it to the machines this one talks to:",
+        public.display()
+    ))?;
+    super::print_line("  the daemon's to each client, as its --server-key")?;
+    super::print_line("  a client's to the daemon, into the folder `allow` of [wire],")?;
+    super::print_line("  and an operator's also into the folder `control_allow`")?;
     Ok(Exit::Fine)
 }
 

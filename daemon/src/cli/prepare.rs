@@ -33,7 +33,12 @@ pub fn run(args: &PrepareArgs) -> anyhow::Result<Exit> {
     let prepared = prepare(config, &sources, &args.out, &mut |expected| advance(&bar, expected));
     bar.finish_and_clear();
     for run in prepared? {
-        println!("{}: {} windows in {}", run.run, run.n_window, args.out.join(&run.run).display());
+        super::print_line(&format!(
+            "{}: {} windows in {}",
+            run.run,
+            run.n_window,
+            args.out.join(&run.run).display()
+        ))?;
     }
     Ok(Exit::Fine)
 }

@@ -34,17 +34,24 @@ pub struct RecoverArgs {
 pub fn run(args: &RecoverArgs) -> anyhow::Result<Exit> {
     match recover(&args.recording, args.out.as_deref())? {
         Recovered::Whole(counts) => {
-            println!("{} is whole: {}; nothing to do", args.recording.display(), text(&counts));
+            super::print_line(&format!(
+                "{} is whole: {}; nothing to do",
+                args.recording.display(),
+                text(&counts)
+            ))?;
         }
         Recovered::Repaired { kept, found, file, originals } => {
-            println!("{} is not one whole file: {found}", args.recording.display());
-            println!("kept: {}", text(&kept));
+            super::print_line(&format!(
+                "{} is not one whole file: {found}",
+                args.recording.display()
+            ))?;
+            super::print_line(&format!("kept: {}", text(&kept)))?;
             if let Some((run, index)) = &kept.last_volume {
-                println!("the last volume is {index} of {run}");
+                super::print_line(&format!("the last volume is {index} of {run}"))?;
             }
-            println!("repaired: {}", file.display());
+            super::print_line(&format!("repaired: {}", file.display()))?;
             for original in originals {
-                println!("original: {}", original.display());
+                super::print_line(&format!("original: {}", original.display()))?;
             }
         }
     }

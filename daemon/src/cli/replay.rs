@@ -1,12 +1,18 @@
 //! `corticast replay`: runs recorded sessions and images through the code of the live daemon.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Context;
 use bytes::Bytes;
 use indicatif::ProgressBar;
 
-use super::{ConfigArgs, advance, volume_bar};
+use super::{ConfigArgs, advance, print_line, volume_bar};
 use crate::{
     clock::monotonic_ns,
     config::{OutputsConfig, Overlay},
@@ -20,6 +26,7 @@ use crate::{
     },
     outputs::{
         conditions::ConditionsFolder,
+        folder::check_empty,
         json_lines::JsonLines,
         pictures::{self, Sink},
     },
@@ -53,6 +60,9 @@ pub struct ReplayArgs {
     /// Write results as JSON lines [default: standard output]
     #[arg(long, value_name = "OUT.jsonl")]
     results: Option<PathBuf>,
+    /// Replace an existing file of results, once the replay is complete
+    #[arg(long, requires = "results")]
+    overwrite: bool,
     /// Write the input of a generator into this new folder: RUN/000012.safetensors and so on
     #[arg(long, value_name = "DIR")]
     conditions: Option<PathBuf>,
@@ -89,45 +99,53 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let description = crate::plan::describe::session(&plan, "replay");
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());
-    let recorder = args.record.as_deref().map(|path| {
-        anyhow::ensure!(
-            !path.exists(),
-            "{} exists; choose a new file for --record",
-            path.display()
-        );
-        let file = RecordingFile::open(path)?;
-        let durability = plan.config.recording.durability;
-        let alarm = |message: String| tracing::error!("{message}");
-        // Nobody waits for the end of the thread but this command, at its own end.
-        let guard = Supervisor::new().0.guard("recorder");
-        let recorded = Recorded::default();
-        Ok(Recorder::start(file, durability, recorded, metrics.clone(), |_| {}, alarm, guard)?)
-    });
-    let (recorder, recording) = recorder.transpose()?.unzip();
-    if let Some(recorder) = &recorder {
-        record(recorder, SESSION, monotonic_ns(), description.to_string().into());
+    // Nothing is created until every input and every output is known to be good.
+    for source in &sources {
+        source.check(&admission)?;
     }
     anyhow::ensure!(
         args.conditions.is_none() || plan.conditions_bytes() > 0,
         "--conditions needs a model that gives conditions; configure a `neurons` model"
     );
-    let bar = volume_bar("replay");
     // A replay waits for each clip, so it makes clips itself even if workers are configured.
     let clips = plan.clips.take().map(ClipMaker::open).transpose().map_err(PlanError::from)?;
+    let (outputs, records) =
+        (plan.config.outputs.clone(), RecordedProducts::of(&plan.config.recording));
+    let durability = plan.config.recording.durability;
+    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
+    args.check_outputs()?;
+    let recorder = args.record.as_deref().map(|path| {
+        let file = RecordingFile::open(path)?;
+        let alarm = |message: String| tracing::error!("{message}");
+        // Nobody waits for the end of the thread but this command, at its own end.
+        let guard = Supervisor::new().0.guard("recorder");
+        let (recorded, metrics) = (Recorded::default(), metrics.clone());
+        anyhow::Ok(Recorder::start(file, durability, recorded, metrics, |_| {}, alarm, guard)?)
+    });
+    let (recorder, recording) = recorder.transpose()?.unzip();
+    if let Some(recorder) = &recorder {
+        record(recorder, SESSION, monotonic_ns(), description.to_string().into());
+    }
+    let bar = volume_bar("replay");
+    let results = args.results.as_deref();
+    let results = results.map(|path| JsonLines::of_replay(path, args.overwrite));
+    let stop = Arc::new(AtomicBool::new(false));
     let mut outputs = ReplayOutputs {
-        results: args.results.as_deref().map(JsonLines::create).transpose()?,
+        results: results.transpose()?,
         conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
-        pictures: pictures::create(&plan.config.outputs)?,
+        pictures: pictures::create(&outputs)?,
         recorder: recorder.as_ref(),
-        records: RecordedProducts::of(&plan.config.recording),
+        records: records,
         clips,
         bar: &bar,
+        is_stdout_open: true,
+        stop: Arc::clone(&stop),
         failed: None,
     };
-    let path = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
     let decodes = path.decodes();
     let session = Session::new(path, signal.resequence_volumes, metrics, monotonic_ns);
-    let mut player = Player::new(session, admission, signal.content_duplicates, args.speed);
+    let mut player =
+        Player::new(session, admission, signal.content_duplicates, args.speed).with_stop(stop);
 
     let mut log = |input: &Input, at_ns: u64| {
         let Some(recorder) = &recorder else { return };
@@ -162,6 +180,27 @@ fn record(recorder: &Recorder, topic: &'static str, at_ns: u64, data: Bytes) {
 }
 
 impl ReplayArgs {
+    /// Checks that no output exists already, before the first is created.
+    fn check_outputs(&self) -> anyhow::Result<()> {
+        let new = |path: &Option<PathBuf>, flag: &str| match path {
+            Some(path) if path.exists() => {
+                anyhow::bail!("{} exists; choose a new file for {flag}", path.display())
+            }
+            _ => Ok(()),
+        };
+        new(&self.record, "--record")?;
+        new(&self.film, "--film")?;
+        if let Some(results) = self.results.as_deref().filter(|_| !self.overwrite) {
+            JsonLines::check_free(results)?;
+        }
+        for (what, folder) in
+            [("conditions", &self.conditions), ("clips", &self.webp), ("pictures", &self.png)]
+        {
+            folder.iter().try_for_each(|folder| check_empty(what, folder))?;
+        }
+        Ok(())
+    }
+
     fn outputs(&self) -> OutputsConfig {
         let (film, webp, png) = (self.film.clone(), self.webp.clone(), self.png.clone());
         OutputsConfig { film, webp, png }
@@ -177,6 +216,9 @@ struct ReplayOutputs<'a> {
     records: RecordedProducts,
     clips: Option<ClipMaker>,
     bar: &'a ProgressBar,
+    is_stdout_open: bool,
+    /// Stops the replay: nobody reads its results.
+    stop: Arc<AtomicBool>,
     /// The first error of writing a file.
     failed: Option<anyhow::Error>,
 }
@@ -203,7 +245,16 @@ impl ReplayOutputs<'_> {
             Product::Status(status) => tracing::warn!("{}", status.message),
             Product::Result(_) => match &mut self.results {
                 Some(results) => results.deliver(product)?,
-                None => self.bar.suspend(|| println!("{}", product.to_json())),
+                None if !self.is_stdout_open => {}
+                None => {
+                    self.is_stdout_open = self.bar.suspend(|| print_line(&product.to_json()))?;
+                    let is_last = self.recorder.is_none()
+                        && self.conditions.is_none()
+                        && self.pictures.is_empty();
+                    if !self.is_stdout_open && is_last {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
+                }
             },
             Product::Conditions(_) => {
                 self.conditions.iter().try_for_each(|folder| folder.deliver(product))?;
@@ -226,12 +277,12 @@ impl ReplayOutputs<'_> {
         }
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    fn finish(self) -> anyhow::Result<()> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if let Some(results) = &mut self.results {
-            results.flush()?;
+        if let Some(results) = self.results {
+            results.finish()?;
         }
         self.pictures.into_iter().try_for_each(Sink::finish)
     }

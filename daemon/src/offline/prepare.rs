@@ -56,26 +56,32 @@ pub fn prepare(
 ) -> Result<Vec<PreparedRun>, PrepareError> {
     // There is no model yet: this is its training data.
     config.model.dir = None;
+    let admission = Plan::make(config.clone())?.admission();
+    sources.iter().try_for_each(|source| source.check(&admission).map(drop))?;
     let frozen = config.normalise.mode == Some(Mode::Frozen);
     let statistics = frozen.then(|| learn(config.clone(), sources, progress)).transpose()?;
-    if let Some(statistics) = &statistics {
-        write_statistics(&out.join(STATISTICS), statistics)?;
-    }
     let written_config = config.to_toml();
     let mut plan = Plan::make(config)?;
-    plan.signal.normalise.statistics = statistics;
+    plan.signal.normalise.statistics = statistics.clone();
     let effective = plan.effective();
     let shape = [plan.signal.window_volumes.get(), plan.mask.n_voxel()];
     let (runs, played) = play(plan, sources, progress)?;
     let runs = Arc::into_inner(runs).map(Mutex::into_inner);
     let runs = runs.and_then(Result::ok).expect("the session that shared them is gone");
-    let mut prepared = Vec::new();
+    let mut complete = Vec::new();
     for played in &played {
         let run = &played.run;
         let collected = runs.iter().find(|(name, _)| name == run).map(|(_, collected)| collected);
-        let Some(collected) = collected else {
-            return Err(PrepareError::Empty { run: run.clone() });
-        };
+        let collected = collected.ok_or_else(|| PrepareError::Empty { run: run.clone() })?;
+        complete.push((played, collected));
+    }
+    // Nothing is written until every run is known to be good.
+    if let Some(statistics) = &statistics {
+        write_statistics(&out.join(STATISTICS), statistics)?;
+    }
+    let mut prepared = Vec::new();
+    for (played, collected) in complete {
+        let run = &played.run;
         let folder = out.join(run);
         std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
         write_windows(&folder.join("data.safetensors"), collected, shape)?;

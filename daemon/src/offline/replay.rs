@@ -5,15 +5,19 @@
 //! the bit. An image goes through its adapter, which makes the messages it would send to a daemon.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use corticast_images::{error::AdapterError, source::ScannerAdapter};
+use corticast_images::source::ScannerAdapter;
 use corticast_wire::message::{Durability, Encoding, End, FromAdapter, Mark, ToAdapter};
 
-use super::source::Source;
+use super::{error::ReplayError, source::Source};
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
@@ -22,7 +26,7 @@ use crate::{
     product::Product,
     recording::{
         format::{COMMAND, Entry, ORDER, pack},
-        reader::{Recording, RecordingError},
+        reader::Recording,
     },
     signal::{
         happening::{Command, Event, Happening},
@@ -30,24 +34,8 @@ use crate::{
     },
 };
 
-/// Why a source cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The recording cannot be read.
-    #[error(transparent)]
-    Recording(#[from] RecordingError),
-    /// The image or its events cannot be read.
-    #[error(transparent)]
-    Adapter(#[from] AdapterError),
-    /// A run or message is refused.
-    #[error("{path}: {reason}")]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why it is refused.
-        reason: String,
-    },
-}
+/// A volume that is due later than this after the start of its run has a wrong time.
+const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Input of a session: a message from an adapter or a command.
 pub enum Input {
@@ -66,6 +54,7 @@ pub struct Player {
     /// When the run started, for pacing.
     started: Option<(Instant, f64)>,
     repetition_time_s: f64,
+    stop: Arc<AtomicBool>,
 }
 
 impl Player {
@@ -79,7 +68,18 @@ impl Player {
     ) -> Self {
         let recorded = Recorded::default();
         let ingest = Ingest::new(admission, "replay".into(), Durability::None, copies, recorded);
-        Self { ingest, session, speed, started: None, repetition_time_s: 1.0 }
+        Self { ingest, session, speed, started: None, repetition_time_s: 1.0, stop: Arc::default() }
+    }
+
+    /// Ends the replay of a source early once `stop` is set.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// The ingest and session, after the last source.
@@ -143,6 +143,9 @@ impl Player {
         let mut recording = Recording::open(path)?;
         let mut n_out_of_order = 0;
         for entry in &mut recording {
+            if self.is_stopped() {
+                return Ok(());
+            }
             n_out_of_order += u32::from(entry.topic == ORDER);
             let is_volume = self
                 .entry(&entry, log, out)
@@ -194,6 +197,9 @@ impl Player {
             }
             let mut n_sent = 0;
             while let Some(volume) = adapter.next_volume()? {
+                if self.is_stopped() {
+                    return Ok(());
+                }
                 n_sent += 1;
                 let message = FromAdapter::Volume(volume.into_message(&name));
                 self.message(message.to_frames(Encoding::MessagePack), log, out)
@@ -251,7 +257,10 @@ impl Player {
         let grid_s = self.repetition_time_s * f64::from(volume.header.index.0);
         let time_s = volume.header.acquisition_time_s.unwrap_or(grid_s);
         let (start, first_s) = *self.started.get_or_insert((Instant::now(), time_s));
-        let due = start + Duration::from_secs_f64(((time_s - first_s) / self.speed).max(0.0));
+        // A recording may contain any number; a volume that would be due in years is not waited for.
+        let after = Duration::try_from_secs_f64(((time_s - first_s) / self.speed).max(0.0));
+        let after = after.ok().filter(|after| *after < LONGEST_WAIT);
+        let Some(due) = after.and_then(|after| start.checked_add(after)) else { return };
         // The caller asked for pacing; no live signal path waits here.
         #[allow(clippy::disallowed_methods, reason = "a replay in real time has to wait")]
         std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -1,12 +1,24 @@
 //! Sources of a replay: a recording, an image, or a run of a BIDS dataset.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
+use corticast_bold::run::RunHeader;
 use corticast_images::{
     bids::{BidsAdapter, BidsOptions},
     error::AdapterError,
     nifti::{NiftiAdapter, NiftiOptions},
     source::ScannerAdapter,
+};
+use corticast_wire::message::FromAdapter;
+use serde_json::Value;
+
+use super::error::ReplayError;
+use crate::{
+    plan::admission::Admission,
+    recording::{format::SESSION, reader::Recording},
 };
 
 /// A source of a replay.
@@ -48,6 +60,39 @@ impl Source {
             Kind::Image
         };
         Self { kind, path, events }
+    }
+
+    /// Checks, before any output is created, that the source can be read and that its first run is
+    /// admitted. Returns the session of a recording, as described in it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file is missing or invalid, or when the run is refused.
+    pub fn check(&self, admission: &Admission) -> Result<Option<Value>, ReplayError> {
+        if let Some(events) = &self.events {
+            let opened = File::open(events);
+            opened.map_err(|source| AdapterError::Io { path: events.clone(), source })?;
+        }
+        let admit = |header: &RunHeader| {
+            let path = self.path.clone();
+            admission(header, 0).map_err(|reason| ReplayError::Refused { path, reason })
+        };
+        if let Some(mut adapter) = self.adapter()? {
+            adapter.start_run()?.iter().try_for_each(admit)?;
+            return Ok(None);
+        }
+        let mut session = None;
+        for entry in &mut Recording::open(&self.path)? {
+            if entry.topic == SESSION && session.is_none() {
+                session = serde_json::from_slice(&entry.data).ok();
+            }
+            let message = entry.frames().and_then(|frames| FromAdapter::parse(&frames).ok());
+            if let Some((FromAdapter::Run { header, .. }, _)) = message {
+                admit(&header)?;
+                break;
+            }
+        }
+        Ok(session)
     }
 
     /// The adapter that reads the source; `None` for a recording.

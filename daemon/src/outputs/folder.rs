@@ -33,6 +33,23 @@ pub enum FolderError {
     },
 }
 
+/// Checks that a folder for `what`, a plural, is empty or does not exist.
+///
+/// # Errors
+///
+/// Fails when it is not empty, or not a folder.
+pub fn check_empty(what: &'static str, path: &Path) -> Result<(), FolderError> {
+    let io = |source| FolderError::Io { what, path: path.to_owned(), source };
+    match fs::read_dir(path) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(FolderError::NotEmpty { what, path: path.to_owned() }),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io(error)),
+    }
+}
+
 /// A folder that was empty when the output started.
 #[derive(Debug)]
 pub(super) struct NewFolder {
@@ -47,11 +64,9 @@ impl NewFolder {
     ///
     /// Fails when the folder exists and is not empty, or on an I/O error.
     pub(super) fn create(what: &'static str, path: &Path) -> Result<Self, FolderError> {
+        check_empty(what, path)?;
         let io = |source| FolderError::Io { what, path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(io)?;
-        if fs::read_dir(path).map_err(io)?.next().is_some() {
-            return Err(FolderError::NotEmpty { what, path: path.to_owned() });
-        }
         Ok(Self { what, path: path.to_owned() })
     }
 
@@ -108,6 +123,17 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// The name, or the first of `name-2`, `name-3` and so on that does not exist.
+pub(crate) fn free_name(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy()));
+    let numbered =
+        |n| path.with_file_name(format!("{stem}-{n}{}", extension.as_deref().unwrap_or_default()));
+    let names = std::iter::once(path.to_owned()).chain((2_u32..).map(numbered));
+    let free = names.into_iter().find(|name| !name.exists());
+    free.unwrap_or_else(|| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +176,18 @@ mod tests {
         let message = new.write("run-1", "000007.webp", &[1]).unwrap_err().to_string();
         assert!(message.contains("cannot write clips to"), "{message}");
         assert!(message.contains("run-1/000007.webp"), "{message}");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let film = folder.path().join("film.mp4");
+        assert_eq!(free_name(&film), film);
+        std::fs::write(&film, "").unwrap();
+        std::fs::write(folder.path().join("film-2.mp4"), "").unwrap();
+        assert_eq!(free_name(&film), folder.path().join("film-3.mp4"));
+        let pictures = folder.path().join("webp");
+        std::fs::create_dir(&pictures).unwrap();
+        assert_eq!(free_name(&pictures), folder.path().join("webp-2"));
     }
 }

@@ -1,14 +1,10 @@
 //! Clips as files for people to look at: a film, animations, single pictures.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use corticast_wire::text::explain;
 
-use super::{film::Film, png::PngFolder, webp::WebpFolder};
+use super::{film::Film, folder::free_name, png::PngFolder, webp::WebpFolder};
 use crate::{
     config::OutputsConfig,
     failpoint,
@@ -110,26 +106,17 @@ pub fn create(config: &OutputsConfig) -> anyhow::Result<Vec<Box<dyn Sink>>> {
 /// operator to move old files, and must not overwrite them.
 #[must_use]
 pub fn with_free_names(config: &OutputsConfig) -> OutputsConfig {
-    let free = |path: &Option<PathBuf>| path.as_deref().map(free_name);
+    let free = |path: &Option<PathBuf>| {
+        let (path, free) = (path.as_deref()?, path.as_deref().map(free_name)?);
+        if free != path {
+            tracing::warn!(
+                path = %path.display(), now = %free.display(),
+                "the output exists; clips go to a new name"
+            );
+        }
+        Some(free)
+    };
     OutputsConfig { film: free(&config.film), webp: free(&config.webp), png: free(&config.png) }
-}
-
-/// The name, or the first of `name-2`, `name-3` and so on that does not exist.
-fn free_name(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy()));
-    let numbered =
-        |n| path.with_file_name(format!("{stem}-{n}{}", extension.as_deref().unwrap_or_default()));
-    let names = std::iter::once(path.to_owned()).chain((2_u32..).map(numbered));
-    let free = names.into_iter().find(|name| !name.exists());
-    let free = free.unwrap_or_else(|| path.to_owned());
-    if free != path {
-        tracing::warn!(
-            path = %path.display(), now = %free.display(),
-            "the output exists; clips go to a new name"
-        );
-    }
-    free
 }
 
 /// Threads that write pictures, one for each sink.
@@ -195,23 +182,5 @@ async fn write(mut sink: Box<dyn Sink>, products: Drain<Product>) {
     let name = sink.name();
     if let Err(error) = sink.finish() {
         tracing::error!("{name}: {}", explain(&*error));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_that_is_taken_is_numbered() {
-        let folder = tempfile::tempdir().unwrap();
-        let film = folder.path().join("film.mp4");
-        assert_eq!(free_name(&film), film);
-        std::fs::write(&film, "").unwrap();
-        std::fs::write(folder.path().join("film-2.mp4"), "").unwrap();
-        assert_eq!(free_name(&film), folder.path().join("film-3.mp4"));
-        let pictures = folder.path().join("webp");
-        std::fs::create_dir(&pictures).unwrap();
-        assert_eq!(free_name(&pictures), folder.path().join("webp-2"));
     }
 }

@@ -2,27 +2,20 @@
 
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-
 use super::json_lines::JsonLines;
 use crate::{failpoint, product::Product, queue::drop_oldest::Drain, supervise::Guard};
 
-/// Writes the `earlier` lines, then starts a thread that writes results as they arrive. A slow
-/// disk delays neither the session nor other outputs. Needs a tokio runtime.
+/// Starts a thread that writes results as they arrive. A slow disk delays neither the session nor
+/// other outputs. Needs a tokio runtime.
 ///
 /// # Errors
 ///
-/// Fails when the earlier lines cannot be written, or the thread cannot be started.
+/// Fails when the thread cannot be started.
 pub fn write(
     mut file: JsonLines,
-    earlier: Vec<Bytes>,
     results: Drain<Product>,
     guard: Guard,
 ) -> anyhow::Result<JoinHandle<()>> {
-    for line in earlier {
-        file.line(&line)?;
-    }
-    file.flush()?;
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("results".to_owned()).spawn(move || {
         let _guard = guard;

@@ -131,10 +131,10 @@ pub(super) async fn build(
     });
     let (results, writing) = match &config.recording.results {
         Some(path) => {
-            let file = JsonLines::create(path)?;
+            let file = JsonLines::continued(path, &earlier)?;
             let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
             let guard = supervisor.guard("results");
-            (Some(Arc::new(feeder)), Some(results::write(file, earlier, drain, guard)?))
+            (Some(Arc::new(feeder)), Some(results::write(file, drain, guard)?))
         }
         None => (None, None),
     };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{offline::replay::ReplayError, plan::error::PlanError};
+use crate::{offline::error::ReplayError, plan::error::PlanError};
 
 /// Why training data cannot be made.
 #[derive(Debug, thiserror::Error)]
