@@ -152,7 +152,8 @@ fn a_recording_that_was_cut_anywhere_replays_to_a_prefix() {
     for at in (1..=24).map(|part| whole.len() * part / 24 - part % 5) {
         fs::write(&cut, &whole[..at]).unwrap();
         let arguments = ["replay", "--config", config.to_str().unwrap(), "--run"];
-        let arguments = arguments.into_iter().chain([cut.to_str().unwrap(), "--results"]);
+        let arguments =
+            arguments.into_iter().chain([cut.to_str().unwrap(), "--overwrite", "--results"]);
         let replay = corticast(&site, arguments.chain([out.to_str().unwrap()]));
         assert_eq!(replay.code, Some(0), "cut at {at}: {}", replay.log);
         let given = results(&out);
@@ -172,7 +173,8 @@ fn a_cut_recording_is_recovered_and_replays_as_before() {
     let config = site.config();
     let replayed = || {
         let arguments = ["replay", "--config", config.to_str().unwrap(), "--run"];
-        let arguments = arguments.into_iter().chain([cut.to_str().unwrap(), "--results"]);
+        let arguments =
+            arguments.into_iter().chain([cut.to_str().unwrap(), "--overwrite", "--results"]);
         let replay = corticast(&site, arguments.chain([out.to_str().unwrap()]));
         assert_eq!(replay.code, Some(0), "{}", replay.log);
         results(&out)

@@ -23,7 +23,7 @@ fn replay(site: &Site, bold: &Path, name: &str, more: &[&str]) -> Finished {
     let conditions = site.path(name);
     let mut arguments = vec!["replay", "--config", config.to_str().unwrap()];
     arguments.extend(["--run", bold.to_str().unwrap()]);
-    arguments.extend(["--results", jsonl.to_str().unwrap()]);
+    arguments.extend(["--overwrite", "--results", jsonl.to_str().unwrap()]);
     arguments.extend(["--conditions", conditions.to_str().unwrap()]);
     arguments.extend(more);
     corticast(site, arguments)

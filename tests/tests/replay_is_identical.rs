@@ -8,7 +8,8 @@ fn replay(site: &Site, recording: &str, code: i32, more: &[&str]) -> Vec<Value> 
     let (config, out) = (site.config(), site.path("replayed.jsonl"));
     let recording = site.path(recording);
     let arguments = ["replay", "--config", config.to_str().unwrap(), "--run"];
-    let arguments = arguments.into_iter().chain([recording.to_str().unwrap(), "--results"]);
+    let arguments =
+        arguments.into_iter().chain([recording.to_str().unwrap(), "--overwrite", "--results"]);
     let arguments = arguments.chain([out.to_str().unwrap()]).chain(more.iter().copied());
     let replayed = corticast(site, arguments);
     assert_eq!(replayed.code, Some(code), "{}", replayed.log);

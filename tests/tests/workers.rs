@@ -4,7 +4,8 @@
 
 use corticast_bold::time::TrIndex;
 use corticast_tests::{
-    Daemon, HeldWorker, PATIENCE, Site, Talk, WORKERS, Watch, corticast, repository, worker,
+    Daemon, HeldWorker, Metrics, PATIENCE, Site, Talk, WORKERS, Watch, corticast, repository,
+    worker,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -152,5 +153,40 @@ fn a_worker_with_other_files_or_settings_is_refused() {
     other.replace_network("vae_decoder", &nan);
     drop(generate(&other.config(), &[]).expect(1, &["refuses", "other model files"]));
     assert_eq!(n_workers(&daemon), 0);
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn a_worker_that_hangs_loses_its_job_and_the_others_continue() {
+    let site = site();
+    // The deadline only has to be short: no result waits for it.
+    let more = ["--set", "generator.clip_deadline_s=3", "--set", "generator.skip_similar=1000000"];
+    let daemon = Daemon::start(&site, &[&WORKERS[..], &more].concat());
+    let hung = HeldWorker::connect(&site, &daemon, "hung");
+    let mut session = Session::start(&site, &daemon);
+    let job = hung.job();
+    let lost = job.index;
+    let alarm = session.status("worker `hung` is connected but has not finished the clip");
+    assert!(alarm["level"] == "alarm" && says(&alarm, &TrIndex(lost).to_string()), "{alarm}");
+
+    // The worker still sends heartbeats, but nobody is left to make clips.
+    let waiting = session.send();
+    let alarm = session.status("no worker makes clips");
+    assert_eq!(alarm["level"], "alarm");
+    assert_eq!(n_workers(&daemon), 1);
+    // Another worker gets the next job, although its conditions are similar to the lost ones.
+    let second = worker(&site, daemon.endpoint("workers"), "second");
+    let clip = session.watch.until("clip", |topic, _| topic == "clip");
+    assert_eq!((&clip["index"], &clip["worker"]), (&waiting.into(), &"second".into()));
+    // The clip that was made similar conditions useless: the lost one had not.
+    session.send();
+    let skipped = |metrics: &Metrics| metrics.count("corticast_clips_skipped_total") == 1;
+    drop(daemon.metrics_when("a skipped clip", skipped));
+    drop(second);
+
+    // The worker answers: its clip is too late, and it gets jobs again.
+    hung.finish(&job, "too late");
+    drop(session.status("worker `hung` answers again"));
+    assert_eq!(daemon.metrics().count("corticast_clips_total"), 1);
     assert_eq!(daemon.stop().code, Some(0));
 }

@@ -64,6 +64,10 @@ pub struct Written {
     pub skip_similar: f64,
     /// Shortest time from the start of one clip to that of the next, in seconds.
     pub min_interval_s: f64,
+    /// Longest time for a clip, in seconds. Left out: ten times the average, at least 30 s; 10
+    /// minutes before the first clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_deadline_s: Option<f64>,
     /// Device on which the networks run.
     pub device: Device,
     /// Number of the GPU, from 0.
@@ -142,6 +146,7 @@ impl Default for Written {
             when_superseded: WhenSuperseded::default(),
             skip_similar: 0.0,
             min_interval_s: 0.0,
+            clip_deadline_s: None,
             device: Device::default(),
             gpu: 0,
             threads: NonZeroUsize::MIN,
@@ -199,6 +204,10 @@ impl TryFrom<Written> for GeneratorConfig {
         number("control_scale", f64::from(written.control_scale), 10.0, "0 to 10")?;
         number("skip_similar", written.skip_similar, f64::MAX, "0 or more")?;
         number("min_interval_s", written.min_interval_s, 3600.0, "0 to 3600")?;
+        if let Some(found) = written.clip_deadline_s.filter(|s| !(1.0..=86_400.0).contains(s)) {
+            let (key, expected) = ("clip_deadline_s", "1 to 86400");
+            return Err(GeneratorConfigError::Number { key, found, expected });
+        }
         match (written.init, written.strength) {
             (InitChoice::Sdedit, None) => return Err(GeneratorConfigError::NoStrength),
             (InitChoice::Reference, Some(_)) => {
@@ -301,6 +310,7 @@ mod tests {
             (&format!("{live}steps = 0"), "nonzero"),
             ("control_scale = nan", "`control_scale` is NaN, expected 0 to 10"),
             ("skip_similar = -1.0", "`skip_similar` is -1"),
+            ("clip_deadline_s = 0.5", "`clip_deadline_s` is 0.5, expected 1 to 86400"),
             ("min_interval = 1.0", "unknown field `min_interval`"),
         ] {
             let message = read(text).unwrap_err();

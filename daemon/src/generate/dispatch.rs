@@ -2,7 +2,9 @@
 //!
 //! The free worker with the shortest average time per clip gets the next job. A worker that is
 //! silent for 8 s counts as dead: its clip is lost, the operator gets a warning, and the
-//! worker may join again. Workers with other files or settings are refused.
+//! worker may join again. A worker that sends heartbeats but gives no clip before a deadline is
+//! stuck: its job is lost, the operator gets an alarm, and it gets no further job until it answers.
+//! Workers with other files or settings are refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +47,7 @@ pub struct Dispatcher<F> {
     out: F,
     roster: Roster,
     next_id: u64,
-    /// Conditions of the last job.
+    /// Conditions of the last clip.
     last: Option<Conditions>,
     failures: Failures,
     /// The operator got the alarm that no worker is connected.
@@ -125,11 +127,10 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             Err(error) => return self.failed(format!("{}: {error}", conditions.index)),
         };
         let is_similar = |last: &Conditions| distance(&known, last) < self.plan.skip_similar;
-        if self.last.as_ref().is_some_and(is_similar) {
+        if self.last.iter().chain(self.roster.under_way()).any(is_similar) {
             self.metrics.clips_skipped.increment(1);
             return;
         }
-        self.last = Some(known);
         loop {
             let Some(peer) = self.roster.quickest_free() else {
                 return self.failed(format!("{}: no worker accepted the job", conditions.index));
@@ -146,7 +147,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             match self.router.send(&peer, message.to_frames()).await {
                 Ok(()) => {
                     let (since, is_dropped) = (Instant::now(), false);
-                    let busy = Busy { id, conditions, superseded, since, is_dropped };
+                    let busy = Busy { id, conditions, known, superseded, since, is_dropped };
                     self.roster.assign(&peer, busy);
                     return;
                 }
@@ -161,8 +162,12 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         match message {
             Ok(FromWorker::Hello(hello)) => self.welcome(peer, hello).await,
             _ if !is_known => self.say(&peer, &ToWorker::Who).await,
-            Ok(FromWorker::Made(header, pictures)) => self.made(&peer, header, pictures),
+            Ok(FromWorker::Made(header, pictures)) => {
+                self.answered(&peer);
+                self.made(&peer, header, pictures);
+            }
             Ok(FromWorker::Failed(failed)) => {
+                self.answered(&peer);
                 let Some((busy, name)) = self.roster.free(&peer, failed.id) else { return };
                 if failed.dropped && busy.is_dropped {
                     self.metrics.conditions_superseded.increment(1);
@@ -212,6 +217,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         let tr_s = self.plan.repetition_time_s;
         let now_ns = monotonic_ns();
         let report = made.into_report(&busy.conditions, busy.superseded, tr_s, Some(name), now_ns);
+        self.last = Some(busy.known);
         self.metrics.clip(&report);
         self.failures.end();
         (self.out)(Product::Clip(report));
@@ -223,6 +229,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         for peer in self.roster.silent() {
             self.lose(&peer, &format!("silent for {} s", WORKER_SILENCE.as_secs()));
         }
+        self.give_up_overdue().await;
         let aborts = self.pace.when_superseded == WhenSuperseded::Abort && self.newest.is_waiting();
         let mut messages: Vec<(PeerId, ToWorker)> =
             self.roster.peers().map(|peer| (peer.clone(), ToWorker::Ping)).collect();
@@ -236,7 +243,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         for (peer, message) in messages {
             self.say(&peer, &message).await;
         }
-        if self.roster.is_empty() && self.newest.is_waiting() && !self.is_alarmed {
+        if self.roster.has_nobody() && self.newest.is_waiting() && !self.is_alarmed {
             self.is_alarmed = true;
             let endpoint = self.router.endpoint();
             let message = format!(
@@ -244,6 +251,32 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
                  continues"
             );
             self.status("alarm", message);
+        }
+    }
+
+    /// Takes the jobs that took too long from their workers; their clips are lost.
+    async fn give_up_overdue(&mut self) {
+        let pace = self.pace;
+        for (peer, name, busy, deadline) in self.roster.overdue(|average| pace.deadline(average)) {
+            self.metrics.clips_failed.increment(1);
+            let (index, seconds) = (busy.conditions.index, deadline.as_secs_f64());
+            self.status(
+                "alarm",
+                format!(
+                    "worker `{name}` is connected but has not finished the clip of {index} in \
+                     {seconds:.0} s: the clip is lost, and the worker gets no more jobs until it \
+                     answers; check its device, and restart it"
+                ),
+            );
+            self.say(&peer, &ToWorker::Drop(JobId { id: busy.id })).await;
+        }
+    }
+
+    /// Notes that a worker answered to a job. A stuck worker gets jobs again.
+    fn answered(&mut self, peer: &PeerId) {
+        if let Some(name) = self.roster.answered(peer) {
+            self.is_alarmed = false;
+            self.status("info", format!("worker `{name}` answers again"));
         }
     }
 

@@ -1,9 +1,11 @@
 //! The roster: the known workers and their jobs.
 //!
-//! A worker has one job at a time. It counts as dead after some seconds without a message.
+//! A worker has one job at a time. It counts as dead after some seconds without a message. A worker
+//! that sends heartbeats but no clip is stuck: it gets no job until it answers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use corticast_models::conditions::Conditions;
 use corticast_wire::{heartbeat::WORKER_SILENCE, socket::PeerId};
 use tokio::time::Instant;
 
@@ -19,6 +21,8 @@ const QUICKNESS: f64 = 0.3;
 pub(super) struct Busy {
     pub(super) id: u64,
     pub(super) conditions: ConditionsReport,
+    /// The tensors of the conditions.
+    pub(super) known: Conditions,
     pub(super) superseded: u32,
     pub(super) since: Instant,
     /// The worker was told to drop it.
@@ -32,6 +36,14 @@ pub(super) struct Worker {
     /// Average time per clip in seconds; 0 before the first clip.
     clip_s: f64,
     pub(super) busy: Option<Busy>,
+    /// It has not answered to its last job in time.
+    is_stuck: bool,
+}
+
+impl Worker {
+    fn is_free(&self) -> bool {
+        self.busy.is_none() && !self.is_stuck
+    }
 }
 
 /// The workers. See the module docs.
@@ -44,9 +56,9 @@ impl Roster {
         self.0.len()
     }
 
-    /// Whether there is no worker.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether no worker can make clips.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.0.values().all(|worker| worker.is_stuck)
     }
 
     /// Whether a worker is known.
@@ -61,7 +73,8 @@ impl Roster {
 
     /// Adds a worker that has no job.
     pub(super) fn add(&mut self, peer: PeerId, name: String) {
-        let worker = Worker { name, heard: Instant::now(), clip_s: 0.0, busy: None };
+        let worker =
+            Worker { name, heard: Instant::now(), clip_s: 0.0, busy: None, is_stuck: false };
         self.0.insert(peer, worker);
     }
 
@@ -90,12 +103,12 @@ impl Roster {
 
     /// Whether a worker has no job.
     pub(super) fn has_free(&self) -> bool {
-        self.0.values().any(|worker| worker.busy.is_none())
+        self.0.values().any(Worker::is_free)
     }
 
     /// The worker without a job that has the shortest average time per clip.
     pub(super) fn quickest_free(&self) -> Option<PeerId> {
-        let free = self.0.iter().filter(|(_, worker)| worker.busy.is_none());
+        let free = self.0.iter().filter(|(_, worker)| worker.is_free());
         let quickest = free.min_by(|(_, a), (_, b)| a.clip_s.total_cmp(&b.clip_s));
         quickest.map(|(peer, _)| peer.clone())
     }
@@ -112,6 +125,38 @@ impl Roster {
         let worker = self.0.get_mut(peer)?;
         let busy = worker.busy.take_if(|busy| busy.id == id)?;
         Some((busy, worker.name.clone()))
+    }
+
+    /// The conditions that clips are being made of.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &Conditions> {
+        self.0.values().filter_map(|worker| worker.busy.as_ref()).map(|busy| &busy.known)
+    }
+
+    /// Takes the job of each worker that has had it for longer than `deadline` of the average time
+    /// per clip, and marks the worker as stuck. Returns these workers with their names, jobs and
+    /// deadlines.
+    pub(super) fn overdue(
+        &mut self,
+        deadline: impl Fn(f64) -> Duration,
+    ) -> Vec<(PeerId, String, Busy, Duration)> {
+        // A new worker is judged by the slowest of the others.
+        let slowest = self.0.values().map(|worker| worker.clip_s).fold(0.0, f64::max);
+        let mut overdue = Vec::new();
+        for (peer, worker) in &mut self.0 {
+            let average_s = if worker.clip_s > 0.0 { worker.clip_s } else { slowest };
+            let deadline = deadline(average_s);
+            if let Some(busy) = worker.busy.take_if(|busy| busy.since.elapsed() > deadline) {
+                worker.is_stuck = true;
+                overdue.push((peer.clone(), worker.name.clone(), busy, deadline));
+            }
+        }
+        overdue
+    }
+
+    /// Notes that a worker answered to a job. Returns its name if it was stuck.
+    pub(super) fn answered(&mut self, peer: &PeerId) -> Option<String> {
+        let worker = self.0.get_mut(peer)?;
+        std::mem::take(&mut worker.is_stuck).then(|| worker.name.clone())
     }
 
     /// Notes how long a worker took for a clip.

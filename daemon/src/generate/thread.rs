@@ -1,11 +1,13 @@
 //! The generator thread: takes the newest conditions, makes a clip and publishes it.
 
 use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use corticast_models::error::ModelError;
+use corticast_wire::heartbeat::HEARTBEAT;
 
 use super::{
     failures::{Failures, status},
@@ -38,10 +40,14 @@ pub fn start(
     pace: Pace,
     newest: Newest<ConditionsReport>,
     metrics: Metrics,
-    out: impl Fn(Product) + Send + 'static,
+    out: impl Fn(Product) + Send + Sync + 'static,
     guard: Guard,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Handle::current();
+    let out = Arc::new(out);
+    let clip = Arc::new(UnderWay::default());
+    runtime.spawn(watch(Arc::downgrade(&clip), pace, Arc::clone(&out)));
+    let out = move |product| out(product);
     std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
         // Dropped by a panic, too.
         let guard = guard;
@@ -56,12 +62,14 @@ pub fn start(
             let n_superseded = n_before + n_superseded;
             let mut closed_at = None;
             let may_abort = pace.when_superseded == WhenSuperseded::Abort && !was_aborted;
+            clip.start();
             let made = maker.make(&conditions, |_| {
                 if newest.is_closed() {
                     return closed_at.get_or_insert_with(Instant::now).elapsed() < LAST_CLIP;
                 }
                 !(may_abort && newest.is_waiting())
             });
+            clip.end();
             (was_aborted, n_before) = (false, n_superseded);
             match made {
                 Ok(Some(made)) => {
@@ -94,6 +102,61 @@ pub fn start(
             runtime.block_on(newest.closed_or(left));
         }
     })
+}
+
+/// The clip that is being made, for the task that watches how long it takes.
+#[derive(Default)]
+struct UnderWay(Mutex<Times>);
+
+#[derive(Default)]
+struct Times {
+    since: Option<Instant>,
+    is_alarmed: bool,
+    /// Average time per clip in seconds; 0 before the first.
+    average_s: f64,
+}
+
+impl UnderWay {
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self) {
+        let mut times = self.times();
+        (times.since, times.is_alarmed) = (Some(Instant::now()), false);
+    }
+
+    fn end(&self) {
+        let mut times = self.times();
+        let Some(since) = times.since.take() else { return };
+        let took_s = since.elapsed().as_secs_f64();
+        let before = if times.average_s > 0.0 { times.average_s } else { took_s };
+        times.average_s = before + 0.3 * (took_s - before);
+    }
+
+    /// How long a clip has taken, if it has just become overdue.
+    fn newly_overdue(&self, pace: &Pace) -> Option<Duration> {
+        let mut times = self.times();
+        let took = times.since?.elapsed();
+        let is_overdue = took > pace.deadline(times.average_s);
+        (is_overdue && !std::mem::replace(&mut times.is_alarmed, is_overdue)).then_some(took)
+    }
+}
+
+/// Raises an alarm when a clip takes too long. The thread that makes it cannot be interrupted.
+async fn watch(clip: Weak<UnderWay>, pace: Pace, out: Arc<impl Fn(Product)>) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let Some(clip) = clip.upgrade() else { return };
+        if let Some(took) = clip.newly_overdue(&pace) {
+            let message = format!(
+                "the generator has not finished a clip in {:.0} s, so there are no new clips; \
+                 decoding continues; check its device, and restart the daemon after the run",
+                took.as_secs_f64()
+            );
+            status("alarm", message, &*out);
+        }
+    }
 }
 
 /// Falls back to blurry frames. Returns `false` if the thread has to end.
@@ -161,7 +224,7 @@ mod tests {
         let [first, second, third] = [1, 2, 3].map(|index| conditions(&maker, index));
         let (mailbox, newest) = latest(Counter::noop());
         let (out, made) = mpsc::sync_channel(8);
-        let pace = Pace { when_superseded, min_interval: Duration::ZERO };
+        let pace = Pace { when_superseded, min_interval: Duration::ZERO, clip_deadline: None };
         let guard = crate::supervise::Supervisor::new().0.guard("generator");
         let thread = start(
             maker,

@@ -40,7 +40,9 @@ pub async fn measure(folder: &Path) -> anyhow::Result<Chapter> {
             let recording = folder.join("replay.mcap");
             let mut command = Command::new(binary("corticast"));
             command.arg("replay").arg("--config").arg(&config).arg("--run").arg(&image);
-            command.args(["--speed", "0", "--results"]).arg(folder.join("replay.jsonl"));
+            command
+                .args(["--speed", "0", "--overwrite", "--results"])
+                .arg(folder.join("replay.jsonl"));
             if records {
                 command.arg("--record").arg(&recording);
             }

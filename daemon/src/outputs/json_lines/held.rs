@@ -60,7 +60,10 @@ impl Held {
             held.is_of_session |= of_session.contains(text);
             let mut key = if text.len() > MAX_LINE_BYTES { None } else { key_of(text) };
             if !is_whole {
-                let whole = recorded.iter().find(|whole| whole.starts_with(text));
+                // A short beginning fits several lines: complete it to one that is not there yet.
+                let is_new = |whole: &Bytes| key_of(whole).is_none_or(|key| !held.has(&key));
+                let fits = |whole: &&Bytes| whole.starts_with(text) && is_new(whole);
+                let whole = recorded.iter().find(fits);
                 held.is_of_session |= whole.is_some();
                 let end = whole.map_or(&[][..], |whole| &whole[text.len()..]);
                 held.end_of_cut_line = Some(end.to_vec());
