@@ -135,7 +135,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         conditions: args.conditions.as_deref().map(ConditionsFolder::create).transpose()?,
         pictures: pictures::create(&outputs)?,
         recorder: recorder.as_ref(),
-        records: records,
+        records,
         clips,
         bar: &bar,
         is_stdout_open: true,

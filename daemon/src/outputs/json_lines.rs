@@ -134,7 +134,10 @@ impl JsonLines {
             let write = lines.file.write_all(&end).and_then(|()| lines.file.write_all(b"\n"));
             write.map_err(|source| JsonLinesError::Io { path: path.clone(), source })?;
         }
-        recorded.iter().try_for_each(|line| lines.line(line))?;
+        for line in recorded {
+            lines.line(line)?;
+            lines.held.keys.extend(key_of(line));
+        }
         lines.flush()?;
         Ok(lines)
     }
