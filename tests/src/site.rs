@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use corticast_adapter::synthetic::{SyntheticOptions, SyntheticScanner, write::write_runs};
+use corticast_adapter::{
+    session_state::{SessionKey, SessionState},
+    synthetic::{SyntheticOptions, SyntheticScanner, write::write_runs},
+};
 use corticast_bold::{decode::Dtype, run::RunHeader, space::VoxelSpace, time::RepetitionTime};
 use corticast_images::{
     acquired::AcquiredVolume,
@@ -244,11 +247,22 @@ window_volumes = 1
         SyntheticScanner::open(self.scan.clone()).expect("a scanner")
     }
 
-    /// The run header and all volumes of the scan.
+    /// The id under which this site's adapter sends a series of the simulated scanner.
+    fn sent_series_id(&self, series: &str) -> String {
+        let (session, sub) = (&self.scan.session, &self.scan.sub);
+        let ses = self.scan.ses.as_deref().unwrap_or("");
+        let labels = [session, sub, ses, "", "", ""];
+        let key = SessionKey { kind: "synthetic", place: Path::new(""), labels };
+        let folder = self.path("state/corticast-adapter");
+        SessionState::of_session(&folder, key).expect("a state").series_id(series)
+    }
+
+    /// The run header, as the adapter would send it, and all volumes of the scan.
     #[must_use]
     pub fn acquire(&self) -> (RunHeader, Vec<AcquiredVolume>) {
         let mut scanner = self.scanner();
-        let header = scanner.start_run().expect("a run").expect("one run");
+        let mut header = scanner.start_run().expect("a run").expect("one run");
+        header.series_id = self.sent_series_id(&header.series_id);
         let volumes = std::iter::from_fn(|| scanner.next_volume().expect("a volume"));
         (header, volumes.collect())
     }
