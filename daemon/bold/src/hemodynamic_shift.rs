@@ -18,7 +18,7 @@
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::{
     gap_fill::OutOfOrder,
@@ -86,7 +86,13 @@ impl HemodynamicShift {
     }
 
     /// The window's rows, oldest first. Shape `[length, n_voxel]`.
-    fn rows(&self) -> Array2<f32> {
+    fn rows(&mut self) -> Array2<f32> {
+        if self.needed() == 1
+            && let Some(only) = self.recent.back_mut()
+        {
+            // No later window uses this volume, so its signal is moved and not copied.
+            return std::mem::take(&mut only.bold).insert_axis(Axis(0));
+        }
         let n_voxel = self.recent[0].bold.len();
         let fraction = match self.interpolation {
             ShiftInterpolation::Nearest => 0.0,
