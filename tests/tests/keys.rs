@@ -39,7 +39,7 @@ fn security(site: &Site, who: &str) -> ClientSecurity {
 fn a_key_on_the_list_may_send_watch_and_command() {
     let site = site_with_keys();
     let jsonl = site.path("results.jsonl");
-    let mut arguments = flags(&site, &["key", "allow", "control_allow"]);
+    let mut arguments = flags(&site, &["key", "adapter_allow", "allow", "control_allow"]);
     arguments.extend(["--results".to_owned(), jsonl.display().to_string()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let daemon = Daemon::start(&site, &arguments);
@@ -67,7 +67,7 @@ fn a_key_on_the_list_may_send_watch_and_command() {
 #[test]
 fn a_key_that_is_not_on_the_list_cannot_connect() {
     let site = site_with_keys();
-    let arguments = flags(&site, &["key", "allow", "control_allow"]);
+    let arguments = flags(&site, &["key", "adapter_allow", "allow", "control_allow"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let daemon = Daemon::start(&site, &arguments);
     // The daemon tells a peer that its key is not on the list.
@@ -100,7 +100,7 @@ fn a_key_that_may_watch_may_not_command() {
     KeyPair::generate().write_files(&site.path("operator")).unwrap();
     fs::create_dir(site.path("operators")).unwrap();
     fs::copy(site.path("operator.pub"), site.path("operators/operator.pub")).unwrap();
-    let mut arguments = flags(&site, &["key", "allow"]);
+    let mut arguments = flags(&site, &["key", "adapter_allow", "allow"]);
     let operators = site.path("operators");
     arguments.extend(["--set".to_owned(), format!("wire.control_allow={}", operators.display())]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -127,10 +127,73 @@ fn nothing_leaves_the_machine_without_keys_and_a_list() {
     let everywhere = ["--set".to_owned(), "wire.http=0.0.0.0:0".to_owned()];
     drop(run(&everywhere).expect(78, &["0.0.0.0:0"]));
     // The keys for the other sockets are no keys for the control socket.
-    let mut control = flags(&site, &["key", "allow"]);
+    let mut control = flags(&site, &["key", "adapter_allow", "allow"]);
     control.extend(["--set".to_owned(), "wire.control=tcp://0.0.0.0:0".to_owned()]);
     drop(run(&control).expect(78, &["tcp://0.0.0.0:0"]));
     drop(run(&flags(&site, &["key"])).expect(78, &["allow"]));
     fs::remove_file(site.path("allow/friend.pub")).unwrap();
     drop(run(&flags(&site, &["key", "allow"])).expect(78, &["allow"]));
+}
+
+#[test]
+fn a_key_of_one_role_opens_the_sockets_of_no_other() {
+    let site = site_with_keys();
+    site.use_model("neurons-tiny");
+    let roles = ["adapter_allow", "allow", "worker_allow", "control_allow"];
+    let mut arguments = flags(&site, &["key"]);
+    for role in roles {
+        KeyPair::generate().write_files(&site.path(role)).unwrap();
+        let folder = site.path(&format!("list-{role}"));
+        fs::create_dir(&folder).unwrap();
+        fs::copy(site.path(&format!("{role}.pub")), folder.join("its.pub")).unwrap();
+        arguments.extend(["--set".to_owned(), format!("wire.{role}={}", folder.display())]);
+    }
+    let everywhere = "tcp://0.0.0.0:0";
+    let workers = format!("generator.workers={everywhere}");
+    arguments.extend(["--set", "generator.mode=still", "--set", &workers].map(str::to_owned));
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let daemon = Daemon::start(&site, &arguments);
+    let sockets = [
+        ("adapter", "adapter_allow"),
+        ("query", "allow"),
+        ("publish", "allow"),
+        ("workers", "worker_allow"),
+        ("control", "control_allow"),
+    ];
+    for (socket, opener) in sockets {
+        let endpoint = daemon.endpoint(socket).replace("0.0.0.0", "127.0.0.1");
+        for role in roles {
+            let connected = match socket {
+                "publish" => {
+                    Watch::connect(&endpoint, &security(&site, role)).wait_connected(PATIENCE)
+                }
+                _ => Talk::connect(&endpoint, &security(&site, role)).wait_connected(PATIENCE),
+            };
+            match connected {
+                Ok(()) => assert_eq!(role, opener, "{socket}"),
+                Err(error) => {
+                    assert!(matches!(error, SocketError::KeyRefused { .. }), "{error}");
+                    assert_ne!(role, opener, "{socket}");
+                }
+            }
+        }
+    }
+    assert_eq!(daemon.stop().code, Some(0));
+
+    // Without the list of its role, a socket can be bound on this machine only.
+    let config = site.config();
+    arguments.splice(0..0, ["run", "--config", config.to_str().unwrap()]);
+    for (socket, opener) in sockets {
+        let list =
+            arguments.iter().position(|a| a.starts_with(&format!("wire.{opener}="))).unwrap();
+        let mut without = arguments.clone();
+        without.drain(list - 1..=list);
+        let set = format!("wire.{socket}={everywhere}");
+        if socket != "workers" {
+            without.extend(["--set", &set]);
+        }
+        let ended = corticast(&site, without);
+        assert!(ended.log.contains("0.0.0.0") && ended.code != Some(0), "{socket}: {}", ended.log);
+        assert!(socket == "workers" || ended.log.contains(opener), "{socket}: {}", ended.log);
+    }
 }

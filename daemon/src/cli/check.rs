@@ -42,9 +42,9 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let config: Config = args.config.load(&[])?;
     let mut plan = Plan::make(config)?;
-    let (data, _) = plan.config.wire.security()?;
-    if let Some(workers) = &plan.config.generator.workers {
-        data.permits(workers).map_err(TrustError::from)?;
+    let security = plan.config.wire.security()?;
+    if let Some(endpoint) = &plan.config.generator.workers {
+        security.worker.permits(endpoint).map_err(TrustError::from)?;
     }
     let clips = plan.clips.clone().map(|clips| Clips::open(clips, &plan.config.generator));
     let mut clips = clips.transpose()?;

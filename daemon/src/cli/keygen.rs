@@ -15,8 +15,12 @@ then in the daemon's configuration
   [wire]
   adapter = \"tcp://0.0.0.0:5560\"
   key = \"daemon.key\"
-  allow = \"clients\"                        a folder with scanner.pub
-  control_allow = \"operators\"              a folder with the operators' .pub files";
+  adapter_allow = \"keys/adapters\"          a folder with scanner.pub
+  allow = \"keys/subscribers\"               folders with the .pub files of the others
+  worker_allow = \"keys/workers\"
+  control_allow = \"keys/operators\"
+
+A key on one list opens no other socket.";
 
 /// Makes a machine's key pair for connections off this machine.
 #[derive(Debug, clap::Args)]
@@ -44,8 +48,10 @@ pub fn run(args: &KeygenArgs) -> anyhow::Result<Exit> {
         public.display()
     ))?;
     super::print_line("  the daemon's to each client, as its --server-key")?;
-    super::print_line("  a client's to the daemon, into the folder `allow` of [wire],")?;
-    super::print_line("  and an operator's also into the folder `control_allow`")?;
+    super::print_line("  a client's to the daemon, into the folder of its role in [wire]:")?;
+    super::print_line(
+        "  `adapter_allow`, `allow` (subscribers), `worker_allow` or `control_allow`",
+    )?;
     Ok(Exit::Fine)
 }
 

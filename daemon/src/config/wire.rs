@@ -29,10 +29,17 @@ pub struct WireConfig {
     /// CURVE key of the daemon (`corticast keygen`). Required off the loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// Folder of the public keys (`*.pub`) of peers that may connect.
+    /// Folder of the public keys (`*.pub`) of the adapters that may send runs. A socket whose list
+    /// is left out has no keys and stays on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter_allow: Option<PathBuf>,
+    /// Folder of the public keys of subscribers, which may also query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<PathBuf>,
-    /// Folder of the public keys of operators. Left out: commands come from the loopback only.
+    /// Folder of the public keys of workers that may make clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_allow: Option<PathBuf>,
+    /// Folder of the public keys of operators, which may send commands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_allow: Option<PathBuf>,
 }
@@ -47,7 +54,9 @@ impl Default for WireConfig {
             http: SocketAddr::from(([127, 0, 0, 1], 9464)),
             max_message_mib: 128,
             key: None,
+            adapter_allow: None,
             allow: None,
+            worker_allow: None,
             control_allow: None,
         }
     }
@@ -63,8 +72,26 @@ pub enum TrustError {
     #[error(transparent)]
     Endpoint(#[from] SocketError),
     /// There is a key, but no folder of allowed keys.
-    #[error("`key` in [wire] needs `allow`, a folder with the .pub files of allowed peers")]
+    #[error(
+        "`key` in [wire] needs at least one of `adapter_allow`, `allow`, `worker_allow` and \
+         `control_allow`, folders with the .pub files of allowed peers"
+    )]
     NoAllowList,
+    /// There is a list, but no key of the daemon.
+    #[error("`{0}` in [wire] needs `key`, the daemon's own key; make one with `corticast keygen`")]
+    NoKey(&'static str),
+    /// An endpoint is off the loopback, and the list of its role is missing.
+    #[error(
+        "`{endpoint}` can be reached from other machines, and `{list}` in [wire] is not set, so \
+         nobody may connect there; set it to a folder with the .pub files of allowed peers \
+         (`corticast keygen`)"
+    )]
+    NoList {
+        /// The endpoint.
+        endpoint: String,
+        /// Key of the missing list.
+        list: &'static str,
+    },
     /// The address of HTTP, which has no keys, is off the loopback.
     #[error(
         "`http` in [wire] is {0}, expected a loopback address such as 127.0.0.1:9464; connect \
@@ -73,30 +100,56 @@ pub enum TrustError {
     Http(SocketAddr),
 }
 
+/// The peers that each socket trusts. A key on one list opens no other socket.
+#[derive(Clone, Debug)]
+pub struct WireSecurity {
+    /// Adapters.
+    pub adapter: ServerSecurity,
+    /// Subscribers, and clients that query.
+    pub subscriber: ServerSecurity,
+    /// Workers that make clips.
+    pub worker: ServerSecurity,
+    /// Operators.
+    pub control: ServerSecurity,
+}
+
 impl WireConfig {
-    /// The peers that the data sockets and the control socket trust, in this order. Subscribers
-    /// cannot send commands unless their key is also among the operators'.
+    /// The peers that each socket trusts.
     ///
     /// # Errors
     ///
-    /// Fails when a key cannot be read, or an endpoint off the loopback has no key.
-    pub fn security(&self) -> Result<(ServerSecurity, ServerSecurity), TrustError> {
-        let of = |allow: &Option<PathBuf>| match (&self.key, allow) {
-            (Some(key), Some(allow)) => Ok(ServerSecurity::from_files(key, &[allow])?),
-            _ => Ok::<_, TrustError>(ServerSecurity::LoopbackOnly),
+    /// Fails when a key cannot be read, or an endpoint off the loopback has no list of keys.
+    pub fn security(&self) -> Result<WireSecurity, TrustError> {
+        let of = |list: &'static str, allow: &Option<PathBuf>, endpoints: &[&String]| {
+            let trusted = match (&self.key, allow) {
+                (Some(key), Some(allow)) => ServerSecurity::from_files(key, &[allow])?,
+                (None, Some(_)) => return Err(TrustError::NoKey(list)),
+                (_, None) => ServerSecurity::LoopbackOnly,
+            };
+            for endpoint in endpoints {
+                match trusted.permits(endpoint) {
+                    Err(SocketError::NotLocal { endpoint }) if self.key.is_some() => {
+                        return Err(TrustError::NoList { endpoint, list });
+                    }
+                    permitted => permitted?,
+                }
+            }
+            Ok(trusted)
         };
-        if self.key.is_some() && self.allow.is_none() {
+        let lists = [&self.adapter_allow, &self.allow, &self.worker_allow, &self.control_allow];
+        if self.key.is_some() && lists.iter().all(|list| list.is_none()) {
             return Err(TrustError::NoAllowList);
         }
-        let (data, control) = (of(&self.allow)?, of(&self.control_allow)?);
-        for endpoint in [&self.adapter, &self.publish, &self.query] {
-            data.permits(endpoint)?;
-        }
-        control.permits(&self.control)?;
+        let security = WireSecurity {
+            adapter: of("adapter_allow", &self.adapter_allow, &[&self.adapter])?,
+            subscriber: of("allow", &self.allow, &[&self.publish, &self.query])?,
+            worker: of("worker_allow", &self.worker_allow, &[])?,
+            control: of("control_allow", &self.control_allow, &[&self.control])?,
+        };
         if !self.http.ip().is_loopback() {
             return Err(TrustError::Http(self.http));
         }
-        Ok((data, control))
+        Ok(security)
     }
 }
 

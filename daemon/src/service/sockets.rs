@@ -29,19 +29,20 @@ impl Sockets {
     /// Fails when an endpoint is in use or a key cannot be read.
     pub(super) async fn bind(config: &Config, makes_clips: bool) -> anyhow::Result<Self> {
         let wire = &config.wire;
-        let (security, control_security) = wire.security()?;
+        let security = wire.security()?;
         let limits = Limits {
             max_message_bytes: (wire.max_message_mib as usize) << 20,
             ..Limits::default()
         };
         let for_commands = Limits::for_commands();
-        let adapters = Router::bind(&wire.adapter, &security, &limits).await?;
-        let publisher = Publisher::bind(&wire.publish, &security, &Limits::default()).await?;
-        let query = Router::bind(&wire.query, &security, &for_commands).await?;
-        let control = Router::bind(&wire.control, &control_security, &for_commands).await?;
+        let adapters = Router::bind(&wire.adapter, &security.adapter, &limits).await?;
+        let publisher =
+            Publisher::bind(&wire.publish, &security.subscriber, &Limits::default()).await?;
+        let query = Router::bind(&wire.query, &security.subscriber, &for_commands).await?;
+        let control = Router::bind(&wire.control, &security.control, &for_commands).await?;
         let workers = match &config.generator.workers {
             Some(endpoint) if makes_clips => {
-                Some(Router::bind(endpoint, &security, &limits).await?)
+                Some(Router::bind(endpoint, &security.worker, &limits).await?)
             }
             _ => None,
         };
