@@ -11,7 +11,9 @@ use std::{
 use corticast_bold::space::VoxelSpace;
 use corticast_tests::{
     Daemon, PATIENCE, Process, Site, counts, not_run, published, recorded_volumes, repository,
+    wait_for,
 };
+use corticast_wire::keys::KeyPair;
 
 /// The Python interpreter. The test fails if `CORTICAST_PYTHON` is set but lacks the packages.
 fn python(test: &str) -> Option<PathBuf> {
@@ -66,4 +68,44 @@ fn the_examples_feed_and_watch_the_daemon() {
     assert_eq!(recorded_volumes(&mcap), (0..20).collect());
     let report = published(&mcap, "run").pop().unwrap();
     assert_eq!(counts(&report)[..4], [20, 0, 0, 0]);
+}
+
+/// A DEALER with or without keys. Prints `gave up` when libzmq has given up the endpoint.
+const MISMATCH: &str = r#"
+import sys, zmq
+from zmq.utils.monitor import recv_monitor_message
+socket = zmq.Context().socket(zmq.DEALER)
+if sys.argv[2] == "keys":
+    socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+    socket.curve_serverkey, _ = zmq.curve_keypair()
+monitor = socket.get_monitor_socket()
+socket.connect(sys.argv[1])
+seen = []
+while monitor.poll(3000):
+    seen.append(recv_monitor_message(monitor)["event"])
+assert zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL in seen and zmq.EVENT_CONNECT_RETRIED not in seen, seen
+print("gave up")
+"#;
+
+#[test]
+fn a_client_with_keys_on_one_side_only_gives_up_and_the_daemon_says_so() {
+    let Some(python) = python("a_client_with_keys_on_one_side_only_gives_up") else { return };
+    let site = Site::new(4);
+    let friends = site.path("friends");
+    std::fs::create_dir(&friends).unwrap();
+    KeyPair::generate().write_files(&site.path("daemon")).unwrap();
+    KeyPair::generate().write_files(&friends.join("friend")).unwrap();
+    let key = format!("wire.key={}", site.path("daemon.key").display());
+    let list = format!("wire.adapter_allow={}", friends.display());
+    for (flags, client) in [(vec!["--set", &key, "--set", &list], "none"), (vec![], "keys")] {
+        let daemon = Daemon::start(&site, &flags);
+        let mut command = Command::new(&python);
+        command.args(["-c", MISMATCH, daemon.endpoint("adapter"), client]);
+        let ended = Process::start(&site, command).finish();
+        assert_eq!(ended.output.trim(), "gave up", "{}", ended.log);
+        wait_for("a word in the log", || {
+            daemon.process.log().contains("connection refused").then_some(())
+        });
+        assert_eq!(daemon.stop().code, Some(0));
+    }
 }

@@ -117,7 +117,7 @@ pub fn config(folder: &Path, options: &DaemonOptions) -> anyhow::Result<PathBuf>
          query = \"tcp://127.0.0.1:0\"\ncontrol = \"tcp://127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n",
     );
     if let Some((key, allow)) = &options.curve {
-        text += &format!("key = {key:?}\nallow = {allow:?}\n");
+        text += &format!("key = {key:?}\nadapter_allow = {allow:?}\nallow = {allow:?}\n");
     }
     text += &format!(
         "[signal]\nmask = {:?}\n[model]\ndir = {model:?}\ndevice = \"cpu\"\n",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A peer that does not finish its handshake in this time is dropped.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The kernel drops a peer that reads nothing for this long. Heartbeats do not detect such a peer,
 /// because it still sends its own.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
