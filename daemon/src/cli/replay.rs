@@ -33,6 +33,7 @@ use crate::{
     plan::{Plan, error::PlanError},
     product::{Product, clips::ClipReport, results::ConditionsReport},
     recording::{
+        compare::{difference, low_bits},
         file::RecordingFile,
         format::{COMMAND, SESSION, WIRE},
         products::{RecordedProducts, recorded_entry},
@@ -100,8 +101,16 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());
     // Nothing is created until every input and every output is known to be good.
-    for source in &sources {
-        source.check(&admission)?;
+    for (source, run) in sources.iter().zip(&args.runs) {
+        let Some(recorded) = source.check(&admission)? else { continue };
+        if let Some(reason) = difference(&recorded, &description) {
+            tracing::warn!(
+                "{run} was recorded {reason}; the results differ from the recorded ones"
+            );
+        }
+        for different in low_bits(&recorded, &description) {
+            tracing::warn!("{run} was recorded with another {different}; last bits may differ");
+        }
     }
     anyhow::ensure!(
         args.conditions.is_none() || plan.conditions_bytes() > 0,

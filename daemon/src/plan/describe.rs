@@ -1,5 +1,6 @@
 //! The description of a session: the first entry of a recording, and the answer to `query`.
 
+use corticast_models::runtime::environment::load_runtime;
 use serde_json::{Value, json};
 
 use super::Plan;
@@ -9,6 +10,15 @@ use crate::clock::ClockPair;
 #[must_use]
 pub fn session(plan: &Plan, instance: &str) -> Value {
     let config: Option<toml::Table> = toml::from_str(&plan.config.to_toml()).ok();
+    let mut effective = plan.effective();
+    if let Some(toml::Value::Table(signal)) = effective.get_mut("signal") {
+        // These decide results too, although neither mask nor model has a say in them.
+        let config = toml::Value::try_from(&plan.config.signal).ok();
+        for key in ["resequence_volumes", "content_duplicates", "quality_baseline_volumes"] {
+            let value = config.as_ref().and_then(|config| config.get(key));
+            signal.extend(value.map(|value| (key.to_owned(), value.clone())));
+        }
+    }
     json!({
         "corticast": env!("CARGO_PKG_VERSION"),
         "protocol": corticast_wire::message::PROTOCOL,
@@ -16,13 +26,14 @@ pub fn session(plan: &Plan, instance: &str) -> Value {
         "clocks": ClockPair::now(),
         "name": plan.config.session.name,
         "config": config,
-        "effective": plan.effective(),
+        "effective": effective,
         "model": plan.decoder.as_ref().map(|decoder| {
             let manifest = decoder.manifest();
             json!({
                 "name": manifest.name,
                 "subject": manifest.subject,
                 "provider": decoder.provider().to_string(),
+                "runtime": load_runtime().map(|info| info.version).ok(),
                 "fallback_reason": decoder.fallback_reason(),
                 "networks": manifest.networks.iter().map(|n| &n.sha256).collect::<Vec<_>>(),
                 "provenance": manifest.provenance,

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     backlog::Backlog,
+    compare::{difference, low_bits},
     fault::FaultKind,
     file::{RecordError, RecordingFile},
     format::{Entry, SESSION},
@@ -60,8 +61,12 @@ pub fn restore(
 ) -> anyhow::Result<Restored> {
     let is_new = segments::of(path)?.is_empty();
     // Checked before a segment is created: another session's recording stays as it is.
-    if !is_new && let Some(reason) = first_session(path)?.and_then(|e| difference(&e, description))
-    {
+    let first = if is_new { None } else { first_session(path)? };
+    let before: Option<Value> = first.and_then(|entry| serde_json::from_slice(&entry.data).ok());
+    for different in before.iter().flat_map(|before| low_bits(before, description)) {
+        tracing::warn!("the recording was made with another {different}; last bits may differ");
+    }
+    if let Some(reason) = before.and_then(|before| difference(&before, description)) {
         anyhow::bail!(
             "{} was recorded {reason}; choose another file with --record or restore that setting",
             path.display()
@@ -258,18 +263,4 @@ impl About {
 /// The first description of the session in a recording. `None` when no segment has one.
 fn first_session(path: &Path) -> Result<Option<Entry>, RecordError> {
     Ok(Recording::open(path)?.find(|entry| entry.topic == SESSION))
-}
-
-/// How the session of a recording differs from this one. `None` when they match.
-fn difference(entry: &Entry, now: &Value) -> Option<String> {
-    let then: Value = serde_json::from_slice(&entry.data).ok()?;
-    let networks = |session: &Value| session.pointer("/model/networks").cloned();
-    if networks(&then) != networks(now) {
-        return Some("with another model".to_owned());
-    }
-    let differing = ["mask", "signal", "normalise", "decoder"].into_iter().find(|section| {
-        then.pointer(&format!("/effective/{section}"))
-            != now.pointer(&format!("/effective/{section}"))
-    });
-    differing.map(|section| format!("with another [{section}]"))
 }

@@ -1,0 +1,110 @@
+//! Compares the session of a recording with the one that continues or replays it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// The agreed settings that decide the results.
+const DECISIVE: [&str; 4] = ["mask", "signal", "normalise", "decoder"];
+
+/// What a setting may only change the last bits of.
+const LOW_BITS: [(&str, &str); 3] = [
+    ("/corticast", "version of Corticast"),
+    ("/model/provider", "provider of the model"),
+    ("/model/runtime", "version of ONNX Runtime"),
+];
+
+/// How the session of a recording differs from this one in something that decides the results.
+/// `None` when they match. A setting that an older version did not record is not compared.
+#[must_use]
+pub fn difference(then: &Value, now: &Value) -> Option<String> {
+    let networks = |session: &Value| session.pointer("/model/networks").cloned();
+    if networks(then) != networks(now) {
+        return Some("with another model".to_owned());
+    }
+    for section in DECISIVE {
+        let of = |session: &Value| session.pointer(&format!("/effective/{section}")).cloned();
+        match (of(then), of(now)) {
+            (Some(Value::Object(then)), Some(Value::Object(now))) => {
+                let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+                for key in keys {
+                    if let (Some(then), Some(now)) = (then.get(key), now.get(key))
+                        && then != now
+                    {
+                        return Some(format!(
+                            "with another [{section}]: {key} = {then}, now {now}"
+                        ));
+                    }
+                }
+            }
+            (then, now) if then != now => return Some(format!("with another [{section}]")),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What differs that may change the last bits of results, as text for people. Empty when nothing
+/// does.
+#[must_use]
+pub fn low_bits(then: &Value, now: &Value) -> Vec<String> {
+    let differing = LOW_BITS.iter().filter_map(|(at, what)| {
+        let (then, now) = (then.pointer(at)?, now.pointer(at)?);
+        (then != now).then(|| format!("{what}: {then}, now {now}"))
+    });
+    differing.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn session() -> Value {
+        json!({
+            "corticast": "0.1.0",
+            "effective": {
+                "mask": { "hash": "a" },
+                "signal": { "resequence_volumes": 1, "content_duplicates": "drop" },
+                "normalise": { "mode": "growing" },
+            },
+            "model": { "networks": ["1"], "provider": "cpu", "runtime": "1.22" },
+        })
+    }
+
+    #[test]
+    fn each_setting_that_decides_the_results_is_compared_by_name() {
+        let now = session();
+        assert_eq!(difference(&session(), &now), None);
+        for (at, value) in [
+            ("/effective/mask/hash", json!("b")),
+            ("/effective/signal/resequence_volumes", json!(3)),
+            ("/effective/signal/content_duplicates", json!("keep")),
+            ("/effective/normalise/mode", json!("frozen")),
+        ] {
+            let mut then = session();
+            *then.pointer_mut(at).unwrap() = value;
+            let text = difference(&then, &now).unwrap();
+            assert!(text.contains(at.rsplit('/').next().unwrap()), "{text}");
+            assert_eq!(low_bits(&then, &now), [""; 0]);
+        }
+        let mut then = session();
+        then["model"]["networks"] = json!(["2"]);
+        assert_eq!(difference(&then, &now).unwrap(), "with another model");
+        // An older version did not record this setting.
+        let mut then = session();
+        then["effective"]["signal"].as_object_mut().unwrap().remove("content_duplicates");
+        assert_eq!(difference(&then, &now), None);
+    }
+
+    #[test]
+    fn versions_and_provider_may_change_the_last_bits() {
+        let mut then = session();
+        then["corticast"] = json!("0.0.9");
+        then["model"]["provider"] = json!("cuda");
+        then["model"]["runtime"] = json!("1.20");
+        assert_eq!(difference(&then, &session()), None);
+        assert_eq!(low_bits(&then, &session()).len(), 3);
+    }
+}
