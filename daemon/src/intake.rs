@@ -10,6 +10,6 @@ mod index_set;
 pub mod ingest;
 pub(crate) mod peers;
 pub mod recorded;
-mod run_book;
+pub(crate) mod run_book;
 pub mod verdict;
 pub(crate) mod waiting;

@@ -21,6 +21,7 @@ pub mod recover;
 pub mod restore;
 pub mod room;
 mod search;
+mod seek;
 mod segment;
 pub mod segments;
 mod storage;

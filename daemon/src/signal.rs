@@ -4,6 +4,7 @@
 //! ([`resequence`]) and passes each through the [`path`]. [`lost_device`] decides
 //! what happens when the model fails again and again.
 
+pub(crate) mod checkpoint;
 pub mod happening;
 pub mod lost_device;
 mod open_run;

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     stage::Stage,
+    state::{Loader, Saver},
     time::TrIndex,
     volume::{MadeFrom, MaskedVolume},
+    welford::slice,
 };
 
 /// How a missing volume is replaced. See the module docs.
@@ -62,6 +64,24 @@ impl GapFill {
     /// Forgets the previous run.
     pub fn start_run(&mut self) {
         self.last = None;
+    }
+
+    /// Adds its state to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        to.u32(u32::from(self.last.is_some()));
+        if let Some(last) = &self.last {
+            to.volume(last.tr, last.acquisition_time_s, last.made_from, slice(&last.bold));
+        }
+    }
+
+    /// Takes its state from a checkpoint. `None` when the bytes do not fit.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        self.last = None;
+        if from.u32()? == 1 {
+            let (tr, acquisition_time_s, made_from, bold) = from.volume()?;
+            self.last = Some(MaskedVolume { tr, acquisition_time_s, bold, made_from });
+        }
+        Some(())
     }
 }
 

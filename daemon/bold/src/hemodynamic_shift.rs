@@ -23,8 +23,10 @@ use ndarray::{Array1, Array2, Axis};
 use crate::{
     gap_fill::OutOfOrder,
     stage::Stage,
+    state::{Loader, Saver},
     time::RepetitionTime,
     volume::{MadeFrom, NormalisedVolume, ShiftInterpolation, Window},
+    welford::slice,
 };
 
 /// A delay within this fraction of a whole number of TRs counts as whole.
@@ -51,6 +53,25 @@ impl HemodynamicShift {
         length: NonZeroUsize,
     ) -> Self {
         Self { repetition_time, delay_s, interpolation, length, recent: VecDeque::new() }
+    }
+
+    /// Adds its state to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        to.u64(self.recent.len() as u64);
+        for volume in &self.recent {
+            let NormalisedVolume { tr, acquisition_time_s, bold, made_from } = volume;
+            to.volume(*tr, *acquisition_time_s, *made_from, slice(bold));
+        }
+    }
+
+    /// Takes its state from a checkpoint. `None` when the bytes do not fit.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        self.recent.clear();
+        for _ in 0..from.u64()? {
+            let (tr, acquisition_time_s, made_from, bold) = from.volume()?;
+            self.recent.push_back(NormalisedVolume { tr, acquisition_time_s, bold, made_from });
+        }
+        Some(())
     }
 
     /// Whole volumes of the delay, and the rest as a fraction of a TR.

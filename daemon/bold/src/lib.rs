@@ -16,6 +16,7 @@ pub mod run;
 pub mod space;
 pub mod spatial_mask;
 pub mod stage;
+pub mod state;
 pub mod time;
 pub mod training_statistics;
 pub mod volume;

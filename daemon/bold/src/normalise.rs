@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     stage::Stage,
+    state::{Loader, Saver},
     volume::{MadeFrom, MaskedVolume, NormalisedVolume},
     welford::{Welford, slice},
 };
@@ -132,6 +133,16 @@ impl Normalise {
         if self.options.mode != Mode::Session {
             self.seen = Welford::new(self.seen.mean().len());
         }
+    }
+
+    /// Adds its state to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        self.seen.save(to);
+    }
+
+    /// Takes its state from a checkpoint. `None` when the bytes do not fit.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        self.seen.load(from)
     }
 
     /// Whether a measured volume still changes the statistics.

@@ -5,7 +5,12 @@
 //! change of 1 %. After Power et al. 2012, NeuroImage 59:2142, who scale by the mode of the image
 //! instead of the median of the baseline.
 
-use crate::{time::TrIndex, volume::MaskedVolume, welford::slice};
+use crate::{
+    state::{Loader, Saver},
+    time::TrIndex,
+    volume::MaskedVolume,
+    welford::slice,
+};
 
 /// Computes DVARS of consecutive measured volumes.
 #[derive(Clone, Debug)]
@@ -34,6 +39,19 @@ impl Dvars {
     pub fn start_run(&mut self) {
         self.medians.clear();
         self.last = None;
+    }
+
+    /// Adds its state to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        to.f32s(&self.medians);
+        to.index(self.last);
+        to.f32s(&self.before);
+    }
+
+    /// Takes its state from a checkpoint. `None` when the bytes do not fit.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        (self.medians, self.last, self.before) = (from.f32s()?, from.index()?, from.f32s()?);
+        Some(())
     }
 
     /// DVARS of this volume, in tenths of a percent of the baseline's signal. `None` for the

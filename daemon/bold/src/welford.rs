@@ -6,6 +6,8 @@
 
 use ndarray::Array1;
 
+use crate::state::{Loader, Saver};
+
 /// Running mean and sum of squared deviations, per voxel.
 #[derive(Clone, Debug)]
 pub struct Welford {
@@ -19,6 +21,24 @@ impl Welford {
     #[must_use]
     pub fn new(n_voxel: usize) -> Self {
         Self { n: 0, mean: Array1::zeros(n_voxel), squares: Array1::zeros(n_voxel) }
+    }
+
+    /// Adds the statistics to a checkpoint.
+    pub(crate) fn save(&self, to: &mut Saver) {
+        to.u32(self.n);
+        to.f64s(slice(&self.mean));
+        to.f64s(slice(&self.squares));
+    }
+
+    /// Takes the statistics from a checkpoint. `None` when they are for other voxels.
+    pub(crate) fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        let (n, mean, squares) = (from.u32()?, from.f64s()?, from.f64s()?);
+        let n_voxel = self.mean.len();
+        if mean.len() != n_voxel || squares.len() != n_voxel {
+            return None;
+        }
+        (self.n, self.mean, self.squares) = (n, mean.into(), squares.into());
+        Some(())
     }
 
     /// Volumes seen.

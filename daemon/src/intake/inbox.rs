@@ -234,6 +234,7 @@ impl Inbox {
     /// Records that a volume was processed before it could be recorded. Its adapter sends it again,
     /// so it comes later in the recording than it was used.
     fn note_order(&self, recorder: &Recorder, index: TrIndex, at_ns: u64) {
+        recorder.lose_order();
         let run = self.ingest.open_run().map(|run| run.name.to_string());
         let data = json!({ "run": run, "index": index }).to_string().into();
         let entry = Record { topic: ORDER, at_ns, data, kind: Kind::Control, ticket: None };

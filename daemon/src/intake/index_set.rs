@@ -1,6 +1,9 @@
 //! A set of volume indices: one bit for each index up to the largest.
 
-use corticast_bold::time::TrIndex;
+use corticast_bold::{
+    state::{Loader, Saver},
+    time::TrIndex,
+};
 
 /// A set of volume indices. Indices are less than [`MAX_INDEX`](super::verdict::MAX_INDEX), so it
 /// takes at most 125 kB.
@@ -28,6 +31,24 @@ impl IndexSet {
     pub(super) fn contains(&self, index: TrIndex) -> bool {
         let word = self.words.get(index.0 as usize / 64).copied().unwrap_or(0);
         word >> (index.0 % 64) & 1 == 1
+    }
+
+    /// Adds the set to a checkpoint.
+    pub(super) fn save(&self, to: &mut Saver) {
+        to.u64(self.words.len() as u64);
+        self.words.iter().for_each(|&word| to.u64(word));
+    }
+
+    /// The set of a checkpoint. `None` when the bytes do not fit.
+    pub(super) fn load(from: &mut Loader<'_>) -> Option<Self> {
+        let mut set = Self::default();
+        for _ in 0..from.u64()? {
+            set.words.push(from.u64()?);
+        }
+        while set.contains(TrIndex(set.lowest_missing)) {
+            set.lowest_missing += 1;
+        }
+        Some(set)
     }
 
     /// The lowest index that is not in the set.

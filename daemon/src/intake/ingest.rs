@@ -80,6 +80,18 @@ impl Ingest {
         self.is_restoring = true;
     }
 
+    /// Takes the runs of a checkpoint.
+    pub(crate) fn load(&mut self, book: RunBook) {
+        self.book = book;
+    }
+
+    /// Notes a volume that was accepted before the checkpoint, to know its copies.
+    pub(crate) fn remember(&mut self, volume: &VolumeMessage) {
+        if let Some(known) = self.book.open_named(&volume.header.run) {
+            known.recent.copy_of(volume);
+        }
+    }
+
     /// Marks the end of restoring from a recording. The previous process may have died with volumes
     /// it had not recorded, while later volumes still wait in a socket. Until the run is announced
     /// again, only a volume that leaves no gap is accepted.

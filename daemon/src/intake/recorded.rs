@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use corticast_bold::time::TrIndex;
 
-use super::index_set::IndexSet;
+use super::{index_set::IndexSet, run_book::RunBook};
 use crate::signal::happening::RunNumber;
 
 /// The volumes that are safe in the recording, by run and index.
@@ -16,6 +16,12 @@ pub type Recorded = Arc<Mutex<SafeVolumes>>;
 pub struct SafeVolumes(Vec<IndexSet>);
 
 impl SafeVolumes {
+    /// All volumes of a run book.
+    #[must_use]
+    pub(crate) fn all_of(book: &RunBook) -> Self {
+        Self(book.seen().cloned().collect())
+    }
+
     /// Notes that a volume is in the recording.
     pub fn insert(&mut self, run: RunNumber, index: TrIndex) {
         if self.0.len() <= run.0 {

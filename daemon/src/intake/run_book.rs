@@ -5,7 +5,13 @@
 
 use std::sync::Arc;
 
-use corticast_bold::{run::RunHeader, time::TrIndex};
+use bytes::Bytes;
+use corticast_bold::{
+    run::RunHeader,
+    state::{Loader, Saver},
+    time::TrIndex,
+};
+use corticast_wire::message::{Encoding, FromAdapter};
 
 use super::{copies::RecentVolumes, index_set::IndexSet};
 use crate::signal::happening::{EndedBy, Event, Run, RunNumber};
@@ -15,7 +21,7 @@ pub(super) const MAX_RUNS: usize = 10_000;
 
 /// The runs of a session, in order of their start.
 #[derive(Default)]
-pub(super) struct RunBook(Vec<KnownRun>);
+pub(crate) struct RunBook(Vec<KnownRun>);
 
 /// A run and its volumes.
 pub(super) struct KnownRun {
@@ -60,6 +66,79 @@ impl KnownRun {
 }
 
 impl RunBook {
+    /// Notes an event that ingest accepted before: for a second book, which follows the first one
+    /// at a distance.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted(run) => {
+                let (seen, recent) = (IndexSet::default(), RecentVolumes::default());
+                self.0.push(KnownRun { run: run.clone(), ended: None, seen, recent });
+            }
+            Event::Volume(number, volume) => {
+                if let Some(known) = self.0.get_mut(number.0) {
+                    known.accept(volume.header.index);
+                }
+            }
+            Event::RunEnded { number, by, .. } => {
+                if let Some(known) = self.0.get_mut(number.0) {
+                    known.ended = Some(*by);
+                }
+            }
+            Event::Mark(..) => {}
+        }
+    }
+
+    /// The run of a number.
+    pub(crate) fn run(&self, number: RunNumber) -> Option<&Run> {
+        self.0.get(number.0).map(|known| &known.run)
+    }
+
+    /// The accepted volumes of each run.
+    pub(super) fn seen(&self) -> impl Iterator<Item = &IndexSet> {
+        self.0.iter().map(|known| &known.seen)
+    }
+
+    /// Adds the book to a checkpoint, without the bytes of recent volumes.
+    pub(crate) fn save(&self, to: &mut Saver) {
+        to.u64(self.0.len() as u64);
+        for known in &self.0 {
+            to.bytes(known.run.name.as_bytes());
+            let header = FromAdapter::Run { header: (*known.run.header).clone(), resume: false };
+            let frames = header.to_frames(Encoding::Json);
+            to.bytes(frames.get(1).map(AsRef::as_ref).unwrap_or_default());
+            to.u32(match known.ended {
+                None => 0,
+                Some(EndedBy::Adapter) => 1,
+                Some(EndedBy::Operator) => 2,
+                Some(EndedBy::Interruption) => 3,
+            });
+            known.seen.save(to);
+        }
+    }
+
+    /// The book of a checkpoint. `None` when the bytes do not fit.
+    pub(crate) fn load(from: &mut Loader<'_>) -> Option<Self> {
+        let mut book = Self::default();
+        for number in 0..usize::try_from(from.u64()?).ok()?.min(MAX_RUNS) {
+            let name = std::str::from_utf8(from.bytes()?).ok()?.into();
+            let frames = [Bytes::from_static(b"run"), Bytes::copy_from_slice(from.bytes()?)];
+            let Ok((FromAdapter::Run { header, .. }, _)) = FromAdapter::parse(&frames) else {
+                return None;
+            };
+            let ended = match from.u32()? {
+                0 => None,
+                1 => Some(EndedBy::Adapter),
+                2 => Some(EndedBy::Operator),
+                3 => Some(EndedBy::Interruption),
+                _ => return None,
+            };
+            let run = Run { number: RunNumber(number), name, header: Arc::new(header) };
+            let (seen, recent) = (IndexSet::load(from)?, RecentVolumes::default());
+            book.0.push(KnownRun { run, ended, seen, recent });
+        }
+        Some(book)
+    }
+
     /// How many runs have started.
     pub(super) fn n_run(&self) -> usize {
         self.0.len()

@@ -48,7 +48,7 @@ pub enum RunState {
 }
 
 /// Report on one run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// Name of the run.
     pub run: Arc<str>,

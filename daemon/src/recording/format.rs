@@ -11,6 +11,7 @@
 //! | `wire` | `corticast-frames` | the frames of one message from an adapter, verbatim |
 //! | `command` | json | a command of the operator |
 //! | `order` | json | a volume that was processed before it could be recorded: a replay differs |
+//! | `checkpoint` | `corticast-checkpoint` | the state of the session, for a quick restart |
 //! | `concepts`, `volume`, `run`, `status` | json | products, as published |
 //! | `conditions` | safetensors | the input of a generator, one file for each result |
 //! | `clip` | safetensors | the pictures that the generator made, one file for each clip |
@@ -34,9 +35,12 @@ pub const COMMAND: &str = "command";
 /// Topic of volumes that were processed before they could be recorded.
 pub const ORDER: &str = "order";
 
+/// Topic of the state of the session, for a quick restart.
+pub const CHECKPOINT: &str = "checkpoint";
+
 /// Topics and their encodings. New topics come last: a segment whose first chunk is damaged has
 /// only the position in this list to tell what an entry is.
-pub const TOPICS: [(&str, &str); 10] = [
+pub const TOPICS: [(&str, &str); 11] = [
     (SESSION, "json"),
     (WIRE, "corticast-frames"),
     (COMMAND, "json"),
@@ -47,6 +51,7 @@ pub const TOPICS: [(&str, &str); 10] = [
     ("run", "json"),
     ("status", "json"),
     (ORDER, "json"),
+    (CHECKPOINT, "corticast-checkpoint"),
 ];
 
 /// One entry of a recording.

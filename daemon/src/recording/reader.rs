@@ -78,6 +78,34 @@ impl Recording {
         Self::before(path, u32::MAX)
     }
 
+    /// As [`Recording::open`], from byte `start.1` of segment `start.0` on, where a record begins,
+    /// without the segments from number `end` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::open`].
+    pub(super) fn between(
+        path: &Path,
+        start: (u32, u64),
+        end: u32,
+    ) -> Result<Self, RecordingError> {
+        let mut recording = Self::before(path, end)?;
+        let first = segments::path_of(path, start.0);
+        while recording.open.as_ref().is_some_and(|open| *open.position().0 != first) {
+            recording.open =
+                recording.segments.pop_front().map(|f| Self::segment(&f)).transpose()?;
+        }
+        if let Some(open) = &mut recording.open {
+            open.go_on_at(start.1);
+        }
+        Ok(recording)
+    }
+
+    /// The file that is being read, and the first byte of its next record.
+    pub(super) fn position(&self) -> Option<(&PathBuf, u64)> {
+        self.open.as_ref().map(Segment::position)
+    }
+
     /// As [`Recording::open`], without the segments from number `end` on.
     ///
     /// # Errors

@@ -8,7 +8,10 @@
 //! ones. Once the disk has room, a restart with the same file continues the session.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -26,7 +29,7 @@ use tokio::sync::oneshot;
 use super::{
     disk::free_bytes,
     file::{RecordError, RecordingFile},
-    format::WIRE,
+    format::{CHECKPOINT, WIRE},
     room::{Kind, QUEUE_ENTRIES, Room},
 };
 use crate::{
@@ -112,6 +115,7 @@ struct Item {
 pub struct Recorder {
     items: Sender<Item>,
     room: Arc<Room>,
+    is_in_order: Arc<AtomicBool>,
     clocks: ClockPair,
     metrics: Metrics,
 }
@@ -160,7 +164,8 @@ impl Recorder {
             result
         })?;
         let clocks = ClockPair::now();
-        Ok((Self { items, room, clocks, metrics }, RecorderThread { thread }))
+        let is_in_order = Arc::new(AtomicBool::new(true));
+        Ok((Self { items, room, is_in_order, clocks, metrics }, RecorderThread { thread }))
     }
 
     fn wall_ns(&self, monotonic_ns: u64) -> u64 {
@@ -192,6 +197,22 @@ impl Recorder {
     #[must_use]
     pub fn has_room_for_control(&self) -> bool {
         self.room.has_room(1 << 16, Kind::Control)
+    }
+
+    /// From now on the order of the recording differs from that of processing: a checkpoint would
+    /// say that something is recorded that is not.
+    pub fn lose_order(&self) {
+        self.is_in_order.store(false, Ordering::Release);
+    }
+
+    /// Records the state of the session after the message received at `at_ns`, unless the order
+    /// was lost.
+    pub fn checkpoint(&self, at_ns: u64, state: Vec<u8>) {
+        if self.is_in_order.load(Ordering::Acquire) {
+            let (topic, kind, data) = (CHECKPOINT, Kind::Product, state.into());
+            // Without it a restart takes longer.
+            self.record(Record { topic, at_ns, data, kind, ticket: None }).ok();
+        }
     }
 
     /// Whether recording has failed.

@@ -16,17 +16,24 @@ use super::{
     compare::{difference, low_bits},
     fault::FaultKind,
     file::{RecordError, RecordingFile},
-    format::{Entry, SESSION},
+    format::{COMMAND, Entry, SESSION, WIRE},
     reader::Recording,
+    seek::{self, Found},
     segments,
 };
 use crate::{
     clock::monotonic_ns,
-    intake::{ingest::Ingest, recorded::Recorded},
+    intake::{
+        ingest::Ingest,
+        recorded::{Recorded, SafeVolumes},
+        run_book::RunBook,
+    },
     product::results::ResultKey,
     signal::{
+        checkpoint::{Checkpoint, Progress},
         happening::{Command, Event, Happening},
         session::Session,
+        thread::Left,
     },
 };
 
@@ -34,8 +41,8 @@ use crate::{
 pub struct Restored {
     /// The next segment of the recording, open for writing.
     pub file: RecordingFile,
-    /// What was received and not processed, in order.
-    pub backlog: Vec<Happening>,
+    /// What was received and not processed.
+    pub left: Left,
     /// What to tell the operator about the recording: each an alarm.
     pub alarms: Vec<String>,
     /// Whether the operator had paused decoding.
@@ -78,6 +85,8 @@ pub fn restore(
         session,
         recorded,
         backlog: Backlog::default(),
+        processed: RunBook::default(),
+        taken_up: None,
         n_volume: 0,
         is_paused: false,
         is_blanked: false,
@@ -92,7 +101,7 @@ pub fn restore(
             }
         }
     }
-    let Restoring { backlog, n_volume, is_paused, is_blanked, .. } = restoring;
+    let Restoring { backlog, processed, n_volume, is_paused, is_blanked, .. } = restoring;
     session.restored();
     ingest.take_up();
     let backlog = backlog.finish();
@@ -106,7 +115,8 @@ pub fn restore(
             "the session continues from its recording"
         );
     }
-    Ok(Restored { file, backlog, alarms, is_paused, is_blanked })
+    let left = Left { backlog, progress: Progress::new(processed) };
+    Ok(Restored { file, left, alarms, is_paused, is_blanked })
 }
 
 /// A session that is being rebuilt.
@@ -115,6 +125,10 @@ struct Restoring<'a> {
     session: &'a mut Session,
     recorded: &'a Recorded,
     backlog: Backlog,
+    /// The runs of the happenings that the session got.
+    processed: RunBook,
+    /// The times of the last message and command that the state of a checkpoint includes.
+    taken_up: Option<(u64, Option<u64>)>,
     n_volume: u64,
     is_paused: bool,
     is_blanked: bool,
@@ -130,7 +144,10 @@ impl Restoring<'_> {
     ) -> anyhow::Result<Vec<String>> {
         self.ingest.begin_restoring();
         self.session.begin_restoring();
-        let mut recording = Recording::before(path, end)?;
+        let mut recording = match self.take_checkpoint(path, end)? {
+            Some(start) => Recording::between(path, start, end)?,
+            None => Recording::before(path, end)?,
+        };
         for entry in &mut recording {
             self.entry(&entry, result)?;
         }
@@ -149,11 +166,51 @@ impl Restoring<'_> {
         Ok(alarms)
     }
 
+    /// Takes up the newest checkpoint, if there is one that fits. Returns where to go on reading.
+    fn take_checkpoint(&mut self, path: &Path, end: u32) -> anyhow::Result<Option<(u32, u64)>> {
+        let found = seek::newest_checkpoint(path, end).map_err(RecordError::Existing)?;
+        let Some(Found { state, start }) = found else { return Ok(None) };
+        let Some(mut checkpoint) = Checkpoint::read(&state.data) else { return Ok(None) };
+        let book = || Checkpoint::read(&state.data).map(|checkpoint| checkpoint.book);
+        let (Some(processed), Some(safe)) = (book(), book()) else { return Ok(None) };
+        if self.session.load(&mut checkpoint.session, &checkpoint.book).is_none() {
+            return Ok(None);
+        }
+        let command_ns = checkpoint.last_command_before_ns.map(|before| {
+            u64::try_from(i128::from(state.wall_ns) - i128::from(before)).unwrap_or(0)
+        });
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = SafeVolumes::all_of(&safe);
+        (self.is_paused, self.is_blanked) = (self.session.is_paused(), self.session.is_blanked());
+        self.ingest.load(checkpoint.book);
+        self.processed = processed;
+        self.taken_up = Some((state.wall_ns, command_ns));
+        tracing::info!(segment = start.0, byte = start.1, "the session is read from a checkpoint");
+        Ok(Some(start))
+    }
+
+    /// Whether the state of a checkpoint includes this entry.
+    fn is_taken_up(&self, entry: &Entry) -> bool {
+        let Some((last_message_ns, last_command_ns)) = self.taken_up else { return false };
+        match entry.topic.as_str() {
+            WIRE => entry.wall_ns <= last_message_ns,
+            COMMAND => last_command_ns.is_some_and(|last| entry.wall_ns <= last),
+            _ => false,
+        }
+    }
+
     fn entry(
         &mut self,
         entry: &Entry,
         result: &mut dyn FnMut(ResultKey, &[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        if self.is_taken_up(entry) {
+            if let Some(Ok((FromAdapter::Volume(volume), _))) =
+                entry.frames().map(|frames| FromAdapter::parse(&frames))
+            {
+                self.ingest.remember(&volume);
+            }
+            return Ok(());
+        }
         if let Some(command) = entry.command() {
             match command {
                 Command::Pause => self.is_paused = true,
@@ -237,6 +294,9 @@ impl Restoring<'_> {
     fn process(&mut self, happenings: Vec<Happening>) {
         let received_ns = monotonic_ns();
         for happening in happenings {
+            if let Happening::Event(event) = &happening {
+                self.processed.note(event);
+            }
             self.session.handle(happening, received_ns, &mut |_| {});
         }
     }

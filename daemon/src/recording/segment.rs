@@ -120,6 +120,17 @@ impl<R: Read + Seek> Segment<R> {
         Ok(Some(segment))
     }
 
+    /// Goes on at this byte, where a record begins.
+    pub(super) fn go_on_at(&mut self, at: u64) {
+        (self.at, self.last_at) = (at, at);
+        self.checksum = None;
+    }
+
+    /// The file, and the first byte of its next record.
+    pub(super) fn position(&self) -> (&PathBuf, u64) {
+        (&self.path, self.at)
+    }
+
     /// The faults found so far.
     pub(super) fn faults(&self) -> &[Fault] {
         &self.faults

@@ -155,11 +155,11 @@ pub(super) async fn build(
         blanking: blanking.clone(),
     };
     let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters), supervisor);
-    let (mut backlog, mut alarms) = (Vec::new(), Vec::new());
+    let (mut left, mut alarms) = (None, Vec::new());
     let is_paused = restored.as_ref().is_some_and(|restored| restored.is_paused);
     let recording: Option<RecorderThread> = match restored {
         Some(restored) => {
-            (backlog, alarms) = (restored.backlog, restored.alarms);
+            (left, alarms) = (Some(restored.left), restored.alarms);
             let (alarms, safe) = (fanout.clone(), answers.clone());
             let (recorder, thread) = Recorder::start(
                 restored.file,
@@ -200,12 +200,18 @@ pub(super) async fn build(
     }
 
     let out = fanout.clone();
+    let recorder = fanout.recorder.clone();
     let is_late = Arc::new(AtomicBool::new(false));
     let (happenings, signal) = signal::start(
         session,
-        backlog,
+        left.unwrap_or_default(),
         Arc::clone(&is_late),
         move |product| out.deliver(product),
+        move |at_ns, state| {
+            if let Some(recorder) = &recorder {
+                recorder.checkpoint(at_ns, state);
+            }
+        },
         supervisor.guard("signal"),
     )?;
     let (commands, commanded) = mpsc::channel(COMMAND_QUEUE);

@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use corticast_bold::{run::RunHeader, time::TrIndex};
+use corticast_bold::{
+    run::RunHeader,
+    state::{Loader, Saver},
+    time::TrIndex,
+};
 
 use super::happening::{EndedBy, Run, RunNumber};
-use crate::product::reports::{RunReport, RunState};
+use crate::{
+    intake::run_book::RunBook,
+    product::reports::{RunReport, RunState},
+};
 
 /// A run from its start to its end.
 pub(super) struct OpenRun {
@@ -24,6 +31,20 @@ impl OpenRun {
             report.state = RunState::Paused;
         }
         Self { run, report, last: None }
+    }
+
+    /// Adds its state to a checkpoint.
+    pub(super) fn save(&self, to: &mut Saver) {
+        to.u64(self.run.number.0 as u64);
+        to.index(self.last);
+        to.bytes(&serde_json::to_vec(&self.report).unwrap_or_default());
+    }
+
+    /// The open run of a checkpoint. `None` when the bytes do not fit.
+    pub(super) fn load(from: &mut Loader<'_>, book: &RunBook) -> Option<Self> {
+        let number = RunNumber(usize::try_from(from.u64()?).ok()?);
+        let (last, report) = (from.index()?, serde_json::from_slice(from.bytes()?).ok()?);
+        Some(Self { run: book.run(number)?.clone(), report, last })
     }
 
     /// The number of the run in the session.

@@ -13,6 +13,7 @@ use corticast_bold::{
     quality::Dvars,
     spatial_mask::{MaskError, SpatialMask},
     stage::Stage,
+    state::{Loader, Saver},
     time::RepetitionTime,
     volume::Window,
 };
@@ -126,6 +127,51 @@ impl SignalPath {
         Self::new(plan.signal, plan.mask, plan.decoder, reopen, metrics, clock)
     }
 
+    /// Adds the state of all stages to a checkpoint.
+    pub(super) fn save(&self, to: &mut Saver) {
+        self.dvars.save(to);
+        self.gap_fill.save(to);
+        self.normalise.save(to);
+        if let Some(shift) = &self.hemodynamic_shift {
+            shift.save(to);
+        }
+    }
+
+    /// Takes the state of all stages from a checkpoint, for a run with this TR. `None` when the
+    /// bytes do not fit; then nothing has changed.
+    pub(super) fn load(
+        &mut self,
+        from: &mut Loader<'_>,
+        repetition_time: Option<RepetitionTime>,
+    ) -> Option<()> {
+        let mut dvars = self.dvars.clone();
+        let mut gap_fill = self.gap_fill.clone();
+        let mut normalise = self.normalise.clone();
+        dvars.load(from)?;
+        gap_fill.load(from)?;
+        normalise.load(from)?;
+        let shift = match repetition_time {
+            Some(repetition_time) => {
+                let mut shift = self.shift(repetition_time);
+                shift.load(from)?;
+                Some(shift)
+            }
+            None => None,
+        };
+        (self.dvars, self.gap_fill, self.normalise) = (dvars, gap_fill, normalise);
+        self.hemodynamic_shift = shift;
+        Some(())
+    }
+
+    fn shift(&self, repetition_time: RepetitionTime) -> HemodynamicShift {
+        HemodynamicShift::new(
+            repetition_time,
+            self.options.hrf_delay_s,
+            self.options.shift,
+            self.options.window_volumes,
+        )
+    }
+
     /// Whether there is a model.
     #[must_use]
     pub fn decodes(&self) -> bool {
@@ -143,12 +189,7 @@ impl SignalPath {
         self.dvars.start_run();
         self.gap_fill.start_run();
         self.normalise.start_run();
-        self.hemodynamic_shift = Some(HemodynamicShift::new(
-            repetition_time,
-            self.options.hrf_delay_s,
-            self.options.shift,
-            self.options.window_volumes,
-        ));
+        self.hemodynamic_shift = Some(self.shift(repetition_time));
     }
 
     /// Passes one volume through all stages before the model.

@@ -60,6 +60,18 @@ impl<T> Resequence<T> {
         held.into_iter().collect()
     }
 
+    /// Whether no volume waits for an earlier one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Goes on at this index, with no volume waiting.
+    pub fn go_on_at(&mut self, next: TrIndex) {
+        self.next = next;
+        self.held.clear();
+    }
+
     /// The index that would be used next.
     #[must_use]
     pub fn next_index(&self) -> TrIndex {
