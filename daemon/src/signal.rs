@@ -9,6 +9,7 @@ pub mod happening;
 pub mod lost_device;
 mod open_run;
 pub mod path;
+pub mod plausible;
 mod reports;
 pub mod resequence;
 pub mod session;

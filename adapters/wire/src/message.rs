@@ -15,7 +15,7 @@ pub use self::{
     error::MessageError,
     from_adapter::{End, FromAdapter, Mark},
     header::{Encoding, decode, encode},
-    protocol::{MAX_HEADER_BYTES, PROTOCOL},
+    protocol::{MAX_HEADER_BYTES, MAX_VOLUMES, PROTOCOL},
     to_adapter::{Ack, DaemonPing, Durability, Ready, RefusalCode, Refused, ToAdapter},
     volume::{VolumeHeader, VolumeMessage},
 };

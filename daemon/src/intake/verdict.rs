@@ -1,11 +1,11 @@
 //! The verdict on a message: the answers, the accepted events, and any problem for the operator.
 
-use corticast_wire::message::{Ack, MessageError, ToAdapter};
+use corticast_wire::message::{Ack, MAX_VOLUMES, MessageError, ToAdapter};
 
 use crate::signal::happening::{Event, RunNumber};
 
 /// Limit of volume indices in a run: more than a day at the shortest TR in use, 0.1 s.
-pub(super) const MAX_INDEX: u32 = 1_000_000;
+pub(super) const MAX_INDEX: u32 = MAX_VOLUMES;
 
 /// The decision on one message.
 #[derive(Debug, Default)]

@@ -30,6 +30,7 @@ use crate::{
     },
     signal::{
         happening::{Command, Event, Happening},
+        plausible::time_off_s,
         session::Session,
     },
 };
@@ -119,6 +120,11 @@ impl Player {
         out: &mut dyn FnMut(Product),
     ) -> Result<bool, String> {
         if let Some(frames) = entry.frames() {
+            if let Err(error) = FromAdapter::parse(&frames) {
+                // A live daemon skips it, too. An older version may have accepted it.
+                tracing::warn!("a recorded message is skipped: {error}");
+                return Ok(false);
+            }
             return self.message(frames, log, out);
         }
         if entry.topic == COMMAND
@@ -255,7 +261,10 @@ impl Player {
             return;
         }
         let grid_s = self.repetition_time_s * f64::from(volume.header.index.0);
-        let time_s = volume.header.acquisition_time_s.unwrap_or(grid_s);
+        let time_s = volume.header.acquisition_time_s.filter(|&time_s| {
+            time_off_s(self.repetition_time_s, volume.header.index, time_s).is_none()
+        });
+        let time_s = time_s.unwrap_or(grid_s);
         let (start, first_s) = *self.started.get_or_insert((Instant::now(), time_s));
         // A recording may contain any number; a volume that would be due in years is not waited for.
         let after = Duration::try_from_secs_f64(((time_s - first_s) / self.speed).max(0.0));

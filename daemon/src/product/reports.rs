@@ -14,6 +14,10 @@ pub struct VolumeReport {
     pub index: TrIndex,
     /// Start of acquisition, seconds since the start of volume index 0.
     pub acquisition_time_s: f64,
+    /// How far the adapter's acquisition time was from `index · TR`, in seconds, if it did not fit.
+    /// `index · TR` was used instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_off_s: Option<f64>,
     /// Time of the stimulus that the volume responds to, from the delay alone, seconds; negative
     /// before the run.
     pub stimulus_time_s: f64,
@@ -68,6 +72,8 @@ pub struct RunReport {
     pub n_late: u32,
     /// Volumes that arrived but were dropped.
     pub n_dropped: u32,
+    /// Volumes whose acquisition time did not fit `index · TR`.
+    pub n_time_off: u32,
     /// Results published.
     pub n_results: u32,
     /// Largest DVARS of the run.
@@ -90,6 +96,7 @@ impl RunReport {
             n_missing: 0,
             n_late: 0,
             n_dropped: 0,
+            n_time_off: 0,
             n_results: 0,
             max_dvars: 0.0,
             published_ns: 0,
@@ -99,7 +106,7 @@ impl RunReport {
     /// Acquired volumes that did not reach the model.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
-        self.n_missing + self.n_late + self.n_dropped
+        self.n_missing.saturating_add(self.n_late).saturating_add(self.n_dropped)
     }
 }
 

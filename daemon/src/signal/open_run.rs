@@ -64,9 +64,9 @@ impl OpenRun {
 
     /// Notes that the volume of an index is used. Returns how many volumes before it are missing.
     pub(super) fn advance(&mut self, index: TrIndex) -> u32 {
-        let n_missing = index.0 - self.last.map_or(0, |last| last.next().0);
+        let n_missing = index.0.saturating_sub(self.last.map_or(0, |last| last.next().0));
         self.last = Some(index);
-        self.report.n_missing += n_missing;
+        self.report.n_missing = self.report.n_missing.saturating_add(n_missing);
         n_missing
     }
 
@@ -92,7 +92,7 @@ impl OpenRun {
         let reached = self.last.map_or(0, |last| last.next().0);
         let planned = self.run.header.n_volumes.filter(|_| by == EndedBy::Adapter).unwrap_or(0);
         let n_unreached = planned.max(n_sent.unwrap_or(0)).saturating_sub(reached);
-        self.report.n_missing += n_unreached;
+        self.report.n_missing = self.report.n_missing.saturating_add(n_unreached);
         self.report.state = RunState::Ended;
         n_unreached
     }

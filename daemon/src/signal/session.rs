@@ -18,6 +18,7 @@ use super::{
     happening::{Command, EndedBy, Event, Happening, Run, RunNumber},
     open_run::OpenRun,
     path::{SignalPath, SignalPathError, Step},
+    plausible::time_off_s,
     reports::{self, Stamps},
     resequence::Resequence,
 };
@@ -34,6 +35,8 @@ use crate::{
 /// A volume that waits for its turn.
 struct Arrived {
     message: VolumeMessage,
+    /// How far its acquisition time was from `index · TR`, if it did not fit and was left out.
+    time_off_s: Option<f64>,
     received_ns: u64,
 }
 
@@ -199,7 +202,7 @@ impl Session {
         match happening {
             Happening::Event(Event::RunStarted(run)) => self.start_run(run, out),
             Happening::Event(Event::Volume(number, message)) => {
-                self.volume(number, Arrived { message, received_ns }, out);
+                self.volume(number, Arrived { message, received_ns, time_off_s: None }, out);
             }
             Happening::Event(Event::Mark(..)) => {}
             Happening::Event(Event::RunEnded { number, n_sent, by }) => {
@@ -218,13 +221,30 @@ impl Session {
         self.report_run(out);
     }
 
-    fn volume(&mut self, number: RunNumber, arrived: Arrived, out: &mut dyn FnMut(Product)) {
+    fn volume(&mut self, number: RunNumber, mut arrived: Arrived, out: &mut dyn FnMut(Product)) {
         let Some(open) = self.run.as_mut().filter(|open| open.number() == number) else {
             return;
         };
         open.report.n_received += 1;
         self.metrics.volumes_received.increment(1);
         let index = arrived.message.header.index;
+        let time_s = arrived.message.header.acquisition_time_s;
+        arrived.time_off_s = time_s
+            .and_then(|time_s| time_off_s(open.header().repetition_time.as_secs(), index, time_s));
+        let is_first_off = arrived.time_off_s.is_some() && open.report.n_time_off == 0;
+        if arrived.time_off_s.is_some() {
+            open.report.n_time_off = open.report.n_time_off.saturating_add(1);
+            arrived.message.header.acquisition_time_s = None;
+        }
+        if let (true, Some(off_s)) = (is_first_off, arrived.time_off_s) {
+            let message = format!(
+                "{index}: its acquisition time is {off_s:.3e} s away from index x TR, so index x \
+                 TR is used; check that the adapter sends seconds since volume 0; further volumes \
+                 only count in n_time_off"
+            );
+            let published_ns = (self.clock)();
+            out(Product::Status(StatusReport { level: "warning", message, published_ns }));
+        }
         match self.resequence.arrive(index, arrived) {
             Ok(ready) => {
                 for (index, arrived) in ready {
@@ -256,6 +276,7 @@ impl Session {
             run: Arc::clone(open.name()),
             index,
             acquisition_time_s: time_s,
+            time_off_s: arrived.time_off_s,
             stimulus_time_s: time_s - self.path.options().hrf_delay_s,
             received_ns: arrived.received_ns,
             published_ns: 0,
@@ -364,7 +385,7 @@ impl Session {
         }
         let Some(open) = &mut self.run else { return };
         let n_unreached = open.end(n_sent, by);
-        self.n_lost += open.report.n_lost();
+        self.n_lost = self.n_lost.saturating_add(open.report.n_lost());
         self.metrics.volumes_missing.increment(u64::from(n_unreached));
         self.report_run(out);
         self.metrics.run_open.set(0.0);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::MessageError,
-    header::{Encoding, count, decode, encode, finite, text},
+    header::{Encoding, count, decode, encode, finite, text, time, volumes},
     protocol::SHOWN_CHARS,
     run::{RunWire, run_header, run_name, run_wire},
     volume::{VolumeHeader, VolumeMessage},
@@ -83,22 +83,29 @@ impl FromAdapter {
             b"vol" => {
                 count(frames, "vol", 3..=3, "3")?;
                 let header: VolumeHeader = decode("vol", &header(), encoding)?;
-                finite("vol", "acquisition_time_s", header.acquisition_time_s)?;
+                time("vol", "acquisition_time_s", header.acquisition_time_s)?;
                 finite("vol", "slope", header.slope)?;
                 finite("vol", "intercept", header.intercept)?;
+                text(
+                    "vol",
+                    "scanner_wall_time",
+                    header.scanner_wall_time.as_deref().unwrap_or(""),
+                )?;
                 Self::Volume(VolumeMessage { header, voxels: frames[2].clone() })
             }
             b"mark" => {
                 count(frames, "mark", 2..=2, "2")?;
                 let mark: Mark = decode("mark", &header(), encoding)?;
-                finite("mark", "time_s", Some(mark.time_s))?;
+                time("mark", "time_s", Some(mark.time_s))?;
                 finite("mark", "value", mark.value)?;
                 text("mark", "name", &mark.name)?;
                 Self::Mark(mark)
             }
             b"end" => {
                 count(frames, "end", 2..=2, "2")?;
-                Self::End(decode("end", &header(), encoding)?)
+                let end: End = decode("end", &header(), encoding)?;
+                volumes("end", "n_sent", end.n_sent)?;
+                Self::End(end)
             }
             b"ping" => {
                 count(frames, "ping", 1..=2, "1 or 2")?;

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     error::MessageError,
-    protocol::{MAX_HEADER_BYTES, MAX_TEXT_BYTES, SHOWN_CHARS},
+    protocol::{MAX_HEADER_BYTES, MAX_TEXT_BYTES, MAX_TIME_S, MAX_VOLUMES, SHOWN_CHARS},
 };
 use crate::text::shorten;
 
@@ -96,4 +96,37 @@ pub(super) fn text(kind: &'static str, key: &'static str, value: &str) -> Result
         return Err(MessageError::Value { kind, key, reason });
     }
     Ok(())
+}
+
+/// Refuses a time that is not finite, or years away from the start of the run.
+pub(super) fn time(
+    kind: &'static str,
+    key: &'static str,
+    value: Option<f64>,
+) -> Result<(), MessageError> {
+    finite(kind, key, value)?;
+    match value {
+        Some(value) if value.abs() > MAX_TIME_S => {
+            let reason = format!(
+                "must be seconds since the start of the run, at most {MAX_TIME_S:e}, got {value:e}"
+            );
+            Err(MessageError::Value { kind, key, reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a number of volumes that no run has.
+pub(super) fn volumes(
+    kind: &'static str,
+    key: &'static str,
+    value: Option<u32>,
+) -> Result<(), MessageError> {
+    match value {
+        Some(value) if value > MAX_VOLUMES => {
+            let reason = format!("must be at most {MAX_VOLUMES}, got {value}");
+            Err(MessageError::Value { kind, key, reason })
+        }
+        _ => Ok(()),
+    }
 }

@@ -8,3 +8,9 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 pub(super) const MAX_TEXT_BYTES: usize = 512;
 /// Number of characters of a foreign text that an error quotes.
 pub(super) const SHOWN_CHARS: usize = 40;
+
+/// Most volumes of a run: indices are less than this, counts at most this.
+pub const MAX_VOLUMES: u32 = 1_000_000;
+
+/// Largest time of a volume or an event relative to the start of its run, either way: 3 years.
+pub(super) const MAX_TIME_S: f64 = 1e8;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     error::MessageError,
-    header::text,
+    header::{text, volumes},
     protocol::{MAX_TEXT_BYTES, PROTOCOL, SHOWN_CHARS},
 };
 use crate::text::shorten;
@@ -121,6 +121,7 @@ pub(super) fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {
     {
         text("run", key, content)?;
     }
+    volumes("run", "n_volumes", wire.n_volumes)?;
     Ok(RunHeader {
         session: wire.session,
         entities: wire.run.entities().map_err(|reason| value("run", reason))?,

@@ -103,6 +103,28 @@ fn an_invalid_value_names_its_key() {
 }
 
 proptest! {
+    /// Counts and times of a peer are refused outside their range, and kept within it.
+    #[test]
+    fn counts_and_times_are_bounded(count: u32, time_s in any::<f64>()) {
+        let parse = |kind: &'static str, json: String| {
+            FromAdapter::parse(&[Bytes::from(kind), Bytes::from(json)]).is_ok()
+        };
+        let end = format!(r#"{{"run":"sub-01","n_sent":{count}}}"#);
+        prop_assert_eq!(parse("end", end), count <= MAX_VOLUMES);
+        let run = format!(
+            r#"{{"run":"sub-01","repetition_time_s":2,"matrix":[1,1,1],"n_volumes":{count},
+            "affine":[[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}}"#
+        );
+        prop_assert_eq!(parse("run", run), count <= MAX_VOLUMES);
+        let mark = Mark { run: "sub-01".into(), time_s, name: "ttl".into(), value: None };
+        let frames = FromAdapter::Mark(mark).to_frames(Encoding::MessagePack);
+        prop_assert_eq!(FromAdapter::parse(&frames).is_ok(), time_s.abs() <= 1e8);
+        let mut volume = volume(Order::C);
+        volume.header.acquisition_time_s = Some(time_s);
+        let frames = FromAdapter::Volume(volume).to_frames(Encoding::MessagePack);
+        prop_assert_eq!(FromAdapter::parse(&frames).is_ok(), time_s.abs() <= 1e8);
+    }
+
     /// Parsing any bytes gives a message or an error, never a panic.
     #[test]
     fn foreign_bytes_never_panic(
