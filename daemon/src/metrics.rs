@@ -51,6 +51,8 @@ pub struct Metrics {
     pub messages_waiting: Gauge,
     /// Messages refused.
     pub messages_refused: Counter,
+    /// Warnings that were not passed on because many of their kind had been.
+    pub warnings_left_out: Counter,
     /// Runs started.
     pub runs: Counter,
     /// Results handed to the outputs.
@@ -144,6 +146,11 @@ impl Metrics {
                 "corticast_messages_refused_total",
                 Unit::Count,
                 "Messages that could not be read or did not match the run.",
+            ),
+            warnings_left_out: counted(
+                "corticast_warnings_left_out_total",
+                Unit::Count,
+                "Repeated warnings that were counted but not published, logged or recorded.",
             ),
             runs: counted("corticast_runs_total", Unit::Count, "Runs started."),
             results: counted(

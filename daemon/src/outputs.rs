@@ -12,6 +12,7 @@ pub mod film;
 pub mod folder;
 pub mod frames;
 pub mod json_lines;
+pub(crate) mod limiter;
 pub mod pictures;
 pub mod png;
 pub(crate) mod publish;

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use super::blanking::{Blanking, shown};
+use super::{
+    blanking::{Blanking, shown},
+    limiter::Limiter,
+};
 use crate::{
     clock::monotonic_ns,
     product::{Product, reports::StatusReport, results::ConditionsReport},
@@ -36,11 +39,20 @@ pub struct Fanout {
     pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
     /// Whether subscribers and a display get neutral feedback.
     pub blanking: Blanking,
+    /// Leaves out repeated warnings.
+    pub limiter: Limiter,
 }
 
 impl Fanout {
     /// Hands a product to every output that takes it.
     pub fn deliver(&self, product: Product) {
+        let product = match product {
+            Product::Status(report) => match self.limiter.pass(report) {
+                Some(report) => Product::Status(report),
+                None => return,
+            },
+            other => other,
+        };
         // Subscribers come first: the threads of other outputs may compete for a core.
         let is_large = matches!(product, Product::Conditions(_) | Product::Clip(_));
         let publish = if is_large { &self.publish_large } else { &self.publish };

@@ -27,6 +27,7 @@ use crate::{
         board::Board,
         fanout::Fanout,
         json_lines::JsonLines,
+        limiter::Limiter,
         pictures::{self, PictureThreads},
         publish, results,
     },
@@ -153,6 +154,7 @@ pub(super) async fn build(
         pictures,
         clips: None,
         blanking: blanking.clone(),
+        limiter: Limiter::new(metrics.warnings_left_out.clone()),
     };
     let (answers, answering) = Answers::start(Arc::clone(&sockets.adapters), supervisor);
     let (mut left, mut alarms) = (None, Vec::new());
