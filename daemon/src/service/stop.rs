@@ -5,8 +5,11 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
+/// Gives the number of a signal.
+type Kind = fn() -> SignalKind;
+
 /// The signals that stop the daemon: all in the same way.
-const SIGNALS: [(&str, fn() -> SignalKind); 3] = [
+const SIGNALS: [(&str, Kind); 3] = [
     ("SIGINT", SignalKind::interrupt),
     ("SIGTERM", SignalKind::terminate),
     ("SIGHUP", SignalKind::hangup),

@@ -98,7 +98,8 @@ impl Session {
     /// Volumes that were acquired or planned but could not be used, so far.
     #[must_use]
     pub fn n_lost(&self) -> u32 {
-        self.n_lost + self.run.as_ref().map_or(0, |open| open.report.n_lost())
+        let open = self.run.as_ref().map_or(0, |open| open.report.n_lost());
+        self.n_lost.saturating_add(open)
     }
 
     /// Adds its state to a checkpoint. `None` while a volume waits for an earlier one: its bytes
