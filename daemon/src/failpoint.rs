@@ -1,20 +1,33 @@
-//! Faults for tests: a thread that panics, a disk with little room.
+//! Faults for tests: a thread that panics, is slow or hangs, a disk with little room.
 //!
-//! `CORTICAST_FAULT` names one fault of the running program, for example `panic:signal:40` (the
-//! signal thread panics at its 40th item) or `free_bytes:1000000`. Tests of the real binaries set
-//! it; it is not meant for anything else.
+//! `CORTICAST_FAULT` names one fault of the running program. Tests of the real binaries set it; it
+//! is not meant for anything else.
+//!
+//! | fault | what happens |
+//! |---|---|
+//! | `panic:signal:40` | the signal thread panics at its 40th item |
+//! | `sleep:signal:50` | the signal thread takes 50 ms longer for each item |
+//! | `hold:signal:40` | it waits at its 40th item until the working folder has a file `release` |
+//! | `free_bytes:1000000` | the disk of the recording has this much room |
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// The environment variable.
 pub const VARIABLE: &str = "CORTICAST_FAULT";
 
+/// The file that ends a `hold`.
+const RELEASE: &str = "release";
+
 /// The fault that the environment asks for.
 struct Fault {
-    /// `panic` or `free_bytes`.
+    /// `panic`, `sleep`, `hold` or `free_bytes`.
     kind: String,
     /// Where: the name of a thread or task.
     place: String,
@@ -33,19 +46,29 @@ static FAULT: LazyLock<Option<Fault>> = LazyLock::new(|| {
     Some(Fault { kind, place, number, n_passed: AtomicU64::new(0) })
 });
 
-/// Panics here if the environment asks for it. Called once for each item that a thread takes.
+/// Fails here if the environment asks for it. Called once for each item that a thread takes.
 ///
 /// # Panics
 ///
 /// Panics for the item whose number the environment gives.
 pub fn point(place: &str) {
-    if let Some(fault) = &*FAULT
-        && fault.kind == "panic"
-        && fault.place == place
-    {
-        let passed = fault.n_passed.fetch_add(1, Ordering::Relaxed) + 1;
-        assert!(passed != fault.number, "{VARIABLE} asks the {place} thread to panic");
+    let Some(fault) = FAULT.as_ref().filter(|fault| fault.place == place) else { return };
+    let is_due = fault.n_passed.fetch_add(1, Ordering::Relaxed) + 1 == fault.number;
+    match fault.kind.as_str() {
+        "panic" => assert!(!is_due, "{VARIABLE} asks the {place} thread to panic"),
+        "sleep" => sleep(fault.number),
+        "hold" if is_due => {
+            while !Path::new(RELEASE).exists() {
+                sleep(5);
+            }
+        }
+        _ => {}
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this fault is a fixed time")]
+fn sleep(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
 }
 
 /// The free bytes of the disk that the environment asks for.
