@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::monotonic_ns,
+    failpoint,
     metrics::Metrics,
     outputs::{board::Board, fanout::Fanout},
     product::reports::RunState,
@@ -131,6 +132,7 @@ impl Inbox {
 
     /// Takes a message from the socket. Heartbeats are answered at once, whatever waits.
     fn received(&mut self, peer: PeerId, frames: Vec<Bytes>) {
+        failpoint::point("receive");
         let received_ns = monotonic_ns();
         let (message, encoding) = match FromAdapter::parse(&frames) {
             Ok(parsed) => parsed,
@@ -183,17 +185,12 @@ impl Inbox {
         }
         // A duplicate that is not in the recording yet is recorded, but gives no event.
         let is_recorded = !verdict.events.is_empty() || verdict.acknowledge.is_some();
-        let mut unrecorded = None;
-        for event in verdict.events {
-            match &event {
+        for event in &verdict.events {
+            match event {
                 Event::RunEnded { .. } => self.peers.run_ended(),
-                Event::Volume(number, volume) => {
-                    self.peers.owns_run(&peer);
-                    unrecorded = Some((*number, volume.header.index));
-                }
+                Event::Volume(..) => self.peers.owns_run(&peer),
                 _ => {}
             }
-            self.happen(Happening::Event(event), received_ns);
         }
         if verdict.replies.iter().any(|reply| matches!(reply, ToAdapter::Ready(_))) {
             self.peers.owns_run(&peer);
@@ -210,23 +207,43 @@ impl Inbox {
         for reply in replies {
             self.answers.send(&peer, encoding, reply);
         }
-        let Some(recorder) = recorder.filter(|_| is_recorded) else {
-            if let Some(ticket) = ticket {
-                self.answers.give(ticket);
+        let recorder = recorder.filter(|_| is_recorded);
+        match (recorder, ticket) {
+            (Some(recorder), ticket) => {
+                let kind = if is_volume { Kind::Volume } else { Kind::Control };
+                let (topic, at_ns, data) = (WIRE, received_ns, pack(&frames));
+                let record = Record { topic, at_ns, data, kind, ticket };
+                if let Err(ticket) = recorder.record(record) {
+                    self.metrics.volumes_unrecorded.increment(u64::from(is_volume));
+                    self.is_unrecorded(&recorder, &verdict.events, ticket, received_ns);
+                }
             }
-            return;
-        };
-        let kind = if is_volume { Kind::Volume } else { Kind::Control };
-        let (topic, at_ns, data) = (WIRE, received_ns, pack(&frames));
-        if let Err(ticket) = recorder.record(Record { topic, at_ns, data, kind, ticket }) {
-            if let Some(ticket) = ticket.filter(Ticket::is_owed_unrecorded) {
-                self.answers.give(ticket);
-            }
-            if is_volume {
-                self.metrics.volumes_unrecorded.increment(1);
-            }
-            if let Some((_, index)) = unrecorded.filter(|_| !recorder.has_failed()) {
-                self.note_order(&recorder, index, received_ns);
+            (None, Some(ticket)) => self.answers.give(ticket),
+            (None, None) => {}
+        }
+        // Only now: what comes of a message is recorded after it, so a restart that finds the
+        // report of a volume has found the volume before.
+        for event in verdict.events {
+            self.happen(Happening::Event(event), received_ns);
+        }
+    }
+
+    /// Sees to a message that is used and could not be recorded.
+    fn is_unrecorded(
+        &self,
+        recorder: &Recorder,
+        events: &[Event],
+        ticket: Option<Ticket>,
+        received_ns: u64,
+    ) {
+        if let Some(ticket) = ticket.filter(Ticket::is_owed_unrecorded) {
+            self.answers.give(ticket);
+        }
+        for event in events {
+            if let Event::Volume(_, volume) = event
+                && !recorder.has_failed()
+            {
+                self.note_order(recorder, volume.header.index, received_ns);
             }
         }
     }
@@ -256,10 +273,7 @@ impl Inbox {
     async fn command(&mut self, command: Command, answer: Option<oneshot::Sender<Value>>) {
         let received_ns = monotonic_ns();
         let open = self.ingest.open_run().map(|run| run.name.to_string());
-        for happening in self.ingest.command(command) {
-            // Only commands use the last places of the ring, so this waits for other commands.
-            self.happenings.push((happening, received_ns)).await;
-        }
+        let happenings = self.ingest.command(command);
         match command {
             Command::Pause => self.is_paused = true,
             Command::Resume => self.is_paused = false,
@@ -273,23 +287,30 @@ impl Inbox {
             let answer = Answer::Operator { to, answer: confirmed };
             Ticket { volume: None, answer }
         });
-        let recorder = self.fanout.recorder.as_ref().filter(|_| command != Command::Status);
         if command != Command::Status {
             tracing::info!(?command, run = open, "command");
         }
-        let Some(recorder) = recorder else {
-            ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
-            return;
-        };
-        let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
-        let (topic, kind, data) = (COMMAND, Kind::Control, entry.to_string().into());
-        let entry = Record { topic, at_ns: received_ns, data, kind, ticket };
-        if let Err(ticket) = recorder.record(entry) {
-            self.fanout.status(
-                "warning",
-                format!("the command {command:?} is in force but could not be recorded"),
-            );
-            ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
+        let recorder = self.fanout.recorder.as_ref().filter(|_| command != Command::Status);
+        match (recorder, ticket) {
+            (Some(recorder), ticket) => {
+                let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
+                let (topic, kind, data) = (COMMAND, Kind::Control, entry.to_string().into());
+                let entry = Record { topic, at_ns: received_ns, data, kind, ticket };
+                if let Err(ticket) = recorder.record(entry) {
+                    self.fanout.status(
+                        "warning",
+                        format!("the command {command:?} is in force but could not be recorded"),
+                    );
+                    ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
+                }
+            }
+            (None, Some(ticket)) => self.answers.give(ticket),
+            (None, None) => {}
+        }
+        // After the command is recorded, as with messages. Only commands use the last places of the
+        // ring, so this waits for other commands.
+        for happening in happenings {
+            self.happenings.push((happening, received_ns)).await;
         }
     }
 
