@@ -127,6 +127,12 @@ impl Recording {
         };
         let n_segment = files.len() + 1;
         let open = Some(Self::segment(&first)?);
+        // A tool that will fail at a later file should do so before it writes anything.
+        for further in &files {
+            if let Err(error) = Self::segment(further) {
+                return Err(RecordingError::Read(unreadable(further.clone(), &error)));
+            }
+        }
         let faults = Faults::default();
         Ok(Self { segments: files, open, faults, is_cut: false, n_segment })
     }
@@ -173,6 +179,11 @@ impl Recording {
     }
 }
 
+/// The fault of a segment that cannot be opened.
+fn unreadable(path: PathBuf, error: &RecordingError) -> Fault {
+    Fault { path, kind: FaultKind::Io { at: 0, reason: error.to_string() } }
+}
+
 impl Iterator for Recording {
     type Item = Entry;
 
@@ -189,10 +200,7 @@ impl Iterator for Recording {
             let next = self.segments.pop_front()?;
             match Self::segment(&next) {
                 Ok(segment) => self.open = Some(segment),
-                Err(error) => {
-                    let kind = FaultKind::Io { at: 0, reason: error.to_string() };
-                    self.faults.push(Fault { path: next, kind });
-                }
+                Err(error) => self.faults.push(unreadable(next, &error)),
             }
         }
     }
