@@ -70,7 +70,8 @@ impl Running {
             tokio::time::sleep(DECODING).await;
             is_late.store(true, Ordering::Release);
         });
-        let n_lost = wait.of("decoding", spawn_blocking(move || signal.join())).await;
+        // The outputs wait for the signal thread, so they would not end either.
+        let n_lost = wait.of("decoding", spawn_blocking(move || signal.join())).await?;
         hurry.abort();
         if let Some(generating) = self.generating {
             let ended = wait.of("the generator", generating).await?;
@@ -94,7 +95,7 @@ impl Running {
             tracing::warn!("the last answers to adapters were not sent; adapters will ask again");
         }
         drop(self.publisher);
-        let n_lost = n_lost?.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
+        let n_lost = n_lost.map_err(|_| anyhow::anyhow!("the signal thread panicked"))?;
         recorded?;
         tracing::info!("stopped");
         Ok(if n_lost > 0 { Exit::VolumesLost } else { Exit::Fine })
