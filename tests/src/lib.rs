@@ -9,6 +9,7 @@
 //! test that will never succeed from waiting for ever.
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking, in its helpers too")]
 
+mod kept;
 mod lines;
 mod mosaics;
 mod played;
@@ -19,6 +20,7 @@ mod worker;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use kept::Kept;
 pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
 pub use mosaics::{fixture, mosaic, text_of, value_of};
 pub use played::PlayedDaemon;

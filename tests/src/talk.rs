@@ -82,6 +82,13 @@ impl Talk {
         }
     }
 
+    /// Like [`Talk::answer`], if an answer or heartbeat arrives within `limit`.
+    #[must_use]
+    pub fn answer_within(&self, limit: Duration) -> Option<ToAdapter> {
+        let received = self.runtime.block_on(async { timeout(limit, self.dealer.recv()).await });
+        Some(ToAdapter::parse(&received.ok()?.ok()?).expect("an answer that can be read"))
+    }
+
     /// Starts a run. Returns the daemon's answer.
     #[must_use]
     pub fn start_run(&self, header: &RunHeader) -> Ready {
