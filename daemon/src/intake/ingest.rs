@@ -8,6 +8,8 @@
 //! without any other effect, so an adapter may repeat every volume it is unsure of. A volume with
 //! the same bytes as a recent one of another index is a copy with a wrong index, and is dropped.
 
+use std::sync::PoisonError;
+
 use corticast_bold::run::RunHeader;
 use corticast_wire::message::{
     Ack, Durability, End, FromAdapter, MessageError, PROTOCOL, Ready, RefusalCode, Refused,
@@ -164,14 +166,31 @@ impl Ingest {
             verdict.problem = Some(IngestError::NoEnd { ended, started: name.clone() });
         }
         let known = self.book.start(name, header);
-        verdict.replies.push(ready(known, self.durability, &self.instance));
-        verdict.events.push(Event::RunStarted(known.run.clone()));
+        let run = known.run.clone();
+        verdict.replies.push(self.ready(run.name.to_string(), 0));
+        verdict.events.push(Event::RunStarted(run));
         verdict
     }
 
     fn still_ready(&self, known: &KnownRun) -> Verdict {
-        let reply = ready(known, self.durability, &self.instance);
+        let reply = self.ready(known.run.name.to_string(), self.next_index(known));
         Verdict { replies: vec![reply], duplicate: true, ..Verdict::default() }
+    }
+
+    /// The first volume that the adapter has to send. In a recorded session that is the first one
+    /// that is not safe: an adapter that was started again skips those before it for good.
+    fn next_index(&self, known: &KnownRun) -> u32 {
+        let accepted = known.next_index();
+        if self.durability == Durability::None {
+            return accepted;
+        }
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.lowest_missing(known.run.number).min(accepted)
+    }
+
+    fn ready(&self, run: String, next_index: u32) -> ToAdapter {
+        let (durability, instance) = (self.durability, self.instance.clone());
+        ToAdapter::Ready(Ready { protocol: PROTOCOL, run, durability, next_index, instance })
     }
 
     fn refuse_run(&self, run: String, reason: String) -> Verdict {
@@ -294,16 +313,6 @@ impl Ingest {
             ..Verdict::default()
         }
     }
-}
-
-fn ready(known: &KnownRun, durability: Durability, instance: &str) -> ToAdapter {
-    ToAdapter::Ready(Ready {
-        protocol: PROTOCOL,
-        run: known.run.name.to_string(),
-        durability,
-        next_index: known.next_index(),
-        instance: instance.to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -35,4 +35,10 @@ impl SafeVolumes {
     pub fn contains(&self, run: RunNumber, index: TrIndex) -> bool {
         self.0.get(run.0).is_some_and(|indices| indices.contains(index))
     }
+
+    /// The lowest index of a run that is not in the recording.
+    #[must_use]
+    pub fn lowest_missing(&self, run: RunNumber) -> u32 {
+        self.0.get(run.0).map_or(0, IndexSet::lowest_missing)
+    }
 }

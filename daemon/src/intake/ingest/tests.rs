@@ -97,6 +97,21 @@ fn a_copy_that_lies_about_its_number_is_dropped_and_a_blank_volume_is_no_copy() 
     assert_eq!(ingest.handle(blank(2)).events.len(), 1);
 }
 
+/// An adapter that was started again skips the volumes before `next_index`, so they have to be safe.
+#[test]
+fn an_adapter_that_starts_again_sends_what_is_not_recorded() {
+    let (mut ingest, recorded) = ingest(Durability::Flush);
+    ingest.handle(run("a", false));
+    for index in 0..4 {
+        ingest.handle(volume(index, index as u8));
+    }
+    assert_eq!(ready(&ingest.handle(run("a", false))).next_index, 0);
+    for index in [0, 1, 3] {
+        recorded.lock().unwrap().insert(RunNumber(0), TrIndex(index));
+    }
+    assert_eq!(ready(&ingest.handle(run("a", false))).next_index, 2);
+}
+
 #[test]
 fn a_run_that_goes_on_after_a_restart_is_the_same_run() {
     let (mut ingest, _) = ingest(Durability::None);
