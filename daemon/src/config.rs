@@ -46,6 +46,7 @@ const PATH_KEYS: &[(&str, &str)] = &[
     ("recording", "file"),
     ("recording", "results"),
     ("wire", "key"),
+    ("wire", "runtime_dir"),
     ("wire", "allow"),
     ("wire", "control_allow"),
 ];
@@ -250,7 +251,7 @@ impl Config {
         }
         match wrong {
             Some(error) => Err(error),
-            None => Ok(config),
+            None => Ok(Self { wire: config.wire.in_runtime_dir(), ..config }),
         }
     }
 

@@ -24,6 +24,11 @@ pub struct WireConfig {
     /// HTTP with `/metrics`, `/healthz`, `/readyz`. HTTP has no keys, so it stays on the
     /// loopback; other machines connect through a tunnel or an authenticating proxy.
     pub http: SocketAddr,
+    /// Private folder for `ipc://` sockets. If it is set, the sockets whose endpoints are left at
+    /// their defaults are `ipc://RUNTIME_DIR/adapter` and so on, which other local users cannot
+    /// reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_dir: Option<PathBuf>,
     /// Largest frame; a larger one ends its connection.
     pub max_message_mib: u32,
     /// CURVE key of the daemon (`corticast keygen`). Required off the loopback.
@@ -52,6 +57,7 @@ impl Default for WireConfig {
             query: "tcp://127.0.0.1:5562".to_owned(),
             control: "tcp://127.0.0.1:5563".to_owned(),
             http: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            runtime_dir: None,
             max_message_mib: 128,
             key: None,
             adapter_allow: None,
@@ -114,6 +120,25 @@ pub struct WireSecurity {
 }
 
 impl WireConfig {
+    /// The endpoints, with those in `runtime_dir` in place of the defaults.
+    #[must_use]
+    pub fn in_runtime_dir(mut self) -> Self {
+        let default = Self::default();
+        if let Some(folder) = &self.runtime_dir {
+            for (name, endpoint, default) in [
+                ("adapter", &mut self.adapter, default.adapter),
+                ("publish", &mut self.publish, default.publish),
+                ("query", &mut self.query, default.query),
+                ("control", &mut self.control, default.control),
+            ] {
+                if *endpoint == default {
+                    *endpoint = format!("ipc://{}", folder.join(name).display());
+                }
+            }
+        }
+        self
+    }
+
     /// The peers that each socket trusts.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use anyhow::Context;
 use corticast_wire::socket::{Limits, Publisher, Router};
 use tokio::net::TcpListener;
 
-use super::endpoints::Endpoints;
+use super::{endpoints::Endpoints, runtime_folder};
 use crate::config::Config;
 
 /// Sockets and their endpoints.
@@ -30,6 +30,9 @@ impl Sockets {
     pub(super) async fn bind(config: &Config, makes_clips: bool) -> anyhow::Result<Self> {
         let wire = &config.wire;
         let security = wire.security()?;
+        if let Some(folder) = &wire.runtime_dir {
+            runtime_folder::prepare(folder)?;
+        }
         let limits = Limits {
             max_message_bytes: (wire.max_message_mib as usize) << 20,
             ..Limits::default()
