@@ -10,7 +10,7 @@
 
 use std::sync::PoisonError;
 
-use corticast_bold::run::RunHeader;
+use corticast_bold::{run::RunHeader, time::TrIndex};
 use corticast_wire::message::{
     Ack, Durability, End, FromAdapter, MessageError, PROTOCOL, Ready, RefusalCode, Refused,
     ToAdapter, VolumeMessage,
@@ -226,13 +226,11 @@ impl Ingest {
         let name = volume.header.run.clone();
         let index = volume.header.index;
         let Some(known) = self.book.open_named(&name) else {
-            // The end of the run was recorded, and only our acknowledgements were lost.
             return match self.book.newest_named(&name) {
-                Some(known) if known.has(index) => Verdict {
-                    replies: vec![ToAdapter::Ack(Ack { run: name, index: Some(index.0) })],
-                    duplicate: true,
-                    ..Verdict::default()
-                },
+                Some(known) if known.has(index) => {
+                    let ack = Ack { run: name, index: Some(index.0) };
+                    self.again(known.run.number, index, ack)
+                }
                 _ => self.unknown(&name, Some(index.0)),
             };
         };
@@ -264,15 +262,7 @@ impl Ingest {
         }
         let ack = Ack { run: name.clone(), index: Some(index.0) };
         if known.has(index) {
-            let recorded = self.durability == Durability::None
-                || self.recorded.lock().is_ok_and(|safe| safe.contains(number, index));
-            // Not recorded yet: the recorder was behind or dropped it. Record it now.
-            return Verdict {
-                replies: if recorded { vec![ToAdapter::Ack(ack.clone())] } else { Vec::new() },
-                acknowledge: (!recorded).then_some((number, ack)),
-                duplicate: true,
-                ..Verdict::default()
-            };
+            return self.again(number, index, ack);
         }
         if self.copies == ContentDuplicates::Drop
             && let Some(same_as) = known.recent.copy_of(&volume)
@@ -291,6 +281,17 @@ impl Ingest {
             acknowledge: Some((number, ack)),
             ..Verdict::default()
         }
+    }
+
+    /// A volume that was accepted before. It may not be recorded yet, because the recorder was behind
+    /// or dropped it: it is recorded now, and acknowledged then.
+    fn again(&self, number: RunNumber, index: TrIndex, ack: Ack) -> Verdict {
+        let is_safe = self.durability == Durability::None
+            || self.recorded.lock().is_ok_and(|safe| safe.contains(number, index));
+        let (reply, acknowledge) =
+            if is_safe { (Some(ToAdapter::Ack(ack)), None) } else { (None, Some((number, ack))) };
+        let replies = reply.into_iter().collect();
+        Verdict { replies, acknowledge, duplicate: true, ..Verdict::default() }
     }
 
     fn end(&mut self, end: &End) -> Verdict {
