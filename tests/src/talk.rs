@@ -131,9 +131,19 @@ impl Talk {
     /// Sends an operator command. Returns the daemon's answer.
     #[must_use]
     pub fn command(&self, command: &str) -> Value {
+        self.say_command(command);
+        self.confirmation()
+    }
+
+    /// Sends an operator command without waiting for its answer.
+    pub fn say_command(&self, command: &str) {
         self.say_frames(&[serde_json::json!({ "command": command }).to_string().as_bytes()]);
-        let frames = self.frames();
-        serde_json::from_slice(&frames[0]).expect("JSON")
+    }
+
+    /// The answer to a command.
+    #[must_use]
+    pub fn confirmation(&self) -> Value {
+        serde_json::from_slice(&self.frames()[0]).expect("JSON")
     }
 
     /// Sends a question to the query socket. Returns the answer.
