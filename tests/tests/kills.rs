@@ -231,8 +231,22 @@ fn check(session: &Kept, names: &[String], expected: &[Value], disk_was_full: bo
 
 /// The lines of the results file. A disk that was full while the recording had failed, too, cuts a
 /// line for good: nothing in the file is ever removed.
+///
+/// A daemon that dies before the first result is recorded leaves a file that the next one cannot
+/// tell from that of another session, so the results go to a file with a new name, from the first.
 fn written(session: &Kept, disk_was_full: bool) -> Vec<Value> {
-    let text = std::fs::read_to_string(session.results_file()).unwrap();
+    let path = session.results_file();
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    let files =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let is_of_session = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(".jsonl"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let changed = |path: &std::path::PathBuf| path.metadata().unwrap().modified().unwrap();
+    let newest = files.filter(is_of_session).max_by_key(changed).unwrap();
+    let text = std::fs::read_to_string(newest).unwrap();
     let parsed = text.lines().map(serde_json::from_str::<Value>);
     let whole: Vec<_> = parsed.filter(|line| line.is_ok() || !disk_was_full).collect();
     whole.into_iter().map(|line| without_ns(line.unwrap())).collect()
