@@ -7,5 +7,8 @@
 //! | [`ring`] | the receive task and the signal thread | the writer waits; nothing is lost |
 
 pub mod drop_oldest;
+#[cfg(test)]
+mod interleave;
 pub mod latest;
 pub mod ring;
+mod steps;

@@ -12,6 +12,8 @@ use crossbeam::queue::ArrayQueue;
 use metrics::Counter;
 use tokio::sync::Notify;
 
+use super::steps::step;
+
 /// The end that never waits.
 pub struct Feeder<T>(Arc<Shared<T>>);
 
@@ -40,16 +42,20 @@ pub fn drop_oldest<T>(capacity: usize, dropped: Counter) -> (Feeder<T>, Drain<T>
 impl<T> Feeder<T> {
     /// Adds an item; drops the oldest if the queue is full.
     pub fn push(&self, item: T) {
+        step();
         if self.0.items.force_push(item).is_some() {
             self.0.dropped.increment(1);
         }
+        step();
         self.0.wake.notify_one();
     }
 }
 
 impl<T> Drop for Feeder<T> {
     fn drop(&mut self) {
+        step();
         self.0.is_closed.store(true, Ordering::Release);
+        step();
         self.0.wake.notify_one();
     }
 }
@@ -59,13 +65,16 @@ impl<T> Drain<T> {
     pub async fn next(&self) -> Option<T> {
         loop {
             // Read the flag before the queue, so that no item pushed before closing is missed.
+            step();
             let is_closed = self.0.is_closed.load(Ordering::Acquire);
+            step();
             if let Some(item) = self.0.items.pop() {
                 return Some(item);
             }
             if is_closed {
                 return None;
             }
+            step();
             self.0.wake.notified().await;
         }
     }
@@ -73,7 +82,9 @@ impl<T> Drain<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::{Mutex, atomic::AtomicU64};
+
+    use super::{super::interleave, *};
 
     #[tokio::test]
     async fn a_full_queue_drops_its_oldest_and_ends_when_its_feeder_does() {
@@ -83,5 +94,35 @@ mod tests {
         assert_eq!(drain.next().await, Some(2));
         assert_eq!(drain.next().await, Some(3));
         assert_eq!(drain.next().await, None);
+    }
+
+    /// In whatever order feeder and drain take their steps, each item arrives in order or is
+    /// counted as dropped, the last one arrives, and the drain ends.
+    #[test]
+    fn no_order_of_steps_loses_an_item_uncounted_or_a_wake_up() {
+        for capacity in [1, 2] {
+            let n_order = interleave::every_order(|run| {
+                let dropped = Arc::new(AtomicU64::new(0));
+                let seen = Arc::new(Mutex::new(Vec::new()));
+                let (feeder, drain) =
+                    drop_oldest(capacity, Counter::from_arc(Arc::clone(&dropped)));
+                run.thread(move || {
+                    feeder.push(1);
+                    feeder.push(2);
+                });
+                let seeing = Arc::clone(&seen);
+                run.thread(move || {
+                    while let Some(item) = interleave::block_on(drain.next()) {
+                        seeing.lock().unwrap().push(item);
+                    }
+                });
+                move || match (seen.lock().unwrap().as_slice(), dropped.load(Ordering::Relaxed)) {
+                    ([1, 2], 0) => {}
+                    ([2], 1) => assert_eq!(capacity, 1),
+                    other => panic!("{other:?}"),
+                }
+            });
+            assert!(n_order > 100, "{n_order}");
+        }
     }
 }

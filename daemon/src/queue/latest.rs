@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,8 @@ use crossbeam::queue::ArrayQueue;
 use metrics::Counter;
 use tokio::sync::Notify;
 
+use super::steps::step;
+
 /// The end that never waits. The mailbox is closed when all of them are gone.
 pub struct Mailbox<T>(Arc<Shared<T>>);
 
@@ -23,8 +25,8 @@ pub struct Mailbox<T>(Arc<Shared<T>>);
 pub struct Newest<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
-    place: ArrayQueue<T>,
-    n_superseded: AtomicU32,
+    /// The item, and how many it replaced.
+    place: ArrayQueue<(T, u32)>,
     wake: Notify,
     is_closed: AtomicBool,
     superseded: Counter,
@@ -38,7 +40,6 @@ struct Shared<T> {
 pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
     let shared = Arc::new(Shared {
         place: ArrayQueue::new(1),
-        n_superseded: AtomicU32::new(0),
         wake: Notify::new(),
         is_closed: AtomicBool::new(false),
         superseded,
@@ -51,10 +52,22 @@ pub fn latest<T>(superseded: Counter) -> (Mailbox<T>, Newest<T>) {
 impl<T> Mailbox<T> {
     /// Puts an item into the mailbox; replaces the waiting item, if any.
     pub fn put(&self, item: T) {
-        if self.0.place.force_push(item).is_some() {
-            self.0.n_superseded.fetch_add(1, Ordering::Relaxed);
-            self.0.superseded.increment(1);
+        let mut item = (item, 0);
+        loop {
+            step();
+            // The number goes with the item: the reader may take it in any moment.
+            if let Some((_, n_before)) = self.0.place.pop() {
+                item.1 += n_before + 1;
+                self.0.superseded.increment(1);
+            }
+            step();
+            match self.0.place.push(item) {
+                Ok(()) => break,
+                // Another writer was faster.
+                Err(back) => item = back,
+            }
         }
+        step();
         self.0.wake.notify_one();
     }
 }
@@ -70,7 +83,9 @@ impl<T> Mailbox<T> {
 
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
+        step();
         self.0.is_closed.store(true, Ordering::Release);
+        step();
         self.0.wake.notify_one();
     }
 }
@@ -81,29 +96,33 @@ impl<T> Newest<T> {
         loop {
             // Read the flag before the place, so that no item put before closing is missed.
             let is_closed = self.is_closed();
+            step();
             if let Some(item) = self.0.place.pop() {
                 #[cfg(test)]
                 if let Some(next) = self.0.next.lock().unwrap().pop_front() {
-                    drop(self.0.place.force_push(next));
+                    drop(self.0.place.force_push((next, 0)));
                 }
-                return Some((item, self.0.n_superseded.swap(0, Ordering::Relaxed)));
+                return Some(item);
             }
             if is_closed {
                 return None;
             }
+            step();
             self.0.wake.notified().await;
         }
     }
 
     /// Waits until the mailbox is closed, but no longer than `limit`.
     pub async fn closed_or(&self, limit: Duration) {
-        let closed = async {
-            while !self.is_closed() {
-                self.0.wake.notified().await;
-            }
-        };
         // A timeout is a normal end of the wait.
-        tokio::time::timeout(limit, closed).await.ok();
+        tokio::time::timeout(limit, self.closed()).await.ok();
+    }
+
+    async fn closed(&self) {
+        while !self.is_closed() {
+            step();
+            self.0.wake.notified().await;
+        }
     }
 
     /// Whether a newer item is waiting.
@@ -115,14 +134,18 @@ impl<T> Newest<T> {
     /// Whether all writers are gone; a waiting item can still be taken.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        step();
         self.0.is_closed.load(Ordering::Acquire)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Mutex;
+
     use proptest::prelude::*;
+
+    use super::{super::interleave, *};
 
     #[tokio::test]
     async fn the_newest_item_is_taken_with_the_number_it_replaced() {
@@ -153,6 +176,37 @@ mod tests {
                 }
             }
             prop_assert_eq!(put, seen);
+        }
+    }
+
+    /// In whatever order writer and reader take their steps, the newest item is taken, every item
+    /// is taken or counted with the one that replaced it, and the reader ends.
+    #[test]
+    fn no_order_of_steps_loses_an_item_uncounted_or_a_wake_up() {
+        for waits_for_the_end in [false, true] {
+            let n_order = interleave::every_order(|run| {
+                let seen = Arc::new(Mutex::new(Vec::new()));
+                let (mailbox, newest) = latest(Counter::noop());
+                run.thread(move || {
+                    mailbox.put(1);
+                    mailbox.put(2);
+                });
+                let seeing = Arc::clone(&seen);
+                run.thread(move || {
+                    if waits_for_the_end {
+                        interleave::block_on(newest.closed());
+                    }
+                    while let Some(item) = interleave::block_on(newest.take()) {
+                        seeing.lock().unwrap().push(item);
+                    }
+                });
+                move || match seen.lock().unwrap().as_slice() {
+                    [(2, 1)] => {}
+                    [(1, 0), (2, 0)] if !waits_for_the_end => {}
+                    other => panic!("{other:?}"),
+                }
+            });
+            assert!(n_order > 100, "{n_order}");
         }
     }
 }

@@ -20,6 +20,8 @@ use ringbuf::{
 };
 use tokio::sync::Semaphore;
 
+use super::steps::{park, step, unpark};
+
 /// The writing end. Dropping it ends the reader once the ring is empty.
 pub struct Writer<T> {
     ring: HeapProd<T>,
@@ -65,6 +67,7 @@ impl<T> Writer<T> {
     /// Waits until the ring can take `n` items. Cancelling it changes nothing.
     pub async fn wait_for_room(&self, n: u32) {
         // The permits go back at once: there is one writer, so the room stays.
+        step();
         drop(self.room.acquire_many(n).await);
     }
 
@@ -74,10 +77,13 @@ impl<T> Writer<T> {
     ///
     /// Gives the item back when the ring is full.
     pub fn try_push(&mut self, item: T) -> Result<(), T> {
+        step();
         let Ok(permit) = self.room.try_acquire() else { return Err(item) };
         permit.forget();
+        step();
         self.ring.try_push(item)?;
-        self.thread.unpark();
+        step();
+        unpark(&self.thread);
         Ok(())
     }
 
@@ -92,8 +98,10 @@ impl<T> Writer<T> {
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
+        step();
         self.is_closed.store(true, Ordering::Release);
-        self.thread.unpark();
+        step();
+        unpark(&self.thread);
     }
 }
 
@@ -104,14 +112,17 @@ impl<T> Iterator for Reader<T> {
     fn next(&mut self) -> Option<T> {
         loop {
             // Read the flag before the ring, so that no item pushed before closing is missed.
+            step();
             let is_closed = self.is_closed.load(Ordering::Acquire);
+            step();
             match self.ring.try_pop() {
                 Some(item) => {
+                    step();
                     self.room.add_permits(1);
                     return Some(item);
                 }
                 None if is_closed => return None,
-                None => std::thread::park(),
+                None => park(),
             }
         }
     }
@@ -119,7 +130,9 @@ impl<T> Iterator for Reader<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Mutex;
+
+    use super::{super::interleave, *};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn all_items_arrive_in_order_through_a_ring_that_is_too_small_for_them() {
@@ -131,5 +144,28 @@ mod tests {
         drop(writer);
         let items = tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
         assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+
+    /// In whatever order writer and reader take their steps, every item arrives, in order, and
+    /// both end.
+    #[test]
+    fn no_order_of_steps_loses_an_item_or_a_wake_up() {
+        for capacity in [1, 2] {
+            let n_order = interleave::every_order(|run| {
+                let seen = Arc::new(Mutex::new(Vec::new()));
+                let (seeing, slot) = (Arc::clone(&seen), run.slot());
+                let (mut writer, _thread) = start("reader", capacity, move |reader| {
+                    slot.run(|| reader.for_each(|item| seeing.lock().unwrap().push(item)))
+                })
+                .unwrap();
+                run.thread(move || {
+                    for item in [1, 2] {
+                        interleave::block_on(writer.push(item));
+                    }
+                });
+                move || assert_eq!(*seen.lock().unwrap(), [1, 2])
+            });
+            assert!(n_order > 100, "{n_order}");
+        }
     }
 }
