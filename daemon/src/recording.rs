@@ -9,6 +9,8 @@ mod backlog;
 pub(crate) mod compare;
 pub mod disk;
 pub mod fault;
+#[cfg(test)]
+mod faulty;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -97,8 +97,9 @@ pub enum SocketError {
     },
 }
 
-/// Address of the peer that sent a message, for the answer. Valid until the peer reconnects.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Address of the peer that sent a message, for the answer. Valid until the peer reconnects. The
+/// default is nobody.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct PeerId {
     pub(crate) route: Bytes,
     /// A REQ sends an empty frame before its question and expects one before the answer.

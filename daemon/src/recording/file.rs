@@ -73,6 +73,8 @@ pub struct RecordingFile {
     recording: PathBuf,
     /// Number of the segment that is being written. `None`: the file is not divided.
     number: Option<u32>,
+    /// Most entries of a segment.
+    max_entries: u32,
     segment: OpenSegment,
     _lock: File,
 }
@@ -107,7 +109,8 @@ impl RecordingFile {
             None => lock(&path)?,
         };
         let recording = recording.to_owned();
-        Ok(Self { disk, recording, number: Some(number), segment, _lock: locked })
+        let (number, max_entries) = (Some(number), MAX_ENTRIES);
+        Ok(Self { disk, recording, number, max_entries, segment, _lock: locked })
     }
 
     /// Creates one file that is not divided into segments.
@@ -119,7 +122,14 @@ impl RecordingFile {
         let disk = Arc::new(RealDisk);
         let segment = OpenSegment::create(&*disk, path)?;
         let locked = lock(path)?;
-        Ok(Self { disk, recording: path.to_owned(), number: None, segment, _lock: locked })
+        let (recording, max_entries) = (path.to_owned(), MAX_ENTRIES);
+        Ok(Self { disk, recording, number: None, max_entries, segment, _lock: locked })
+    }
+
+    /// The same file, with a new segment after this many entries.
+    #[cfg(test)]
+    pub(super) fn divided_after(self, max_entries: u32) -> Self {
+        Self { max_entries, ..self }
     }
 
     /// Number of the segment that is being written.
@@ -155,7 +165,7 @@ impl RecordingFile {
         data: &[u8],
     ) -> Result<(), RecordError> {
         if let Some(number) = &mut self.number
-            && self.segment.n_entry >= MAX_ENTRIES
+            && self.segment.n_entry >= self.max_entries
         {
             *number += 1;
             let path = segments::path_of(&self.recording, *number);

@@ -224,13 +224,19 @@ impl Recorder {
     fn push(&self, record: Record, wait: bool) -> Result<(), Option<Ticket>> {
         let Record { topic, at_ns, data, kind, ticket } = record;
         let n_byte = data.len();
-        if !self.room.take(n_byte, kind, wait) {
-            return Err(ticket);
-        }
-        let item = Item { topic, wall_ns: self.wall_ns(at_ns), data, ticket };
-        if let Err(error) = self.items.try_send(item) {
-            self.room.give_back(n_byte);
-            return Err(error.into_inner().ticket);
+        let mut item = Some(Item { topic, wall_ns: self.wall_ns(at_ns), data, ticket });
+        let put = || {
+            // Room for an entry is a place in the queue, unless the recorder has ended.
+            if let Some(Err(error)) = item.take().map(|item| self.items.try_send(item)) {
+                item = Some(error.into_inner());
+            }
+        };
+        let has_room = self.room.take(n_byte, kind, wait, put);
+        if let Some(item) = item {
+            if has_room {
+                self.room.give_back(n_byte);
+            }
+            return Err(item.ticket);
         }
         self.metrics.recording_bytes.increment(n_byte as u64);
         Ok(())
@@ -302,13 +308,17 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let mut has_message = false;
-            let more = self.queue.try_iter().take(BATCH - 1).collect::<Vec<_>>();
-            for Item { topic, wall_ns, data, ticket } in std::iter::once(first).chain(more) {
+            let more = self.queue.try_iter().take(BATCH - 1);
+            let mut batch = std::iter::once(first).chain(more).collect::<Vec<_>>();
+            // Before anything is written: if a write fails, all of them are owed an answer.
+            for Item { topic, ticket, .. } in &mut batch {
+                has_message |= *topic == WIRE || ticket.is_some();
+                tickets.extend(ticket.take());
+            }
+            for Item { topic, wall_ns, data, .. } in batch {
                 failpoint::point("recorder");
                 file.write(topic, wall_ns, &data)?;
                 self.room.give_back(data.len());
-                has_message |= topic == WIRE || ticket.is_some();
-                tickets.extend(ticket);
             }
             is_dirty = true;
             if has_message {

@@ -53,9 +53,10 @@ impl Room {
         Arc::new(Self { taken: Mutex::new(Some(Taken::default())), given_back: Condvar::new() })
     }
 
-    /// Takes room for an entry, and waits for room if `wait` is set. Returns false when there is
-    /// none.
-    pub(super) fn take(&self, n_byte: usize, kind: Kind, wait: bool) -> bool {
+    /// Takes room for an entry and puts the entry into the queue, in one step: whoever closes the
+    /// room finds every entry that got room in the queue. Waits for room if `wait` is set. Returns
+    /// false when there is none.
+    pub(super) fn take(&self, n_byte: usize, kind: Kind, wait: bool, put: impl FnOnce()) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match &mut *taken {
@@ -63,6 +64,7 @@ impl Room {
                 Some(now) if fits(*now, n_byte, kind) => {
                     now.n_byte += n_byte;
                     now.n_entry += 1;
+                    put();
                     return true;
                 }
                 Some(_) if !wait => return false,
@@ -117,24 +119,32 @@ mod tests {
         let room = Room::open();
         let mut n = [0; 2];
         for (at, kind) in [Kind::Product, Kind::Volume].into_iter().enumerate() {
-            while room.take(1 << 20, kind, false) {
+            while room.take(1 << 20, kind, false, || {}) {
                 n[at] += 1;
             }
         }
         assert_eq!(n, [192, 64], "products leave room for volumes");
         assert!(!room.has_room(1, Kind::Product));
-        assert!(room.take(1 << 20, Kind::Control, false));
+        assert!(room.take(1 << 20, Kind::Control, false, || {}));
         room.give_back(100 << 20);
-        assert!(room.take(1 << 20, Kind::Product, false));
+        assert!(room.take(1 << 20, Kind::Product, false, || {}));
         room.close();
-        assert!(!room.take(1, Kind::Control, true) && room.is_closed());
+        assert!(!room.take(1, Kind::Control, true, || {}) && room.is_closed());
     }
 
     #[test]
     fn many_small_products_leave_places_for_control_messages() {
         let room = Room::open();
-        while room.take(0, Kind::Product, false) {}
-        while room.take(0, Kind::Volume, false) {}
-        assert!(room.take(0, Kind::Control, false));
+        while room.take(0, Kind::Product, false, || {}) {}
+        while room.take(0, Kind::Volume, false, || {}) {}
+        assert!(room.take(0, Kind::Control, false, || {}));
+    }
+
+    /// Otherwise the recorder could close the room, answer what waits in the queue, and leave an
+    /// entry behind that comes a moment later.
+    #[test]
+    fn the_room_is_not_closed_between_taking_room_and_putting_an_entry() {
+        let room = Room::open();
+        assert!(room.take(1, Kind::Control, false, || assert!(room.taken.try_lock().is_err())));
     }
 }

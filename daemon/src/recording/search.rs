@@ -56,9 +56,12 @@ pub(super) fn next_chunk(
     Ok(None)
 }
 
-/// Whether the file ends as a whole one does.
+/// Whether the file ends as a whole one does. The magic bytes at its start do not count.
 pub(super) fn ends_with_magic(file: &mut (impl Read + Seek), n_byte: u64) -> io::Result<bool> {
-    let Some(at) = n_byte.checked_sub(MAGIC.len() as u64) else { return Ok(false) };
+    let n_magic = MAGIC.len() as u64;
+    let Some(at) = n_byte.checked_sub(n_magic).filter(|at| *at >= n_magic) else {
+        return Ok(false);
+    };
     let mut end = [0; MAGIC.len()];
     file.seek(SeekFrom::Start(at))?;
     file.read_exact(&mut end)?;
