@@ -371,3 +371,6 @@ impl<R: Read + Seek> Iterator for Segment<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
