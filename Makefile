@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference check bench runtime haxby train-demo deps binaries clean
+.PHONY: help demo test test-reference check bench runtime haxby train-demo deps fuzz deny binaries clean
 
 CARGO ?= cargo
 PYTHON := .venv/bin/python
@@ -51,6 +51,14 @@ deps: ## install Debian packages for optional tests (prometheus, for promtool)
 	    $$sudo apt-get update -qq; \
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
 	fi
+
+fuzz: ## search for input that makes a reader panic; SECONDS_EACH=60 for each target (the build takes minutes)
+	CARGO='$(CARGO)' scripts/fuzz.sh
+
+deny: ## check licences, advisories and sources of the dependencies; needs cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || { \
+	    echo "make deny: cargo-deny is missing; install it with: cargo install cargo-deny --locked"; exit 1; }
+	$(CARGO) deny --workspace check
 
 binaries:
 	$(CARGO) build --release --locked -p corticast -p corticast-adapter

@@ -46,6 +46,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use corticast_bold::{
     decode::Order,
     run::{RunEntities, RunHeader},
@@ -110,6 +111,27 @@ pub struct DicomOptions {
     /// Numbers the series, so that a restarted adapter gives them the same names
     #[arg(skip)]
     pub state: Option<SessionState>,
+}
+
+/// Reads bytes as the adapter reads a file, and returns the matrix and the voxels, x fastest.
+///
+/// # Errors
+///
+/// Fails when the adapter would refuse such a file. The text says why.
+pub fn read_mosaic(bytes: &[u8]) -> Result<([usize; 3], Bytes), String> {
+    let (image, picture) = Image::parse(bytes).map_err(|error| error.to_string())?;
+    let voxels = image.tiling.unmosaic(picture).map_err(|error| error.to_string())?;
+    Ok((image.tiling.matrix, voxels))
+}
+
+/// Reads the beginning of a file, without its picture, as the adapter does to sort a folder.
+/// Returns the number of the volume in its series, from 0.
+///
+/// # Errors
+///
+/// As [`read_mosaic`].
+pub fn read_index(bytes: &[u8]) -> Result<u32, String> {
+    Image::header(bytes).map(|image| image.index.0).map_err(|error| error.to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -178,19 +178,25 @@ fn repetition_time_s(bold: &Path) -> Result<Option<f64>, AdapterError> {
         fs::File::open(&path)
             .and_then(|file| file.take(MAX_SIDECAR_BYTES).read_to_string(&mut text))
             .map_err(io)?;
-        let sidecar: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        match sidecar.get("RepetitionTime") {
-            None => {}
-            Some(value) => {
-                let seconds = value.as_f64().ok_or_else(|| {
-                    malformed(format!("RepetitionTime is {value}, expected seconds"))
-                })?;
-                return Ok(Some(seconds));
-            }
+        if let Some(seconds) = repetition_time_of(&text).map_err(malformed)? {
+            return Ok(Some(seconds));
         }
     }
     Ok(None)
+}
+
+/// `RepetitionTime` in the text of a sidecar, in seconds; `None` when it has none.
+///
+/// # Errors
+///
+/// Fails when the text is not JSON, or the value is not a number.
+pub fn repetition_time_of(sidecar: &str) -> Result<Option<f64>, String> {
+    let sidecar: serde_json::Value =
+        serde_json::from_str(sidecar).map_err(|error| error.to_string())?;
+    let Some(value) = sidecar.get("RepetitionTime") else { return Ok(None) };
+    let seconds =
+        value.as_f64().ok_or_else(|| format!("RepetitionTime is {value}, expected seconds"))?;
+    Ok(Some(seconds))
 }
 
 /// The files with this suffix that apply to the run, closest and most specific first. A file

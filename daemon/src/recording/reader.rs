@@ -50,6 +50,18 @@ pub enum RecordingError {
     Read(Fault),
 }
 
+/// The entries of one file of a recording that is in memory, and its faults. `None` when the bytes
+/// hold something else.
+#[must_use]
+pub fn read_bytes(bytes: &[u8]) -> Option<(Vec<Entry>, Faults)> {
+    // Reading from memory does not fail.
+    let mut segment = Segment::open(std::io::Cursor::new(bytes), Path::new("memory")).ok()??;
+    let entries = segment.by_ref().collect();
+    let mut faults = Faults::default();
+    segment.faults().iter().for_each(|fault| faults.push(fault.clone()));
+    Some((entries, faults))
+}
+
 /// A recording that is read from its start. Iterate over it; after the last entry,
 /// [`Recording::faults`] says what was wrong with it.
 pub struct Recording {

@@ -49,9 +49,23 @@ impl NiftiReader {
     /// Fails when the file cannot be read or is not a usable NIfTI-1 file.
     pub fn open(path: &Path) -> Result<Self, AdapterError> {
         let io = |source| AdapterError::Io { path: path.to_owned(), source };
-        let mut start = Vec::with_capacity(2);
-        let mut file = File::open(path).map_err(io)?;
+        let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
+        Self::read(file, file_bytes, path)
+    }
+
+    /// Reads the header of a file that is open, or in memory. `path` is its name in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`NiftiReader::open`].
+    pub fn read(
+        mut file: impl Read + Send + 'static,
+        file_bytes: u64,
+        path: &Path,
+    ) -> Result<Self, AdapterError> {
+        let io = |source| AdapterError::Io { path: path.to_owned(), source };
+        let mut start = Vec::with_capacity(2);
         (&mut file).take(2).read_to_end(&mut start).map_err(io)?;
         let gzipped = start == [0x1f, 0x8b];
         let whole = std::io::Cursor::new(start).chain(file);

@@ -1,0 +1,168 @@
+//! What is fuzzed: each target takes any bytes and must return, without a panic and soon.
+//!
+//! What a reader accepts must also survive: a message that was read is written and read again.
+
+use std::{
+    fmt::Debug,
+    path::Path,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use corticast::recording::{
+    format::{self, unpack},
+    reader,
+};
+use corticast_adapter::dicom;
+use corticast_images::{bids, events, nifti::reader::NiftiReader};
+use corticast_models::manifest::{self, Manifest, video};
+use corticast_wire::{
+    message::{FromAdapter, ToAdapter},
+    work::{FromWorker, ToWorker},
+};
+use tempfile::TempDir;
+
+use super::seeds;
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// The targets and their names.
+pub const TARGETS: [(&str, Target); 10] = [
+    ("adapter", adapter),
+    ("worker", worker),
+    ("dicom", mosaic),
+    ("csa", csa),
+    ("nifti", nifti),
+    ("recording", recording),
+    ("manifest", manifest),
+    ("video", video),
+    ("events", event_table),
+    ("sidecar", sidecar),
+];
+
+/// Fails unless a value reads the same after it was written.
+fn survives<T: Debug, E: Debug>(value: &T, again: Result<T, E>) {
+    // The text, because a time that is no number differs from itself.
+    assert_eq!(again.map(|again| format!("{again:?}")).ok(), Some(format!("{value:?}")));
+}
+
+/// Frames of a message between adapter and daemon, packed as in a recording.
+fn adapter(bytes: &[u8]) {
+    let Some(frames) = unpack(&Bytes::copy_from_slice(bytes)) else { return };
+    if let Ok((message, encoding)) = FromAdapter::parse(&frames) {
+        let again = FromAdapter::parse(&message.to_frames(encoding)).map(|(message, _)| message);
+        survives(&message, again);
+    }
+    if let Ok(answer) = ToAdapter::parse(&frames) {
+        for encoding in seeds::ENCODINGS {
+            survives(&answer, ToAdapter::parse(&answer.to_frames(encoding)));
+        }
+    }
+}
+
+/// Frames of a message between daemon and worker.
+fn worker(bytes: &[u8]) {
+    let Some(frames) = unpack(&Bytes::copy_from_slice(bytes)) else { return };
+    if let Ok(message) = FromWorker::parse(&frames) {
+        survives(&message, FromWorker::parse(&message.to_frames()));
+    }
+    if let Ok(message) = ToWorker::parse(&frames) {
+        survives(&message, ToWorker::parse(&message.to_frames()));
+    }
+}
+
+/// A file that a scanner exported.
+fn mosaic(bytes: &[u8]) {
+    if let Ok((matrix, voxels)) = dicom::read_mosaic(bytes) {
+        assert_eq!(voxels.len(), 2 * matrix.iter().product::<usize>());
+        dicom::read_index(bytes).expect("a file whose picture is read has a number");
+    } else {
+        dicom::read_index(bytes).ok();
+    }
+}
+
+/// Siemens' own header, within an otherwise intact file.
+fn csa(bytes: &[u8]) {
+    dicom::read_mosaic(&seeds::with_csa(bytes)).ok();
+}
+
+/// An image, compressed or not.
+fn nifti(bytes: &[u8]) {
+    let input = std::io::Cursor::new(bytes.to_vec());
+    let Ok(mut image) = NiftiReader::read(input, bytes.len() as u64, Path::new("image.nii")) else {
+        return;
+    };
+    let wire_bytes = image.header().stored.on_wire().size_bytes();
+    let expected = image.header().space.n_voxel() * wire_bytes;
+    while let Ok(Some(voxels)) = image.next_voxels() {
+        assert_eq!(voxels.len(), expected);
+    }
+}
+
+/// A file of a recording.
+fn recording(bytes: &[u8]) {
+    let Some((entries, _)) = reader::read_bytes(bytes) else { return };
+    for entry in entries {
+        if let (None, Some(frames)) = (entry.command(), entry.frames()) {
+            assert!(entry.data.starts_with(&format::pack(&frames)));
+            FromAdapter::parse(&frames).ok();
+        }
+    }
+}
+
+/// A folder with a manifest and the files that it may name, all empty.
+struct Folder(Mutex<TempDir>);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in seeds::named_files() {
+            std::fs::write(folder.path().join(name), "").expect("a temporary file");
+        }
+        Self(Mutex::new(folder))
+    }
+
+    fn with<T>(&self, manifest: &str, bytes: &[u8], read: impl FnOnce(&Path) -> T) -> T {
+        let folder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::fs::write(folder.path().join(manifest), bytes).expect("a temporary file");
+        read(folder.path())
+    }
+}
+
+/// `manifest.toml` of a model.
+fn manifest(bytes: &[u8]) {
+    static FOLDER: LazyLock<Folder> = LazyLock::new(Folder::new);
+    let read = FOLDER.with(manifest::FILE_NAME, bytes, Manifest::read);
+    if let Err(error) = read {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// `video.toml` of a set of networks that make clips.
+fn video(bytes: &[u8]) {
+    static FOLDER: LazyLock<Folder> = LazyLock::new(Folder::new);
+    let read = FOLDER.with(video::FILE_NAME, bytes, video::VideoManifest::read);
+    if let Err(error) = read {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// `events.tsv` of a BIDS dataset.
+fn event_table(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(events) = events::parse(text)
+    {
+        assert!(events.iter().all(|e| e.onset_s.is_finite() && e.duration_s >= 0.0));
+        assert!(events.is_sorted_by(|a, b| a.onset_s <= b.onset_s));
+    }
+}
+
+/// The sidecar of a BIDS run, and what is made of its TR.
+fn sidecar(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(Some(seconds)) = bids::repetition_time_of(text)
+    {
+        corticast_bold::time::RepetitionTime::from_secs(seconds).ok();
+    }
+}
