@@ -96,7 +96,10 @@ fn a_flipped_bit_costs_its_chunk_and_no_tool_loses_more() {
         let live = session.results();
         // From the lost volume to the kill, the live session still had its value.
         let lost = all.difference(&kept).next().map_or(ACKNOWLEDGED, |lost| *lost);
-        assert_eq!(outside(&replayed, lost), outside(&live, lost));
+        // A result that was in the damaged chunk is not made again; a replay makes it.
+        let (made_again, live_outside) = (outside(&replayed, lost), outside(&live, lost));
+        assert!(live_outside.iter().all(|result| made_again.contains(result)));
+        assert!(live_outside.len() + MOST_OF_A_CHUNK >= made_again.len());
         let exported = session.exported("concepts");
         assert!(exported.iter().all(|result| live.contains(result)));
         assert!(exported.len() + MOST_OF_A_CHUNK >= live.len());
