@@ -125,4 +125,17 @@ mod tests {
             assert!(n_order > 100, "{n_order}");
         }
     }
+
+    /// While the feeder lives, nothing but the item itself wakes the drain.
+    #[test]
+    fn an_item_wakes_the_drain_in_every_order_of_steps() {
+        interleave::every_order(|run| {
+            let (feeder, drain) = drop_oldest(1, Counter::noop());
+            let feeder = Arc::new(feeder);
+            let feeding = Arc::clone(&feeder);
+            run.thread(move || feeding.push(1));
+            run.thread(move || assert_eq!(interleave::block_on(drain.next()), Some(1)));
+            move || drop(feeder)
+        });
+    }
 }

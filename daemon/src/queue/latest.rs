@@ -209,4 +209,17 @@ mod tests {
             assert!(n_order > 100, "{n_order}");
         }
     }
+
+    /// While the mailbox is open, nothing but the item itself wakes the reader.
+    #[test]
+    fn an_item_wakes_the_reader_in_every_order_of_steps() {
+        interleave::every_order(|run| {
+            let (mailbox, newest) = latest(Counter::noop());
+            let mailbox = Arc::new(mailbox);
+            let putting = Arc::clone(&mailbox);
+            run.thread(move || putting.put(1));
+            run.thread(move || assert_eq!(interleave::block_on(newest.take()), Some((1, 0))));
+            move || drop(mailbox)
+        });
+    }
 }

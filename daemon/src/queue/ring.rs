@@ -168,4 +168,21 @@ mod tests {
             assert!(n_order > 100, "{n_order}");
         }
     }
+
+    /// While the writer lives, nothing but the item itself wakes the reader.
+    #[test]
+    fn an_item_wakes_the_reader_in_every_order_of_steps() {
+        interleave::every_order(|run| {
+            let slot = run.slot();
+            let (writer, thread) =
+                start("reader", 1, |mut reader| slot.run(|| reader.next())).unwrap();
+            let writer = Arc::new(Mutex::new(writer));
+            let writing = Arc::clone(&writer);
+            run.thread(move || writing.lock().unwrap().try_push(1).unwrap());
+            move || {
+                assert_eq!(thread.join().unwrap(), Some(Some(1)));
+                drop(writer);
+            }
+        });
+    }
 }
