@@ -13,10 +13,11 @@ cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-60}
 runs=${RUNS:-0}
 host=$(rustc -vV | sed -n 's/^host: //p')
-# Counts which code runs. With a named target, cargo applies this to no build script.
+# Without --locked: a new dependency of the programs must not stop the search. Counts which code
+# runs; with a named target, cargo applies this to no build script.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table" \
-    "${CARGO:-cargo}" build --release --locked --manifest-path fuzz/Cargo.toml \
+    "${CARGO:-cargo}" build --release --manifest-path fuzz/Cargo.toml \
     --target "$host" --target-dir target/fuzz
 program=target/fuzz/$host/release/corticast-fuzz
 
