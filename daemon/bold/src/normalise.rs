@@ -22,7 +22,7 @@ use crate::{
     stage::Stage,
     state::{Loader, Saver},
     volume::{MadeFrom, MaskedVolume, NormalisedVolume},
-    welford::{Welford, slice},
+    welford::{LANES, Welford, slice},
 };
 
 /// How volumes are normalised. See the module docs.
@@ -189,11 +189,7 @@ impl Normalise {
                 }
             },
             _ => {
-                let by_n = 1.0 / f64::from(self.seen.n_volume());
-                let of_voxel = slice(self.seen.mean()).iter().zip(slice(self.seen.squares()));
-                for (value, (&mean, &squares)) in bold.iter_mut().zip(of_voxel) {
-                    *value = grown_z_score(f64::from(*value), by_n, mean, squares);
-                }
+                self.seen.apply(bold, grown_z_scores);
             }
         }
     }
@@ -209,8 +205,47 @@ fn z_score(value: f64, mean: f64, sd: f64) -> f32 {
     if sd > CONSTANT * mean.abs() { z } else { 0.0 }
 }
 
-fn grown_z_score(value: f64, by_n: f64, mean: f64, squares: f64) -> f32 {
-    z_score(value, mean, (squares * by_n).sqrt())
+/// The variances, in squared scanner units, whose root and quotient are computed in f32. Far inside
+/// the range of f32, so that neither a root nor a quotient overflows or loses digits.
+const OF_F32: std::ops::Range<f32> = 1e-24..1e24;
+
+/// Whether a z-score with this variance is computed in f32.
+fn fits_f32(variance: f32) -> bool {
+    (variance >= OF_F32.start) & (variance < OF_F32.end)
+}
+
+/// Replaces values by z-scores, from 1/n and the means and sums of squares of n volumes.
+///
+/// The difference to the mean is taken in f64. Root and division are done in f32, which is faster;
+/// a voxel with an extreme variance takes f64. Each voxel is decided on its own, so its z-score
+/// does not depend on its neighbours.
+fn grown_z_scores(bold: &mut [f32; LANES], by_n: f64, mean: &[f64; LANES], squares: &[f64; LANES]) {
+    let (mut difference, mut variance, mut n_fit) = ([0.0; LANES], [0.0; LANES], 0);
+    for lane in 0..LANES {
+        difference[lane] = (f64::from(bold[lane]) - mean[lane]) as f32;
+        variance[lane] = (squares[lane] * by_n) as f32;
+        n_fit += usize::from(fits_f32(variance[lane]));
+    }
+    if n_fit == LANES {
+        // Without a branch for each voxel, so that the compiler can work on all at once.
+        for lane in 0..LANES {
+            bold[lane] = z_score_in_f32(difference[lane], mean[lane], variance[lane]);
+        }
+        return;
+    }
+    for lane in 0..LANES {
+        bold[lane] = if fits_f32(variance[lane]) {
+            z_score_in_f32(difference[lane], mean[lane], variance[lane])
+        } else {
+            z_score(f64::from(bold[lane]), mean[lane], (squares[lane] * by_n).sqrt())
+        };
+    }
+}
+
+fn z_score_in_f32(difference: f32, mean: f64, variance: f32) -> f32 {
+    let sd = variance.sqrt();
+    let z = difference / sd;
+    if sd > CONSTANT as f32 * (mean as f32).abs() { z } else { 0.0 }
 }
 
 impl Stage for Normalise {
@@ -226,7 +261,7 @@ impl Stage for Normalise {
         match self.options.mode {
             // One pass over the voxels instead of two.
             Mode::Growing | Mode::Session if learns => {
-                self.seen.update_with(values, grown_z_score);
+                self.seen.update_with(values, grown_z_scores);
             }
             _ => {
                 if learns {

@@ -64,34 +64,35 @@ impl Dvars {
         let after = slice(&volume.bold);
         let complete = self.medians.len() == self.baseline_volumes as usize;
         let follows = self.last.replace(volume.tr).is_some_and(|last| last.next() == volume.tr);
-        let change = (follows && complete).then(|| {
-            let signal = f64::from(median(self.medians.clone()));
-            (signal, (sum_of_squares(&self.before, after) / after.len() as f64).sqrt())
-        });
-        self.before.clear();
-        self.before.extend_from_slice(after);
-        let (signal, rms) = change?;
+        if !(follows && complete) {
+            self.before.clear();
+            self.before.extend_from_slice(after);
+            return None;
+        }
+        let rms = (sum_of_squares(&mut self.before, after) / after.len() as f64).sqrt();
+        let signal = f64::from(median(self.medians.clone()));
         (signal > 0.0).then(|| 1000.0 * rms / signal)
     }
 }
 
 /// Sum of squared differences. It adds in lanes, because in a single sum each addition waits for
-/// the one before; the order of the lanes is fixed, so the result is reproducible to the bit.
-fn sum_of_squares(before: &[f32], after: &[f32]) -> f64 {
+/// the one before; the order of the lanes is fixed, so the result is reproducible to the bit. On
+/// return, `before` holds the values of `after`.
+fn sum_of_squares(before: &mut [f32], after: &[f32]) -> f64 {
     const LANES: usize = 16;
-    let square = |a: f32, b: f32| {
-        let difference = f64::from(b - a);
+    let square = |before: &mut f32, after: f32| {
+        let difference = f64::from(after - std::mem::replace(before, after));
         difference * difference
     };
     let ((before, before_rest), (after, after_rest)) =
-        (before.as_chunks::<LANES>(), after.as_chunks::<LANES>());
+        (before.as_chunks_mut::<LANES>(), after.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
-    for (before, after) in before.iter().zip(after) {
+    for (before, after) in before.iter_mut().zip(after) {
         for lane in 0..LANES {
-            lanes[lane] += square(before[lane], after[lane]);
+            lanes[lane] += square(&mut before[lane], after[lane]);
         }
     }
-    let rest = before_rest.iter().zip(after_rest).map(|(&a, &b)| square(a, b));
+    let rest = before_rest.iter_mut().zip(after_rest).map(|(a, &b)| square(a, b));
     lanes.iter().sum::<f64>() + rest.sum::<f64>()
 }
 

@@ -8,6 +8,9 @@ use ndarray::Array1;
 
 use crate::state::{Loader, Saver};
 
+/// Voxels that are worked on together.
+pub(crate) const LANES: usize = 8;
+
 /// Running mean and sum of squared deviations, per voxel.
 #[derive(Clone, Debug)]
 pub struct Welford {
@@ -67,15 +70,48 @@ impl Welford {
         }
     }
 
-    /// Adds one volume, and replaces each of its values by what `of` makes of the value, 1/n, and
-    /// the new mean and sum of squares.
-    pub(crate) fn update_with(&mut self, bold: &mut [f32], of: impl Fn(f64, f64, f64, f64) -> f32) {
+    /// Adds one volume, and lets `of` replace its values as [`Welford::apply`] does.
+    pub(crate) fn update_with(
+        &mut self,
+        bold: &mut [f32],
+        of: impl Fn(&mut [f32; LANES], f64, &[f64; LANES], &[f64; LANES]),
+    ) {
         let (by_n, mean, squares) = self.next();
-        for ((place, mean), squares) in bold.iter_mut().zip(mean).zip(squares) {
-            let value = f64::from(*place);
-            add(value, mean, squares, by_n);
-            *place = of(value, by_n, *mean, *squares);
+        let add_and_replace = |bold: &mut _, mean: &mut _, squares: &mut _| {
+            add_lanes(bold, mean, squares, by_n);
+            of(bold, by_n, mean, squares);
+        };
+        let (blocks, last_bold) = bold.as_chunks_mut();
+        let (means, last_mean) = mean.as_chunks_mut();
+        let (sums, last_squares) = squares.as_chunks_mut();
+        for (bold, (mean, squares)) in blocks.iter_mut().zip(means.iter_mut().zip(sums)) {
+            add_and_replace(bold, mean, squares);
         }
+        let (mut bold, mut mean, mut squares) =
+            (filled(last_bold), filled(last_mean), filled(last_squares));
+        add_and_replace(&mut bold, &mut mean, &mut squares);
+        last_bold.copy_from_slice(&bold[..last_bold.len()]);
+        last_mean.copy_from_slice(&mean[..last_mean.len()]);
+        last_squares.copy_from_slice(&squares[..last_squares.len()]);
+    }
+
+    /// Lets `of` replace the values of a volume. `of` gets some values, 1/n, and their means and
+    /// sums of squares; what it makes of a value must not depend on the others.
+    pub(crate) fn apply(
+        &self,
+        bold: &mut [f32],
+        of: impl Fn(&mut [f32; LANES], f64, &[f64; LANES], &[f64; LANES]),
+    ) {
+        let by_n = 1.0 / f64::from(self.n);
+        let (blocks, last_bold) = bold.as_chunks_mut();
+        let (means, last_mean) = slice(&self.mean).as_chunks();
+        let (sums, last_squares) = slice(&self.squares).as_chunks();
+        for (bold, (mean, squares)) in blocks.iter_mut().zip(means.iter().zip(sums)) {
+            of(bold, by_n, mean, squares);
+        }
+        let mut bold = filled(last_bold);
+        of(&mut bold, by_n, &filled(last_mean), &filled(last_squares));
+        last_bold.copy_from_slice(&bold[..last_bold.len()]);
     }
 
     /// 1/n with the next volume, means and sums of squares.
@@ -90,6 +126,19 @@ impl Welford {
 /// The values of an array that a stage made.
 pub(crate) fn slice<T>(values: &Array1<T>) -> &[T] {
     values.as_slice().expect("stages build their arrays in standard layout")
+}
+
+/// The last values of an array, filled up with zeros.
+fn filled<T: Copy + Default>(last: &[T]) -> [T; LANES] {
+    let mut lanes = [T::default(); LANES];
+    lanes[..last.len()].copy_from_slice(last);
+    lanes
+}
+
+fn add_lanes(bold: &[f32; LANES], mean: &mut [f64; LANES], squares: &mut [f64; LANES], by_n: f64) {
+    for lane in 0..LANES {
+        add(f64::from(bold[lane]), &mut mean[lane], &mut squares[lane], by_n);
+    }
 }
 
 fn add(value: f64, mean: &mut f64, squares: &mut f64, by_n: f64) {

@@ -120,6 +120,24 @@ proptest! {
         }
     }
 
+    /// The unit of the signal does not matter, also where the variance is outside the range of f32
+    /// and beside voxels where it is not.
+    #[test]
+    fn z_scores_do_not_depend_on_the_unit(
+        signals in proptest::collection::vec(0.5_f32..2.0, 4..30),
+        power in -110_i32..110,
+    ) {
+        let statistics = Statistics { mean: array![1.0, 1.0], sd: array![1.0, 1.0] };
+        let both = NormaliseOptions { statistics: Some(statistics), ..options(Mode::Growing) };
+        let mut stage = Normalise::new(both, 2).unwrap();
+        for (tr, &signal) in signals.iter().enumerate() {
+            let bold = array![signal, signal * 2.0_f32.powi(power)];
+            let z = stage.process(MaskedVolume { bold, ..volume(tr, 0.0) }).unwrap();
+            let Some(NormalisedVolume { bold: z, .. }) = z else { continue };
+            prop_assert!((z[0] - z[1]).abs() <= 1e-5 * z[0].abs(), "{z}");
+        }
+    }
+
     /// A voxel's z-scores do not depend on how many voxels there are or where it lies among them,
     /// although the loops work on several voxels at once.
     #[test]
