@@ -4,6 +4,7 @@
 //! is never removed. After a restart the file of the same session is continued; the file of
 //! another session stays as it is, and the results go to a file with an unused name.
 
+mod continuing;
 mod held;
 
 use std::{
@@ -12,10 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
-
-use self::held::{Held, key_of};
-use super::folder::free_name;
+pub use self::continuing::Continuing;
+use self::held::{Keys, key_of};
 use crate::{product::Product, recording::file::beside};
 
 /// Why results cannot be written.
@@ -35,13 +34,18 @@ pub enum JsonLinesError {
     Exists(PathBuf),
 }
 
+fn error(path: &Path) -> impl FnOnce(io::Error) -> JsonLinesError {
+    let path = path.to_owned();
+    |source| JsonLinesError::Io { path, source }
+}
+
 /// A file of results.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: BufWriter<File>,
     /// Results that the file held when it was opened. They are not written again.
-    held: Held,
+    held: Keys,
     /// The file's name once it is complete, if it is written under another one.
     becomes: Option<PathBuf>,
 }
@@ -55,7 +59,7 @@ impl JsonLines {
     /// Fails on an I/O error.
     pub fn create(path: &Path) -> Result<Self, JsonLinesError> {
         let file = create_folder(path).and_then(|()| File::create(path));
-        Self::of(path, file, Held::default())
+        Self::of(path, file, Keys::default())
     }
 
     /// Creates the results file of a replay. With `overwrite` an existing file is replaced, but
@@ -72,7 +76,7 @@ impl JsonLines {
                 create_folder(path).and_then(|()| {
                     OpenOptions::new().write(true).create(true).truncate(false).open(path)
                 }),
-                Held::default(),
+                Keys::default(),
             ),
             (Err(_), true) => {
                 let aside = Self::create(&beside(path, ".part"))?;
@@ -96,54 +100,8 @@ impl JsonLines {
         }
     }
 
-    /// Opens the results file of a live session whose recording holds the lines `recorded`.
-    ///
-    /// A file that holds one of these lines, byte for byte, is of this session: the lines that it
-    /// lacks are added at its end. A line that was cut is completed, or stays as a line of its
-    /// own. Any other file with content stays as it is, and an unused name is chosen.
-    ///
-    /// # Errors
-    ///
-    /// Fails on an I/O error.
-    pub fn continued(path: &Path, recorded: &[Bytes]) -> Result<Self, JsonLinesError> {
-        let io = |source| JsonLinesError::Io { path: path.to_owned(), source };
-        create_folder(path).map_err(io)?;
-        // A pipe or a terminal holds nothing that could be lost.
-        let is_special = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
-        let found = if is_special { None } else { Held::read(path, recorded).map_err(io)? };
-        let (path, found) = match found {
-            Some(found) if !found.is_of_session => {
-                let free = free_name(path);
-                tracing::warn!(
-                    path = %path.display(), now = %free.display(),
-                    "the results file is of another session and stays as it is; results go to a \
-                     new file"
-                );
-                (free, Held::default())
-            }
-            found => (path.to_owned(), found.unwrap_or_default()),
-        };
-        let mut options = OpenOptions::new();
-        if is_special {
-            options.write(true)
-        } else {
-            options.append(true).create(true)
-        };
-        let mut lines = Self::of(&path, options.open(&path), found)?;
-        if let Some(end) = lines.held.end_of_cut_line.take() {
-            let write = lines.file.write_all(&end).and_then(|()| lines.file.write_all(b"\n"));
-            write.map_err(|source| JsonLinesError::Io { path: path.clone(), source })?;
-        }
-        for line in recorded {
-            lines.line(line)?;
-            lines.held.keys.extend(key_of(line));
-        }
-        lines.flush()?;
-        Ok(lines)
-    }
-
-    fn of(path: &Path, file: io::Result<File>, held: Held) -> Result<Self, JsonLinesError> {
-        let file = file.map_err(|source| JsonLinesError::Io { path: path.to_owned(), source })?;
+    fn of(path: &Path, file: io::Result<File>, held: Keys) -> Result<Self, JsonLinesError> {
+        let file = file.map_err(error(path))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file), held, becomes: None })
     }
 
@@ -165,11 +123,11 @@ impl JsonLines {
     ///
     /// Fails on an I/O error; the next line may succeed.
     pub fn line(&mut self, json: &[u8]) -> Result<(), JsonLinesError> {
-        if !self.held.keys.is_empty() && key_of(json).is_some_and(|key| self.held.has(&key)) {
+        if !self.held.is_empty() && key_of(json).is_some_and(|key| self.held.has(&key)) {
             return Ok(());
         }
         let written = self.file.write_all(json).and_then(|()| self.file.write_all(b"\n"));
-        written.map_err(|source| JsonLinesError::Io { path: self.path.clone(), source })
+        written.map_err(error(&self.path))
     }
 
     /// Hands buffered lines to the operating system.
@@ -178,8 +136,7 @@ impl JsonLines {
     ///
     /// Fails on an I/O error.
     pub fn flush(&mut self) -> Result<(), JsonLinesError> {
-        let flushed = self.file.flush();
-        flushed.map_err(|source| JsonLinesError::Io { path: self.path.clone(), source })
+        self.file.flush().map_err(error(&self.path))
     }
 
     /// Flushes, and gives the file its name.
@@ -190,8 +147,7 @@ impl JsonLines {
     pub fn finish(mut self) -> Result<(), JsonLinesError> {
         self.flush()?;
         let Some(path) = self.becomes.take() else { return Ok(()) };
-        std::fs::rename(&self.path, &path)
-            .map_err(|source| JsonLinesError::Io { path: path.clone(), source })
+        std::fs::rename(&self.path, &path).map_err(error(&path))
     }
 }
 

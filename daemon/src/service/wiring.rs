@@ -10,7 +10,6 @@ use std::sync::{
 };
 
 use anyhow::Context;
-use bytes::Bytes;
 use corticast_wire::{message::Durability, socket::Router};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -26,7 +25,7 @@ use crate::{
         blanking::Blanking,
         board::Board,
         fanout::Fanout,
-        json_lines::JsonLines,
+        json_lines::Continuing,
         limiter::Limiter,
         pictures::{self, PictureThreads},
         publish, results,
@@ -99,12 +98,10 @@ pub(super) async fn build(
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
     // A recording is restored before the sockets are bound, so that nothing arrives meanwhile.
-    let mut earlier = Vec::new();
-    let mut keep = |_: ResultKey, line: &[u8]| {
-        if config.recording.results.is_some() {
-            earlier.push(Bytes::copy_from_slice(line));
-        }
-        Ok(())
+    let mut results = config.recording.results.as_deref().map(Continuing::open).transpose()?;
+    let mut keep = |_: ResultKey, line: &[u8]| match &mut results {
+        Some(results) => Ok(results.recorded(line)?),
+        None => Ok(()),
     };
     let restored = match &config.recording.file {
         Some(file) => Some(restore::restore(
@@ -130,9 +127,9 @@ pub(super) async fn build(
         let publishing = publish::publish(publisher, products, board, blanking.clone());
         supervisor.spawn("publish", publishing)
     });
-    let (results, writing) = match &config.recording.results {
-        Some(path) => {
-            let file = JsonLines::continued(path, &earlier)?;
+    let (results, writing) = match results {
+        Some(results) => {
+            let file = results.finish()?;
             let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
             let guard = supervisor.guard("results");
             (Some(Arc::new(feeder)), Some(results::write(file, drain, guard)?))

@@ -1,5 +1,6 @@
 use std::fs;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,6 +16,12 @@ fn text(lines: &[Bytes]) -> String {
     lines.iter().map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
 }
 
+fn continued(path: &Path, recorded: &[Bytes]) -> Result<JsonLines, JsonLinesError> {
+    let mut file = Continuing::open(path)?;
+    recorded.iter().try_for_each(|line| file.recorded(line))?;
+    file.finish()
+}
+
 #[test]
 fn the_file_of_another_session_is_kept_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -22,7 +29,7 @@ fn the_file_of_another_session_is_kept_whole() {
     let old = text(&[line(1, 3), line(1, 4)]);
     fs::write(&path, &old).unwrap();
     for recorded in [vec![], vec![line(2, 3)]] {
-        let new = JsonLines::continued(&path, &recorded).unwrap();
+        let new = continued(&path, &recorded).unwrap();
         new.finish().unwrap();
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), old);
@@ -48,6 +55,20 @@ fn a_replay_replaces_a_file_only_when_it_is_complete() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
 }
 
+#[test]
+fn a_restart_that_fails_changes_no_file_and_leaves_none_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results.jsonl");
+    drop(Continuing::open(&path).unwrap());
+    assert!(!path.exists());
+    fs::write(&path, text(&[line(1, 3)])).unwrap();
+    let mut file = Continuing::open(&path).unwrap();
+    file.recorded(&line(2, 3)).unwrap();
+    drop(file);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text(&[line(1, 3)]));
+}
+
 proptest! {
     /// The file is cut anywhere; the recording lacks some of its results, and the file some of the
     /// recording's.
@@ -66,7 +87,8 @@ proptest! {
         let whole = text(&lines(&in_file));
         let before = whole[..whole.len() - cut.min(whole.len() - 1)].to_owned();
         fs::write(&path, &before).unwrap();
-        let mut file = JsonLines::continued(&path, &recorded).unwrap();
+        let mut file = continued(&path, &recorded).unwrap();
+        prop_assert!(!path.with_file_name("results.jsonl.restart").exists());
         // The restarted session delivers all results again.
         (0..12).try_for_each(|index| file.line(&line(1, index))).unwrap();
         file.finish().unwrap();
