@@ -210,6 +210,7 @@ fn z_score(value: f64, mean: f64, sd: f64) -> f32 {
 const OF_F32: std::ops::Range<f32> = 1e-24..1e24;
 
 /// Whether a z-score with this variance is computed in f32.
+#[allow(clippy::manual_range_contains, reason = "`contains` has a branch")]
 fn fits_f32(variance: f32) -> bool {
     (variance >= OF_F32.start) & (variance < OF_F32.end)
 }
