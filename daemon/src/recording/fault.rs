@@ -53,7 +53,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// The faults found so far, each once and no more than [`Faults::MAX`] of them.
+/// The faults found so far, each once and no more than 64 of them.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     first: Vec<Fault>,

@@ -15,7 +15,7 @@
 //! - Order: the tokens to start from, then the noise of each step that needs noise. A block of odd
 //!   length leaves the second number of its last pair unused.
 //!
-//! Logarithm, sine and cosine have the bits of `libm` on every machine ([`normal`](super::normal));
+//! Logarithm, sine and cosine have the bits of `libm` on every machine (`normal.rs`);
 //! the system's functions do not. The noise is not meant for cryptography.
 
 use corticast_bold::time::TrIndex;
