@@ -105,6 +105,12 @@ impl JsonLines {
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file), held, becomes: None })
     }
 
+    /// Path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes a product, if it is a result.
     ///
     /// # Errors

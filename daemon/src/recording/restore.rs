@@ -5,11 +5,14 @@
 //! had received and not processed when it ended is left over as a backlog: the signal thread
 //! processes it as if it had just arrived, once the sockets are open.
 
-use std::{path::Path, sync::PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
 
 use corticast_bold::time::TrIndex;
 use corticast_wire::message::FromAdapter;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     backlog::Backlog,
@@ -36,6 +39,9 @@ use crate::{
         thread::Left,
     },
 };
+
+/// Key of a description: the results file that was asked for, and the one that is used.
+const RESULTS_FILE: &str = "results_file";
 
 /// A session read back from its recording.
 pub struct Restored {
@@ -318,6 +324,31 @@ impl About {
     fn has_ended(&self) -> bool {
         self.state.as_deref() == Some("ended")
     }
+}
+
+/// The results file that a recorded session uses, if it was asked to write to `asked`. `None` for
+/// a new session.
+///
+/// # Errors
+///
+/// Fails when the recording cannot be read.
+pub fn results_file(recording: &Path, asked: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if segments::of(recording)?.is_empty() {
+        return Ok(None);
+    }
+    let first = first_session(recording)?;
+    let session: Option<Value> = first.and_then(|entry| serde_json::from_slice(&entry.data).ok());
+    let file = session.as_ref().and_then(|session| session.get(RESULTS_FILE));
+    let text = |key: &str| file.and_then(|file| file.get(key)).and_then(Value::as_str);
+    let is_asked = text("asked").is_some_and(|then| Path::new(then) == asked);
+    Ok(text("used").filter(|_| is_asked).map(PathBuf::from))
+}
+
+/// The description of a session with the results file that it uses.
+#[must_use]
+pub fn with_results_file(mut description: Value, asked: &Path, used: &Path) -> Value {
+    description[RESULTS_FILE] = json!({ "asked": asked, "used": used });
+    description
 }
 
 /// The first description of the session in a recording. `None` when no segment has one.

@@ -98,7 +98,16 @@ pub(super) async fn build(
     let mut session = Session::new(path, resequence, metrics.clone(), monotonic_ns);
 
     // A recording is restored before the sockets are bound, so that nothing arrives meanwhile.
-    let mut results = config.recording.results.as_deref().map(Continuing::open).transpose()?;
+    let asked = config.recording.results.as_deref();
+    let known = match (asked, &config.recording.file) {
+        (Some(asked), Some(recording)) => restore::results_file(recording, asked)?,
+        _ => None,
+    };
+    let mut results = match (&known, asked) {
+        (Some(known), _) => Some(Continuing::of_session(known)?),
+        (None, Some(asked)) => Some(Continuing::open(asked)?),
+        (None, None) => None,
+    };
     let mut keep = |_: ResultKey, line: &[u8]| match &mut results {
         Some(results) => Ok(results.recorded(line)?),
         None => Ok(()),
@@ -127,9 +136,14 @@ pub(super) async fn build(
         let publishing = publish::publish(publisher, products, board, blanking.clone());
         supervisor.spawn("publish", publishing)
     });
+    let mut recorded_description = description.clone();
     let (results, writing) = match results {
         Some(results) => {
             let file = results.finish()?;
+            if let Some(asked) = asked {
+                recorded_description =
+                    restore::with_results_file(recorded_description, asked, file.path());
+            }
             let (feeder, drain) = drop_oldest(OUTPUT_QUEUE, metrics.output_dropped("results"));
             let guard = supervisor.guard("results");
             (Some(Arc::new(feeder)), Some(results::write(file, drain, guard)?))
@@ -169,7 +183,8 @@ pub(super) async fn build(
                 move |message| alarms.status("alarm", message),
                 supervisor.guard("recorder"),
             )?;
-            let (topic, at_ns, data) = (SESSION, monotonic_ns(), description.to_string().into());
+            let (topic, at_ns, data) =
+                (SESSION, monotonic_ns(), recorded_description.to_string().into());
             let kind = Kind::Control;
             // The queue is empty, so there is room.
             recorder.record(Record { topic, at_ns, data, kind, ticket: None }).ok();

@@ -228,7 +228,7 @@ fn normalise(chapter: &mut Chapter) -> anyhow::Result<()> {
     let times = Samples::new(times);
     chapter.text += &format!(
         "\n### Normalise, `growing`\n\n131,072 voxels: {:.3} ms (p50 of {}; p99 {:.3} ms). For each \
-         voxel a division and a square root in f64; 20 bytes are read and 20 written.\n",
+         voxel a division and a square root in f32; 20 bytes are read and 20 written.\n",
         times.median_ms(),
         times.len(),
         times.p99_ms()

@@ -66,6 +66,15 @@ impl Continuing {
         })
     }
 
+    /// As [`Continuing::open`], for a file that is known to be of this session.
+    ///
+    /// # Errors
+    ///
+    /// Fails on an I/O error.
+    pub fn of_session(path: &Path) -> Result<Self, JsonLinesError> {
+        Ok(Self { is_of_session: true, ..Self::open(path)? })
+    }
+
     /// Takes the line of a recorded result. Lines come in the order of the recording.
     ///
     /// # Errors
