@@ -1,8 +1,8 @@
 //! What an adapter remembers of a session: the salt with which it hashes the series before it
 //! sends them, and the order in which it met them.
 //!
-//! A hash of a series UID alone is a lasting pseudonym: whoever has the list of UIDs of an archive
-//! finds the patient by hashing each. So every `series_id` is hashed with a random salt, which is
+//! A hash of a series UID alone is a lasting pseudonym: a reader with the list of UIDs of an archive
+//! can hash each of them and find the patient. So every `series_id` is hashed with a random salt, which is
 //! never sent.
 //!
 //! ```text

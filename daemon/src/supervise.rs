@@ -1,5 +1,4 @@
-//! Supervision: whoever runs a session learns of a thread or task that has ended before the session
-//! did.
+//! Supervision: the service learns when a thread or task has ended before the session did.
 //!
 //! A thread that panics takes its part of the session with it. The daemon must not go on
 //! acknowledging volumes then, so it ends, and the supervisor of the machine starts it again.

@@ -3,6 +3,8 @@
 //! The recording and the signal thread keep that order, which is why commands pass through here
 //! too.
 
+mod commands;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,9 +32,8 @@ use crate::{
     failpoint,
     metrics::Metrics,
     outputs::{board::Board, fanout::Fanout},
-    product::reports::RunState,
     recording::{
-        format::{COMMAND, ORDER, WIRE, pack},
+        format::{ORDER, WIRE, pack},
         recorder::{Answer, Record, Recorder, Ticket},
         room::Kind,
     },
@@ -266,86 +267,6 @@ impl Inbox {
     fn happen(&mut self, happening: Happening, received_ns: u64) {
         if self.happenings.try_push((happening, received_ns)).is_err() {
             tracing::error!("the ring was full although it had room");
-        }
-    }
-
-    /// Obeys a command. The operator is answered once the command is recorded.
-    async fn command(&mut self, command: Command, answer: Option<oneshot::Sender<Value>>) {
-        let received_ns = monotonic_ns();
-        let open = self.ingest.open_run().map(|run| run.name.to_string());
-        let happenings = self.ingest.command(command);
-        match command {
-            Command::Pause => self.is_paused = true,
-            Command::Resume => self.is_paused = false,
-            Command::Blank => self.is_blanked = true,
-            Command::Unblank => self.is_blanked = false,
-            Command::EndRun | Command::Abort | Command::Stop => self.peers.run_ended(),
-            Command::Status => {}
-        }
-        let confirmed = self.confirmation(command, open.as_deref());
-        let ticket = answer.map(|to| {
-            let answer = Answer::Operator { to, answer: confirmed };
-            Ticket { volume: None, answer }
-        });
-        if command != Command::Status {
-            tracing::info!(?command, run = open, "command");
-        }
-        let recorder = self.fanout.recorder.as_ref().filter(|_| command != Command::Status);
-        match (recorder, ticket) {
-            (Some(recorder), ticket) => {
-                let entry = json!({ "command": command, "run": open, "received_ns": received_ns });
-                let (topic, kind, data) = (COMMAND, Kind::Control, entry.to_string().into());
-                let entry = Record { topic, at_ns: received_ns, data, kind, ticket };
-                if let Err(ticket) = recorder.record(entry) {
-                    self.fanout.status(
-                        "warning",
-                        format!("the command {command:?} is in force but could not be recorded"),
-                    );
-                    ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
-                }
-            }
-            (None, Some(ticket)) => self.answers.give(ticket),
-            (None, None) => {}
-        }
-        // After the command is recorded, as with messages. Only commands use the last places of the
-        // ring, so this waits for other commands.
-        for happening in happenings {
-            self.happenings.push((happening, received_ns)).await;
-        }
-    }
-
-    /// The answer to a command. `before` is the run that was open before it.
-    fn confirmation(&self, command: Command, before: Option<&str>) -> Value {
-        let message = match (command, before) {
-            (Command::EndRun, None) => "no run is open".to_owned(),
-            (Command::EndRun, Some(run)) => format!("{run} has ended"),
-            (Command::Abort, _) => "the daemon is stopping".to_owned(),
-            _ => String::new(),
-        };
-        let still_open = self.ingest.open_run().map(|run| run.name.to_string());
-        json!({
-            "ok": true,
-            "command": command,
-            "run": still_open,
-            "state": self.state(still_open.as_deref()),
-            "blanked": self.is_blanked,
-            "adapters": self.peers.len(),
-            "message": message,
-        })
-    }
-
-    /// State of the session while this run is open.
-    fn state(&self, open: Option<&str>) -> RunState {
-        let last = self.board.last("run");
-        let of_last = |key: &str| last.as_ref().and_then(|report| report.get(key));
-        let is_last = open.is_some() && of_last("run").and_then(Value::as_str) == open;
-        let n_result = of_last("n_results").and_then(Value::as_u64).filter(|_| is_last);
-        match open {
-            _ if self.is_paused => RunState::Paused,
-            Some(_) if n_result > Some(0) => RunState::Feedback,
-            Some(_) => RunState::WarmingUp,
-            None if last.is_some() => RunState::Ended,
-            None => RunState::Waiting,
         }
     }
 

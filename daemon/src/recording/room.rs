@@ -53,8 +53,8 @@ impl Room {
         Arc::new(Self { taken: Mutex::new(Some(Taken::default())), given_back: Condvar::new() })
     }
 
-    /// Takes room for an entry and puts the entry into the queue, in one step: whoever closes the
-    /// room finds every entry that got room in the queue. Waits for room if `wait` is set. Returns
+    /// Takes room for an entry and puts the entry into the queue, in one step: when the room is
+    /// closed, every entry that got room is in the queue. Waits for room if `wait` is set. Returns
     /// false when there is none.
     pub(super) fn take(&self, n_byte: usize, kind: Kind, wait: bool, put: impl FnOnce()) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,8 @@
 //! the reader looks for the next chunk whose checksum is right and goes on there, so damage in the
 //! middle costs the damaged chunk and nothing behind it.
 
+mod index;
+
 use std::{
     collections::VecDeque,
     io::{self, Read, Seek, SeekFrom},
@@ -31,9 +33,6 @@ const PREFIX_BYTES: u64 = 9;
 
 /// Bytes of `DataEnd`: prefix and checksum.
 const DATA_END_BYTES: u64 = 4;
-
-/// Bytes at the end of a whole file: the footer with its prefix, and the magic bytes.
-const FOOTER_BYTES: usize = 9 + 20 + MAGIC.len();
 
 /// One file of a recording that is read from its start.
 pub(super) struct Segment<R> {
@@ -330,30 +329,10 @@ impl<R: Read + Seek> Segment<R> {
         let read = self.file.by_ref().take(MAX_RECORD_BYTES).read_to_end(&mut index);
         if let Err(error) = read {
             self.fault(FaultKind::Io { at: from, reason: error.to_string() });
-        } else if let Some(kind) = fault_of_index(&index, from) {
+        } else if let Some(kind) = index::fault_of(&index, from) {
             self.fault(kind);
         }
     }
-}
-
-/// What is wrong with the bytes behind the entries. `from` is the place of the first.
-fn fault_of_index(index: &[u8], from: u64) -> Option<FaultKind> {
-    let Some(footer) = index.len().checked_sub(FOOTER_BYTES) else {
-        return Some(FaultKind::Cut { at: from });
-    };
-    if !index.ends_with(MAGIC) {
-        return Some(FaultKind::Cut { at: from });
-    }
-    let checked = index.len() - MAGIC.len() - 4;
-    let is_footer =
-        index[footer] == op::FOOTER && index[footer + 1..footer + 9] == 20_u64.to_le_bytes();
-    let crc = index[checked..checked + 4].try_into().map(u32::from_le_bytes).unwrap_or(0);
-    let is_right = crc == 0 || crc32fast::hash(&index[..checked]) == crc;
-    (!is_footer || !is_right).then(|| FaultKind::Damaged {
-        from,
-        to: from + index.len() as u64,
-        reason: "the index is damaged; no entry is lost".to_owned(),
-    })
 }
 
 impl<R: Read + Seek> Iterator for Segment<R> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use corticast_wire::message::{Ack, DaemonPing, Durability, PROTOCOL, Ready, Refused};
+use corticast_wire::message::{
+    Ack, DaemonPing, Durability, PROTOCOL, Ready, RefusalCode, Refused, ToAdapter,
+};
 
 use super::*;
 use crate::publish::fixture;
