@@ -29,8 +29,8 @@ check: .venv/dev.stamp ## check formatting, lints, docs and types
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --no-deps --workspace --locked
-	cd training && $(CORTICAST_PYTHON) -m ruff check --config pyproject.toml . ../scripts
-	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts
+	cd training && $(CORTICAST_PYTHON) -m ruff check --config pyproject.toml . ../scripts ../tests/benches
+	cd training && $(CORTICAST_PYTHON) -m ruff format --check --config pyproject.toml . ../scripts ../tests/benches
 	cd training && $(CORTICAST_PYTHON) -m mypy
 
 bench: runtime binaries .venv/linear.stamp ## measure the figures of docs/benchmarks.md; HAXBY_DIR or CORTICAST_DATA adds decoding

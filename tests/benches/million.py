@@ -2,11 +2,11 @@
 
     python tests/benches/million.py --build target/release --folder FOLDER
 
-Needs about 2 GB in `--folder`, which must not exist. Prints one line of JSON for each 50,000 volumes
-(resident memory of the daemon, time for a volume), then the growth of both, then a line for each
-command with its time and peak memory. Ends with an error when a volume, a result or a line is
-missing, or when the replay differs from the session. A NIfTI-1 image holds at most 32,767 volumes,
-so the export of an image is refused for more.
+Needs about 2 GB in `--folder`, which must not exist. Prints one line of JSON for each 50,000
+volumes (resident memory of the daemon, time for a volume), then the growth of both, then a line
+for each command with its time and peak memory. Ends with an error when a volume, a result or a
+line is missing, or when the replay differs from the session. A NIfTI-1 image holds at most 32,767
+volumes, so the export of an image is refused for more.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import msgpack
 import nibabel
 import numpy as np
 import zmq
+from measured import Daemon
 
 ROOT = Path(__file__).resolve().parents[2]
 MATRIX = (8, 8, 6)
@@ -69,36 +70,6 @@ def make_site(folder: Path, build: Path) -> None:
     (model / "manifest.toml").write_text(text.replace(known, hashes.pop()))
 
 
-class Daemon:
-    """A running daemon, and the seconds it took to get ready."""
-
-    def __init__(self, build: Path, folder: Path) -> None:
-        endpoints = folder / "endpoints.json"
-        endpoints.unlink(missing_ok=True)
-        command = [build / "corticast", "run", "--config", folder / "site.toml"]
-        command += ["--record", folder / "session.mcap", "--results", folder / "results.jsonl"]
-        command += ["--endpoints", endpoints]
-        log = (folder / "daemon.log").open("ab")
-        started = time.monotonic()
-        self.process = subprocess.Popen([str(part) for part in command], stderr=log)
-        while not endpoints.exists():
-            if self.process.poll() is not None:
-                raise SystemExit((folder / "daemon.log").read_text()[-3000:])
-            time.sleep(0.002)
-        self.ready_s = time.monotonic() - started
-        self.endpoints = json.loads(endpoints.read_text())
-
-    def bytes_of(self, what: str) -> int:
-        """Bytes of a line of the process's memory, such as `VmRSS` or `VmHWM`."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{what}:\s+(\d+)", status)[1]) * 1024
-
-    def stop(self, how: signal.Signals) -> None:
-        """Ends the process with a signal."""
-        self.process.send_signal(how)
-        self.process.wait(600)
-
-
 def ask(query: zmq.Socket, what: str) -> object:
     """The daemon's answer to a query."""
     query.send_multipart([what.encode(), b"json"])
@@ -138,7 +109,8 @@ def feed(daemon: Daemon, n_volume: int) -> list[tuple[int, int, float]]:
             if acknowledged % EVERY == 0 or acknowledged == n_volume:
                 sample = (acknowledged, daemon.bytes_of("VmRSS"), time.monotonic() - started)
                 samples.append(sample)
-                print(json.dumps(dict(zip(("volumes", "resident_bytes", "s"), sample))), flush=True)
+                keys = ("volumes", "resident_bytes", "s")
+                print(json.dumps(dict(zip(keys, sample, strict=True))), flush=True)
     query = context.socket(zmq.DEALER)
     query.connect(daemon.endpoints["query"])
     while (last := ask(query, "last/concepts")) is None or last["index"] != n_volume - 1:
@@ -149,7 +121,9 @@ def feed(daemon: Daemon, n_volume: int) -> list[tuple[int, int, float]]:
 
 def growth(samples: list[tuple[int, int, float]]) -> dict[str, float]:
     """Growth of memory for a volume, and of the time for a volume, from linear fits."""
-    volumes, resident, seconds = (np.array(column, dtype=float) for column in zip(*samples))
+    volumes, resident, seconds = (
+        np.array(column, dtype=float) for column in zip(*samples, strict=True)
+    )
     each = np.diff(seconds) / np.diff(volumes) * 1e6
     middle = (volumes[1:] + volumes[:-1]) / 2
     slope, start = np.polyfit(middle, each, 1)
@@ -198,6 +172,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--volumes", type=int, default=999_999)
     arguments = parser.parse_args()
+    if arguments.volumes < 4 * EVERY:
+        parser.error(f"--volumes is {arguments.volumes}, expected {4 * EVERY} or more for a fit")
     build, folder = arguments.build.resolve(), arguments.folder.resolve()
     make_site(folder, build)
     daemon = Daemon(build, folder)

@@ -2,20 +2,19 @@
 
     python tests/benches/restart.py --build now=target/release --volumes 300 --window-s 0.5
 
-Records a session of noise (64x64x32 int16) with a model that takes `--window-s` a window, waits for
-its last result, kills the daemon with SIGKILL, and starts it again. Prints one line of JSON for each
-restart. Builds take turns, so that a disturbance affects all of them. `docs/benchmarks.md` quotes
-the figures by hand, because one run of `make bench` cannot compare two builds.
+Records a session of noise (64x64x32 int16) with a model that takes `--window-s` a window, waits
+for its last result, kills the daemon with SIGKILL, and starts it again. Prints one line of JSON
+for each restart. Builds take turns, so that a disturbance affects all of them.
+`docs/benchmarks.md` quotes the figures by hand, because one run of `make bench` cannot compare
+two builds.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -23,10 +22,16 @@ import msgpack
 import numpy as np
 import onnx
 import zmq
+from measured import Daemon
 from onnx import TensorProto, helper, numpy_helper
 
 MATRIX = (64, 64, 32)
-AFFINE = [[3.0, 0.0, 0.0, -96.0], [0.0, 3.0, 0.0, -96.0], [0.0, 0.0, 3.0, -48.0], [0.0, 0.0, 0.0, 1.0]]
+AFFINE = [
+    [3.0, 0.0, 0.0, -96.0],
+    [0.0, 3.0, 0.0, -96.0],
+    [0.0, 0.0, 3.0, -48.0],
+    [0.0, 0.0, 0.0, 1.0],
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,36 +74,6 @@ def slow_model(folder: Path, window_s: float) -> None:
     manifest = (folder / "manifest.toml").read_text()
     manifest = re.sub(r'sha256 = "[0-9a-f]+"', f'sha256 = "{digest}"', manifest)
     (folder / "manifest.toml").write_text(manifest.replace('mode = "none"', 'mode = "growing"'))
-
-
-class Daemon:
-    """A running daemon, and the seconds it took to get ready."""
-
-    def __init__(self, build: Path, folder: Path) -> None:
-        endpoints = folder / "endpoints.json"
-        endpoints.unlink(missing_ok=True)
-        command = [build / "corticast", "run", "--config", folder / "site.toml"]
-        command += ["--record", folder / "session.mcap", "--results", folder / "results.jsonl"]
-        command += ["--endpoints", endpoints, "--set", "recording.disk_check=warn"]
-        log = (folder / "daemon.log").open("ab")
-        started = time.monotonic()
-        self.process = subprocess.Popen([str(part) for part in command], stderr=log)
-        while not endpoints.exists():
-            if self.process.poll() is not None:
-                raise SystemExit((folder / "daemon.log").read_text()[-3000:])
-            time.sleep(0.002)
-        self.ready_s = time.monotonic() - started
-        self.endpoints = json.loads(endpoints.read_text())
-
-    def memory_mb(self) -> float:
-        """Resident memory of the process, MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024 / 1e6
-
-    def kill(self) -> None:
-        """Ends the process with SIGKILL."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 def record(daemon: Daemon, volumes: int) -> None:
@@ -157,28 +132,32 @@ def main() -> None:
         folder.mkdir(parents=True)
         slow_model(folder / "model", arguments.window_s)
         wire = "\n".join(
-            f'{socket} = "tcp://127.0.0.1:0"' for socket in ("adapter", "publish", "query", "control")
+            f'{socket} = "tcp://127.0.0.1:0"'
+            for socket in ("adapter", "publish", "query", "control")
         )
         (folder / "site.toml").write_text(
             f'[wire]\n{wire}\nhttp = "127.0.0.1:0"\n[signal]\nmask = "{folder}/model/mask.nii.gz"\n'
             f'[model]\ndir = "{folder}/model"\ndevice = "cpu"\n'
         )
-        daemon = Daemon(Path(build), folder)
+        daemon = Daemon(Path(build), folder, "recording.disk_check=warn")
         first_s = daemon.ready_s
         started = time.monotonic()
         record(daemon, arguments.volumes)
         took_s = time.monotonic() - started
-        daemon.kill()
-        print(json.dumps({"build": name, "empty_start_s": first_s, "recorded_in_s": took_s}), flush=True)
+        daemon.stop(signal.SIGKILL)
+        print(
+            json.dumps({"build": name, "empty_start_s": first_s, "recorded_in_s": took_s}),
+            flush=True,
+        )
     for _ in range(arguments.restarts):
         for name, build in builds.items():
             files = sorted(folders[name].glob("session*.mcap"))
-            before = sum(os.path.getsize(file) for file in files)
-            daemon = Daemon(Path(build), folders[name])
-            memory_mb = daemon.memory_mb()
-            daemon.kill()
+            before = sum(file.stat().st_size for file in files)
+            daemon = Daemon(Path(build), folders[name], "recording.disk_check=warn")
+            memory_mb = daemon.bytes_of("VmRSS") / 1e6
+            daemon.stop(signal.SIGKILL)
             files = sorted(folders[name].glob("session*.mcap"))
-            after = sum(os.path.getsize(file) for file in files)
+            after = sum(file.stat().st_size for file in files)
             figure = {"build": name, "ready_s": daemon.ready_s, "recording_gb": before / 1e9}
             figure |= {"extra_bytes": after - before, "resident_mb": memory_mb}
             print(json.dumps(figure), flush=True)
