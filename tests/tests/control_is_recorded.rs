@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fs};
 
 use bytes::Bytes;
+use corticast::recording::format::{self, Entry};
 use corticast_bold::time::TrIndex;
 use corticast_images::acquired::AcquiredVolume;
 use corticast_tests::{Daemon, Kept, Metrics, PATIENCE, Site, Talk, entries, recorded_volumes};
@@ -17,9 +18,10 @@ use serde_json::Value;
 
 const NONE: [&str; 0] = [];
 
-/// The control messages of a recording, in order.
+/// The control messages of a recording, in order. The start of a run is recorded more than once,
+/// and counts once.
 fn control(session: &Kept) -> Vec<String> {
-    let name = |entry: corticast::recording::format::Entry| {
+    let name = |entry: Entry| {
         if entry.topic == "command" {
             let command: Value = serde_json::from_slice(&entry.data).unwrap();
             return Some(command["command"].as_str().unwrap().to_owned());
@@ -31,7 +33,13 @@ fn control(session: &Kept) -> Vec<String> {
             _ => None,
         }
     };
-    entries(&session.recording()).0.into_iter().filter_map(name).collect()
+    let mut starts = BTreeSet::new();
+    let found = entries(&session.recording()).0.into_iter();
+    let is_new = move |entry: &Entry| {
+        let is_start = format::kind_of(&entry.data) == Some(b"run");
+        !is_start || starts.insert(entry.data.clone())
+    };
+    found.filter(is_new).filter_map(name).collect()
 }
 
 fn mark(run: &str, name: &str) -> FromAdapter {

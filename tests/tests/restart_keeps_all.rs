@@ -119,6 +119,35 @@ fn a_flipped_bit_costs_its_chunk_and_no_tool_loses_more() {
     assert!(n_lost > 0, "no bit of a volume was flipped");
 }
 
+/// Places in the data of the first `n` chunks of a recording.
+fn in_chunks(recording: &[u8], n: usize) -> Vec<usize> {
+    // The name of a chunk's compression, which its length and its data follow.
+    let word = b"\x04\0\0\0zstd";
+    let starts = (0..recording.len()).filter(|&at| recording[at..].starts_with(word));
+    starts.map(|at| at + word.len() + 8 + 6).take(n).collect()
+}
+
+#[test]
+fn damage_to_the_start_of_a_run_costs_no_more_than_elsewhere() {
+    let site = Site::new(VOLUMES);
+    let whole = killed(&site);
+    let all: BTreeSet<u32> = (0..VOLUMES).collect();
+    for (number, at) in in_chunks(&whole, 5).into_iter().enumerate() {
+        let session = Kept::new(&site, &format!("start{number}"));
+        let mut damaged = whole.clone();
+        damaged[at] ^= 8;
+        fs::write(session.recording(), &damaged).unwrap();
+        let daemon = session.start(&NONE);
+        finish(&site, daemon);
+        let kept = recorded_volumes(&session.recording());
+        assert!(kept.len() + 1 >= all.len(), "chunk {number}: {:?} lost", &all - &kept);
+        let (replayed, log) = session.replayed();
+        // The first results need a warm-up and the delay, so one volume can cost one of them.
+        assert!(replayed.len() + 20 >= session.results().len(), "chunk {number}: {}", log.log);
+        assert!(!log.log.contains("start of their run is missing"), "chunk {number}: {}", log.log);
+    }
+}
+
 #[test]
 fn four_kills_give_five_files_that_are_one_session() {
     let site = Site::new(VOLUMES);

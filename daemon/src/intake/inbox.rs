@@ -127,7 +127,8 @@ impl Inbox {
                      recording continues it"
                 ),
             ),
-            _ => self.command(Command::Stop, None).await,
+            (None, Some(_)) => {}
+            (_, None) => self.command(Command::Stop, None).await,
         }
     }
 

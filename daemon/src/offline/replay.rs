@@ -21,7 +21,7 @@ use super::{error::ReplayError, source::Source};
 use crate::{
     clock::monotonic_ns,
     config::signal::ContentDuplicates,
-    intake::{ingest::Ingest, recorded::Recorded},
+    intake::{ingest::Ingest, recorded::Recorded, verdict::IngestError},
     plan::admission::Admission,
     product::Product,
     recording::{
@@ -56,6 +56,8 @@ pub struct Player {
     started: Option<(Instant, f64)>,
     repetition_time_s: f64,
     stop: Arc<AtomicBool>,
+    /// Messages of runs whose start is missing in the recording.
+    n_without_run: u32,
 }
 
 impl Player {
@@ -69,7 +71,15 @@ impl Player {
     ) -> Self {
         let recorded = Recorded::default();
         let ingest = Ingest::new(admission, "replay".into(), Durability::None, copies, recorded);
-        Self { ingest, session, speed, started: None, repetition_time_s: 1.0, stop: Arc::default() }
+        Self {
+            ingest,
+            session,
+            speed,
+            started: None,
+            repetition_time_s: 1.0,
+            stop: Arc::default(),
+            n_without_run: 0,
+        }
     }
 
     /// Ends the replay of a source early once `stop` is set.
@@ -168,6 +178,12 @@ impl Player {
                  they were recorded, so results of the replay can differ from those of the session"
             );
         }
+        if self.n_without_run > 0 {
+            tracing::warn!(
+                n_message = self.n_without_run,
+                "some messages were not used: the start of their run is missing in the recording"
+            );
+        }
         if !recording.is_whole() {
             tracing::warn!("{}; all other entries were replayed", recording.faults());
         }
@@ -232,6 +248,10 @@ impl Player {
         self.pace(&message);
         let received_ns = monotonic_ns();
         let verdict = self.ingest.handle(message);
+        if let Some(IngestError::UnknownRun { .. }) = verdict.problem {
+            self.n_without_run = self.n_without_run.saturating_add(1);
+            return Ok(false);
+        }
         if let Some(ToAdapter::Refused(refused)) = verdict.replies.first()
             && refused.index.is_none()
         {

@@ -96,6 +96,14 @@ pub fn pack(frames: &[Bytes]) -> Bytes {
     packed.freeze()
 }
 
+/// The first frame of a block of bytes, which is the kind of its message: `run`, `vol`, `mark` or
+/// `end`.
+#[must_use]
+pub fn kind_of(packed: &[u8]) -> Option<&[u8]> {
+    let length = packed.get(1..5)?.try_into().ok().map(u32::from_le_bytes)?;
+    packed.get(5..5 + usize::try_from(length).ok()?.min(packed.len()))
+}
+
 /// Unpacks the frames of a block of bytes without copying. `None` when the block is damaged.
 #[must_use]
 pub fn unpack(packed: &Bytes) -> Option<Vec<Bytes>> {

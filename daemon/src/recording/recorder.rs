@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use super::{
     disk::free_bytes,
     file::{RecordError, RecordingFile},
-    format::{CHECKPOINT, WIRE},
+    format::{CHECKPOINT, WIRE, kind_of},
     room::{Kind, QUEUE_ENTRIES, Room},
 };
 use crate::{
@@ -149,6 +149,7 @@ impl Recorder {
             durability,
             recorded,
             metrics: metrics.clone(),
+            start_of_run: None,
             safe: Box::new(safe),
             alarm: Box::new(alarm),
         };
@@ -260,6 +261,8 @@ struct Work {
     durability: Durability,
     recorded: Recorded,
     metrics: Metrics,
+    /// The start of the newest run, while no volume followed it.
+    start_of_run: Option<(u64, Bytes)>,
     safe: Box<dyn FnMut(Ticket) + Send>,
     alarm: Box<dyn FnMut(String) + Send>,
 }
@@ -285,6 +288,30 @@ impl Work {
             }
         }
         result
+    }
+
+    /// Writes an entry. The start of a run is written three times, each in a chunk of its own and
+    /// the last time behind the first volume: without it no volume of the run could be used, and
+    /// damage must not cost more than the chunk that it is in. Ingest takes one of them.
+    fn write(&mut self, file: &mut RecordingFile, item: &Item) -> Result<(), RecordError> {
+        let Item { topic, wall_ns, data, .. } = item;
+        file.write(topic, *wall_ns, data)?;
+        match kind_of(data).filter(|_| *topic == WIRE) {
+            Some(b"run") => {
+                file.flush(false)?;
+                file.write(topic, *wall_ns, data)?;
+                file.flush(false)?;
+                self.start_of_run = Some((*wall_ns, data.clone()));
+            }
+            Some(b"vol") => {
+                if let Some((wall_ns, start)) = self.start_of_run.take() {
+                    file.flush(false)?;
+                    file.write(topic, wall_ns, &start)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn write_all(
@@ -315,10 +342,10 @@ impl Work {
                 has_message |= *topic == WIRE || ticket.is_some();
                 tickets.extend(ticket.take());
             }
-            for Item { topic, wall_ns, data, .. } in batch {
+            for item in batch {
                 failpoint::point("recorder");
-                file.write(topic, wall_ns, &data)?;
-                self.room.give_back(data.len());
+                self.write(&mut file, &item)?;
+                self.room.give_back(item.data.len());
             }
             is_dirty = true;
             if has_message {
