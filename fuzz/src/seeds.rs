@@ -138,8 +138,13 @@ fn worker_messages() -> Vec<Vec<u8>> {
         blurry: Bytes::from_static(&[8; 3]),
         mask: Bytes::from_static(&[9]),
     };
-    let hello =
-        Hello { protocol: 1, name: "a".into(), files: "b".into(), settings: "mode = 1".into() };
+    let hello = Hello {
+        protocol: 1,
+        name: "a".into(),
+        files: "b".into(),
+        settings: "mode = 1".into(),
+        made_with: "cpu".into(),
+    };
     let from = [
         FromWorker::Hello(hello),
         FromWorker::Made(made, pictures),

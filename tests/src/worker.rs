@@ -5,7 +5,7 @@ use std::{process::Command, sync::Arc, time::Duration};
 use bytes::Bytes;
 use corticast_wire::{
     socket::{ClientSecurity, Dealer, Limits, Router, ServerSecurity},
-    work::{FromWorker, Job, MadeHeader, MadePictures, ToWorker},
+    work::{FromWorker, Hello, Job, MadeHeader, MadePictures, ToWorker},
 };
 use tokio::{runtime::Runtime, time::timeout};
 
@@ -38,6 +38,17 @@ impl HeldWorker {
     /// Starts a real worker, catches its greeting, and sends this greeting to the daemon.
     #[must_use]
     pub fn connect(site: &Site, daemon: &Daemon, name: &str) -> Self {
+        Self::greeting(site, daemon, name, |_| {})
+    }
+
+    /// As [`HeldWorker::connect`], with a greeting that `change` has changed.
+    #[must_use]
+    pub fn greeting(
+        site: &Site,
+        daemon: &Daemon,
+        name: &str,
+        change: impl FnOnce(&mut Hello),
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -52,7 +63,12 @@ impl HeldWorker {
             let heard = timeout(PATIENCE, router.recv()).await.expect("a greeting in time");
             let (_, hello) = heard.expect("a greeting");
             real.kill();
-            hello
+            let FromWorker::Hello(mut hello) = FromWorker::parse(&hello).expect("a greeting")
+            else {
+                panic!("expected a greeting");
+            };
+            change(&mut hello);
+            FromWorker::Hello(hello).to_frames()
         });
         let dealer = Dealer::connect(daemon.endpoint("workers"), &ClientSecurity::None, &limits);
         let dealer = Arc::new(runtime.block_on(dealer).expect("an endpoint"));

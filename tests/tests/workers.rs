@@ -7,6 +7,7 @@ use corticast_tests::{
     Daemon, HeldWorker, Metrics, PATIENCE, Site, Talk, WORKERS, Watch, corticast, repository,
     worker,
 };
+use corticast_wire::work::Hello;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -134,6 +135,22 @@ fn without_workers_the_operator_is_alarmed_and_decoding_continues() {
     assert_eq!((&clip["index"], &clip["worker"]), (&index.into(), &"late".into()));
     drop(worker);
     assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn two_workers_with_other_runtimes_are_named() {
+    let site = site();
+    let daemon = Daemon::start(&site, &WORKERS);
+    let first = HeldWorker::connect(&site, &daemon, "first");
+    wait_for_workers(&daemon, 1);
+    let on_gpu = |hello: &mut Hello| hello.made_with = hello.made_with.replace("cpu", "cuda");
+    let second = HeldWorker::greeting(&site, &daemon, "second", on_gpu);
+    wait_for_workers(&daemon, 2);
+    let log = daemon.process.log();
+    let line = log.lines().find(|line| line.contains("worker `second` makes clips with"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("cuda, worker `first` with") && line.contains("last bits"), "{line}");
+    drop((first, second));
 }
 
 #[test]

@@ -68,6 +68,10 @@ pub struct Hello {
     pub files: String,
     /// The settings that clips are made with.
     pub settings: String,
+    /// Program, runtime and device that clips are made with. Workers with others are accepted, but
+    /// the last bits of their clips can differ.
+    #[serde(default)]
+    pub made_with: String,
 }
 
 /// `refused`.
@@ -319,6 +323,7 @@ mod tests {
             name: "node3".into(),
             files: "ab".into(),
             settings: "live".into(),
+            made_with: "cpu".into(),
         };
         let (header, pictures) = made();
         let failed = Failed { id: 7, reason: "NaN".into(), dropped: false };

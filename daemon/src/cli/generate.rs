@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
-use corticast_models::{error::ModelError, manifest::Manifest};
+use corticast_models::{error::ModelError, manifest::Manifest, runtime::environment::load_runtime};
 use corticast_wire::{
     heartbeat::HEARTBEAT,
     socket::{ClientSecurity, Dealer, Limits},
@@ -83,14 +83,20 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     let plan = plan.context("a worker needs `mode` in [generator]")?;
     // The daemon decides which conditions are similar, because a worker does not see every job.
     let plan = ClipPlan { skip_similar: 0.0, ..plan };
+    let (files, settings) = (plan.identity(), plan.settings());
+    let maker = ClipMaker::open(plan).map_err(crate::plan::error::PlanError::from)?;
+    let provider = maker.provider().to_string();
+    let runtime = load_runtime().map_or_else(|_| "none".to_owned(), |info| info.version);
     let hello = Hello {
         protocol: WORK_PROTOCOL,
         name: args.name.clone().unwrap_or_else(default_name),
-        files: plan.identity(),
-        settings: plan.settings(),
+        files,
+        settings,
+        made_with: format!(
+            "corticast {}, ONNX Runtime {runtime}, {provider}",
+            env!("CARGO_PKG_VERSION")
+        ),
     };
-    let maker = ClipMaker::open(plan).map_err(crate::plan::error::PlanError::from)?;
-    let provider = maker.provider().to_string();
     tracing::info!(worker = hello.name, provider, steps = maker.n_step(), "networks ready");
     let security = match (&args.key, &args.server_key) {
         (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,

@@ -201,7 +201,17 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
         }
         self.say(&peer, &ToWorker::Welcome).await;
         tracing::info!(worker = name, "a worker joined");
-        self.roster.add(peer, name);
+        let made_with = printable(&hello.made_with, vet::MAX_TEXT_CHARS);
+        if let Some((other, with)) = self.roster.with_another(&made_with) {
+            self.status(
+                "warning",
+                format!(
+                    "worker `{name}` makes clips with {made_with}, worker `{other}` with {with}: \
+                     the last bits of their clips can differ"
+                ),
+            );
+        }
+        self.roster.add(peer, name, made_with);
         self.is_alarmed = false;
         self.metrics.workers.set(self.roster.len() as f64);
     }

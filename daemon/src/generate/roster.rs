@@ -32,6 +32,8 @@ pub(super) struct Busy {
 /// A worker that was welcomed.
 pub(super) struct Worker {
     pub(super) name: String,
+    /// Program, runtime and device that it makes clips with.
+    made_with: String,
     heard: Instant,
     /// Average time per clip in seconds; 0 before the first clip.
     clip_s: f64,
@@ -72,10 +74,16 @@ impl Roster {
     }
 
     /// Adds a worker that has no job.
-    pub(super) fn add(&mut self, peer: PeerId, name: String) {
-        let worker =
-            Worker { name, heard: Instant::now(), clip_s: 0.0, busy: None, is_stuck: false };
-        self.0.insert(peer, worker);
+    pub(super) fn add(&mut self, peer: PeerId, name: String, made_with: String) {
+        let heard = Instant::now();
+        let (clip_s, busy, is_stuck) = (0.0, None, false);
+        self.0.insert(peer, Worker { name, made_with, heard, clip_s, busy, is_stuck });
+    }
+
+    /// A worker whose clips are made with another program, runtime or device, and with which.
+    pub(super) fn with_another(&self, made_with: &str) -> Option<(&str, &str)> {
+        let other = self.0.values().find(|worker| worker.made_with != made_with)?;
+        Some((&other.name, &other.made_with))
     }
 
     /// Removes a worker.
