@@ -2,10 +2,14 @@
 //! and such a session restarts, replays and exports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use corticast::recording::{
+    file::RecordingFile,
+    format::{WIRE, pack},
+};
 use corticast_bold::time::TrIndex;
 use corticast_images::acquired::AcquiredVolume;
 use corticast_tests::{Daemon, Site, Talk, corticast, results};
-use corticast_wire::message::{End, FromAdapter, Mark};
+use corticast_wire::message::{Encoding, End, FromAdapter, Mark};
 use rustix::process::Signal;
 
 /// Says something extreme, and waits until the daemon has answered a question after it.
@@ -98,6 +102,52 @@ fn extreme_values_neither_stop_the_daemon_nor_a_restart_nor_a_replay() {
     assert!(!results(&replayed).is_empty());
     for to in [["--jsonl", "lines.jsonl"], ["--bids", "dataset"]] {
         let ended = corticast(&site, [&["export", &mcap][..], &to].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+    }
+}
+
+/// What a daemon of an earlier version accepted and recorded.
+#[test]
+fn a_recording_that_holds_extreme_values_restarts_and_replays() {
+    let site = Site::new(60);
+    let mcap = site.path("session.mcap");
+    let flags = ["--record", mcap.to_str().unwrap()];
+    let daemon = Daemon::start(&site, &flags);
+    let (header, volumes) = site.acquire();
+    let run = daemon.talk().start_run(&header).run;
+    daemon.talk().send_volumes(&run, &volumes[..12]);
+    daemon.process.signal(Signal::KILL);
+    drop(daemon.process.finish());
+    let mut file = RecordingFile::open(&mcap).unwrap();
+    let mut far = volumes[12].clone().into_message(&run);
+    far.header.acquisition_time_s = Some(1e300);
+    let mut large = header.clone();
+    (large.n_volumes, large.series_id) = (Some(u32::MAX), "another".to_owned());
+    for message in [
+        FromAdapter::Volume(far),
+        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX) }),
+        FromAdapter::Run { header: large, resume: false },
+        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX) }),
+    ] {
+        file.write(WIRE, 0, &pack(&message.to_frames(Encoding::MessagePack))).unwrap();
+    }
+    file.finish().unwrap();
+
+    let daemon = Daemon::start(&site, &flags);
+    let log = daemon.process.log();
+    assert!(log.contains("a recorded message is not used"), "{log}");
+    let talk = daemon.talk();
+    drop(talk.start_run(&header));
+    talk.send_volumes(&run, &volumes[12..]);
+    talk.end_run(&run, 60);
+    daemon.wait_for_end_of_run();
+    assert_eq!(daemon.stop().code, Some(0));
+    let config = site.config().display().to_string();
+    for speed in ["0", "1000000"] {
+        let recording = mcap.to_str().unwrap();
+        let replay = ["replay", "--config", &config, "--run", recording, "--speed", speed];
+        let ended =
+            corticast(&site, [&replay[..], &["--results", &format!("{speed}.jsonl")]].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.log);
     }
 }

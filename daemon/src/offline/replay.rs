@@ -132,7 +132,7 @@ impl Player {
         if let Some(frames) = entry.frames() {
             if let Err(error) = FromAdapter::parse(&frames) {
                 // A live daemon skips it, too. An older version may have accepted it.
-                tracing::warn!("a recorded message is skipped: {error}");
+                tracing::warn!("a recorded message is not used: {error}");
                 return Ok(false);
             }
             return self.message(frames, log, out);
