@@ -2,19 +2,23 @@
 //! delay the receive task. When [`QUEUE`] answers wait, further ones are dropped; adapters ask
 //! again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use corticast_wire::{
     message::{Encoding, ToAdapter},
     socket::{PeerId, Router},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use crate::{
     failpoint,
     recording::recorder::{Answer, Ticket},
     supervise::Supervisor,
 };
+
+/// How long an answer waits for an adapter that does not read, while the answers to others wait
+/// behind it.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Answers that may wait.
 const QUEUE: usize = 1024;
@@ -30,8 +34,13 @@ impl Answers {
         let task = supervisor.spawn("answers", async move {
             while let Some((peer, encoding, answer)) = waiting.recv().await {
                 failpoint::point("answers");
-                if let Err(error) = adapters.send(&peer, answer.to_frames(encoding)).await {
-                    tracing::debug!(%error, "could not send an answer; the adapter will ask again");
+                let sent = timeout(PATIENCE, adapters.send(&peer, answer.to_frames(encoding)));
+                match sent.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "an answer was not sent; the adapter asks again");
+                    }
+                    Err(_) => tracing::debug!("an adapter does not read its answers"),
                 }
             }
         });
