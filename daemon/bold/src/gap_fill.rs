@@ -18,7 +18,7 @@ use crate::{
     stage::Stage,
     state::{Loader, Saver},
     time::TrIndex,
-    volume::{MadeFrom, MaskedVolume},
+    volume::{Confounds, MadeFrom, MaskedVolume},
     welford::slice,
 };
 
@@ -79,7 +79,7 @@ impl GapFill {
         self.last = None;
         if from.u32()? == 1 {
             let (tr, acquisition_time_s, made_from, bold) = from.volume()?;
-            self.last = Some(MaskedVolume { tr, acquisition_time_s, bold, made_from });
+            self.last = Some(masked(tr, acquisition_time_s, bold, made_from));
         }
         Some(())
     }
@@ -111,7 +111,7 @@ impl Stage for GapFill {
             MissingVolumes::Hold | MissingVolumes::Interpolate => volume.bold.clone(),
         };
         let MaskedVolume { tr, acquisition_time_s, made_from, .. } = volume;
-        self.last = Some(MaskedVolume { tr, acquisition_time_s, bold, made_from });
+        self.last = Some(masked(tr, acquisition_time_s, bold, made_from));
         filled.push(volume);
         Ok(Some(filled))
     }
@@ -132,12 +132,18 @@ fn stand_in(
             (&before.bold * (1.0 - along) + &after.bold * along, MadeFrom::Interpolated)
         }
     };
-    Some(MaskedVolume {
-        tr: TrIndex(before.tr.0 + k),
-        acquisition_time_s: before.acquisition_time_s + span_s * f64::from(along),
-        bold,
-        made_from,
-    })
+    let time_s = before.acquisition_time_s + span_s * f64::from(along);
+    Some(masked(TrIndex(before.tr.0 + k), time_s, bold, made_from))
+}
+
+/// A volume behind `denoise`, which uses the confounds.
+fn masked(
+    tr: TrIndex,
+    acquisition_time_s: f64,
+    bold: Array1<f32>,
+    made_from: MadeFrom,
+) -> MaskedVolume {
+    MaskedVolume { tr, acquisition_time_s, bold, made_from, confounds: Confounds::default() }
 }
 
 #[cfg(test)]
@@ -153,6 +159,7 @@ mod tests {
             acquisition_time_s: f64::from(tr) * 2.0,
             bold: Array1::from_elem(1, tr as f32),
             made_from: MadeFrom::Measured,
+            confounds: Confounds::default(),
         }
     }
 

@@ -256,7 +256,7 @@ impl Stage for Normalise {
     type Error = std::convert::Infallible;
 
     fn process(&mut self, volume: MaskedVolume) -> Result<Option<NormalisedVolume>, Self::Error> {
-        let MaskedVolume { tr, acquisition_time_s, mut bold, made_from } = volume;
+        let MaskedVolume { tr, acquisition_time_s, mut bold, made_from, confounds: _ } = volume;
         let learns = made_from == MadeFrom::Measured && self.learns();
         let values = bold.as_slice_mut().expect("stages build their arrays in standard layout");
         match self.options.mode {

@@ -107,7 +107,7 @@ mod tests {
     use ndarray::Array1;
 
     use super::*;
-    use crate::volume::MadeFrom;
+    use crate::volume::{Confounds, MadeFrom};
 
     fn volume(tr: u32, bold: [f32; 4]) -> MaskedVolume {
         MaskedVolume {
@@ -115,6 +115,7 @@ mod tests {
             acquisition_time_s: f64::from(tr),
             bold: Array1::from_vec(bold.to_vec()),
             made_from: MadeFrom::Measured,
+            confounds: Confounds::default(),
         }
     }
 

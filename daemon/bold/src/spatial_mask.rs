@@ -25,7 +25,7 @@ use crate::{
     decode::{StoredVolume, WrongSize},
     space::VoxelSpace,
     stage::Stage,
-    volume::{MadeFrom, MaskedVolume},
+    volume::{Confounds, MadeFrom, MaskedVolume},
 };
 
 /// A sparse matrix in compressed rows: row `v` holds `indices[indptr[v]..indptr[v + 1]]`.
@@ -236,7 +236,8 @@ impl Stage for SpatialMask {
             return Err(MaskError::NotFinite { index: tr.0, n_voxel });
         }
         let bold = Array1::from_vec(bold);
-        Ok(Some(MaskedVolume { tr, acquisition_time_s, bold, made_from: MadeFrom::Measured }))
+        let (made_from, confounds) = (MadeFrom::Measured, Confounds::default());
+        Ok(Some(MaskedVolume { tr, acquisition_time_s, bold, made_from, confounds }))
     }
 }
 

@@ -17,6 +17,12 @@ pub struct Saver(Vec<u8>);
 pub struct Loader<'a>(&'a [u8]);
 
 impl Saver {
+    /// With room for this many bytes, so that they need not be copied while they grow.
+    #[must_use]
+    pub fn with_capacity(n_byte: usize) -> Self {
+        Self(Vec::with_capacity(n_byte))
+    }
+
     /// The bytes so far.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {

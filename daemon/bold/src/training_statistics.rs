@@ -80,7 +80,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::{normalise::Mode, time::TrIndex};
+    use crate::{normalise::Mode, time::TrIndex, volume::Confounds};
 
     fn volume(tr: usize, signal: f32) -> MaskedVolume {
         MaskedVolume {
@@ -88,6 +88,7 @@ mod tests {
             acquisition_time_s: tr as f64,
             bold: array![signal],
             made_from: MadeFrom::Measured,
+            confounds: Confounds::default(),
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! [`StoredVolume`](crate::decode::StoredVolume) → [`MaskedVolume`] → [`NormalisedVolume`] →
 //! [`Window`]. A model takes only a `Window`, and a `Window` consists of normalised volumes only.
+//!
+//! Stages that need the neighbours of a voxel (realign, smooth) work on a whole [`Volume`], between
+//! the first two.
 
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,40 @@ pub enum MadeFrom {
     Held,
 }
 
+/// BOLD of all voxels, for one volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Position in the run.
+    pub tr: TrIndex,
+    /// Start of acquisition, seconds since the start of volume index 0.
+    pub acquisition_time_s: f64,
+    /// Voxels along x, y, z.
+    pub matrix: [usize; 3],
+    /// Signal in scanner units, x fastest: `index = x + nx·(y + ny·z)`. Shape `[n_voxel]`.
+    pub signal: Vec<f32>,
+}
+
+/// The rigid transform that takes a volume to the reference volume.
+///
+/// RAS+ axes, rotations about the world origin: a point `p` of the volume, in mm, lies at
+/// `R·p + t` in the reference, with `R = Rx(rot_x)·Ry(rot_y)·Rz(rot_z)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Motion {
+    /// Translation along x (right), y (anterior), z (superior), in mm.
+    pub translation_mm: [f64; 3],
+    /// Rotation about x, y, z, in radians.
+    pub rotation_rad: [f64; 3],
+}
+
+/// What a volume carries for the regression of noise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Confounds {
+    /// Motion to the reference volume; `None` without realignment.
+    pub motion: Option<Motion>,
+    /// Mean signal of each nuisance mask, in scanner units, in the order of the configuration.
+    pub nuisance: Vec<f32>,
+}
+
 /// BOLD at the voxels of a mask, for one volume.
 #[derive(Clone, Debug)]
 pub struct MaskedVolume {
@@ -33,6 +70,8 @@ pub struct MaskedVolume {
     pub bold: Array1<f32>,
     /// Whether the volume was acquired or filled in.
     pub made_from: MadeFrom,
+    /// For the stage `denoise`; empty behind it.
+    pub confounds: Confounds,
 }
 
 /// Normalised BOLD at the voxels of a mask, for one volume.

@@ -183,7 +183,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
 /// Records an entry, and waits for room.
 fn record(recorder: &Recorder, topic: &'static str, at_ns: u64, data: Bytes) {
-    let record = Record { topic, at_ns, data, kind: Kind::Control, ticket: None };
+    let record = Record { topic, at_ns, data: data.into(), kind: Kind::Control, ticket: None };
     // Fails only once recording has failed, which the recorder reports.
     recorder.record_blocking(record).ok();
 }

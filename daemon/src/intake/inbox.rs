@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
     outputs::{board::Board, fanout::Fanout},
     recording::{
-        format::{ORDER, WIRE, pack},
+        format::{Content, ORDER, WIRE},
         recorder::{Answer, Record, Recorder, Ticket},
         room::Kind,
     },
@@ -213,7 +213,7 @@ impl Inbox {
         match (recorder, ticket) {
             (Some(recorder), ticket) => {
                 let kind = if is_volume { Kind::Volume } else { Kind::Control };
-                let (topic, at_ns, data) = (WIRE, received_ns, pack(&frames));
+                let (topic, at_ns, data) = (WIRE, received_ns, Content::Frames(frames));
                 let record = Record { topic, at_ns, data, kind, ticket };
                 if let Err(ticket) = recorder.record(record) {
                     self.metrics.volumes_unrecorded.increment(u64::from(is_volume));

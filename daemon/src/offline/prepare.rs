@@ -18,7 +18,7 @@ use std::{
 use corticast_bold::{
     normalise::{Mode, NormaliseOptions, Statistics},
     training_statistics::TrainingStatistics,
-    volume::{MaskedVolume, ShiftInterpolation},
+    volume::{Confounds, MaskedVolume, ShiftInterpolation},
 };
 
 use self::{
@@ -128,6 +128,7 @@ fn learn(
             acquisition_time_s: window.acquisition_time_s,
             bold: window.bold.row(0).to_owned(),
             made_from: window.made_from,
+            confounds: Confounds::default(),
         });
     });
     play_with(plan, sources, tap, progress)?;

@@ -25,7 +25,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Most entries of a segment. Each may be a chunk of its own, whose place in the index takes about
 /// 300 bytes of memory until the segment is finished.
-const MAX_ENTRIES: u32 = 1 << 15;
+const MAX_ENTRIES: u32 = 1 << 14;
 
 /// Why a recording cannot be written.
 #[derive(Debug, thiserror::Error)]

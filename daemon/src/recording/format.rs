@@ -83,11 +83,50 @@ impl Entry {
     }
 }
 
+/// The content of an entry that is to be recorded.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Its bytes.
+    Bytes(Bytes),
+    /// The frames of a message. The recorder's thread packs them, so that the receive task does not
+    /// copy a volume.
+    Frames(Vec<Bytes>),
+}
+
+impl Content {
+    /// Length in the recording, bytes.
+    #[must_use]
+    pub fn n_byte(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Frames(frames) => packed_bytes(frames),
+        }
+    }
+
+    /// The bytes as they are recorded.
+    #[must_use]
+    pub fn packed(&self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Frames(frames) => pack(frames),
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Content {
+    fn from(bytes: T) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+fn packed_bytes(frames: &[Bytes]) -> usize {
+    1 + frames.iter().map(|frame| 4 + frame.len()).sum::<usize>()
+}
+
 /// Packs frames into one block of bytes.
 #[must_use]
 pub fn pack(frames: &[Bytes]) -> Bytes {
-    let n_byte: usize = frames.iter().map(|frame| 4 + frame.len()).sum();
-    let mut packed = BytesMut::with_capacity(1 + n_byte);
+    let mut packed = BytesMut::with_capacity(packed_bytes(frames));
     packed.put_u8(u8::try_from(frames.len()).expect("a message has two or three frames"));
     for frame in frames {
         packed.put_u32_le(u32::try_from(frame.len()).expect("frames are limited to 4 GiB"));

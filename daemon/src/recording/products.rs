@@ -38,7 +38,7 @@ impl RecordedProducts {
 #[must_use]
 pub fn recorded_entry(product: &Product, at_ns: u64) -> Record {
     let (topic, kind, ticket) = (product.topic(), Kind::Product, None);
-    Record { topic, at_ns, data: bytes_of(product), kind, ticket }
+    Record { topic, at_ns, data: bytes_of(product).into(), kind, ticket }
 }
 
 fn bytes_of(product: &Product) -> Bytes {

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use super::{
     disk::free_bytes,
     file::{RecordError, RecordingFile},
-    format::{CHECKPOINT, WIRE, kind_of},
+    format::{CHECKPOINT, Content, WIRE, kind_of},
     room::{Kind, QUEUE_ENTRIES, Room},
 };
 use crate::{
@@ -95,8 +95,8 @@ pub struct Record {
     pub topic: &'static str,
     /// When it happened, nanoseconds of the monotonic clock.
     pub at_ns: u64,
-    /// Its bytes.
-    pub data: Bytes,
+    /// What it holds.
+    pub data: Content,
     /// Whether it finds room when the queue is nearly full.
     pub kind: Kind,
     /// What is owed once it is safe.
@@ -106,7 +106,7 @@ pub struct Record {
 struct Item {
     topic: &'static str,
     wall_ns: u64,
-    data: Bytes,
+    data: Content,
     ticket: Option<Ticket>,
 }
 
@@ -224,7 +224,7 @@ impl Recorder {
 
     fn push(&self, record: Record, wait: bool) -> Result<(), Option<Ticket>> {
         let Record { topic, at_ns, data, kind, ticket } = record;
-        let n_byte = data.len();
+        let n_byte = data.n_byte();
         let mut item = Some(Item { topic, wall_ns: self.wall_ns(at_ns), data, ticket });
         let put = || {
             // Room for an entry is a place in the queue, unless the recorder has ended.
@@ -294,14 +294,14 @@ impl Work {
     /// the last time behind the first volume: without it no volume of the run could be used, and
     /// damage must not cost more than the chunk that it is in. Ingest takes one of them.
     fn write(&mut self, file: &mut RecordingFile, item: &Item) -> Result<(), RecordError> {
-        let Item { topic, wall_ns, data, .. } = item;
-        file.write(topic, *wall_ns, data)?;
-        match kind_of(data).filter(|_| *topic == WIRE) {
+        let (topic, wall_ns, data) = (item.topic, item.wall_ns, item.data.packed());
+        file.write(topic, wall_ns, &data)?;
+        match kind_of(&data).filter(|_| topic == WIRE) {
             Some(b"run") => {
                 file.flush(false)?;
-                file.write(topic, *wall_ns, data)?;
+                file.write(topic, wall_ns, &data)?;
                 file.flush(false)?;
-                self.start_of_run = Some((*wall_ns, data.clone()));
+                self.start_of_run = Some((wall_ns, data));
             }
             Some(b"vol") => {
                 if let Some((wall_ns, start)) = self.start_of_run.take() {
@@ -345,7 +345,7 @@ impl Work {
             for item in batch {
                 failpoint::point("recorder");
                 self.write(&mut file, &item)?;
-                self.room.give_back(item.data.len());
+                self.room.give_back(item.data.n_byte());
             }
             is_dirty = true;
             if has_message {

@@ -71,7 +71,8 @@ impl Progress {
         let is_due = self.n_byte >= MIN_BYTES.max(share)
             || (self.n_volume >= MAX_VOLUMES && self.n_byte >= share);
         let last_message_ns = self.last_message_ns.filter(|_| is_due)?;
-        let mut to = Saver::default();
+        // It grows by little from one to the next.
+        let mut to = Saver::with_capacity(self.last_size + self.last_size / 16);
         to.u32(VERSION);
         // Since when no command came, before the last message; a command can also come after it.
         let behind =

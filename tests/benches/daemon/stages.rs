@@ -12,7 +12,7 @@ use corticast_bold::{
     spatial_mask::SpatialMask,
     stage::Stage,
     time::TrIndex,
-    volume::{MadeFrom, MaskedVolume},
+    volume::{Confounds, MadeFrom, MaskedVolume},
 };
 use ndarray::Array3;
 
@@ -220,6 +220,7 @@ fn normalise(chapter: &mut Chapter) -> anyhow::Result<()> {
             acquisition_time_s: 0.0,
             bold: values.collect(),
             made_from: MadeFrom::Measured,
+            confounds: Confounds::default(),
         };
         let started_ns = monotonic_ns();
         black_box(stage.process(volume)?);

@@ -4,7 +4,7 @@ use ndarray::array;
 use proptest::prelude::*;
 
 use super::*;
-use crate::time::TrIndex;
+use crate::{time::TrIndex, volume::Confounds};
 
 fn options(mode: Mode) -> NormaliseOptions {
     NormaliseOptions {
@@ -22,6 +22,7 @@ fn volume(tr: usize, signal: f32) -> MaskedVolume {
         acquisition_time_s: tr as f64,
         bold: array![signal],
         made_from: MadeFrom::Measured,
+        confounds: Confounds::default(),
     }
 }
 

@@ -179,7 +179,7 @@ fn check_thread(faults: Faults, durability: Durability) {
         let record = Record {
             topic: if is_control { COMMAND } else { WIRE },
             at_ns: entry,
-            data: Bytes::from(data(entry)),
+            data: Bytes::from(data(entry)).into(),
             kind: if is_control { Kind::Control } else { Kind::Volume },
             ticket: Some(Ticket { volume: (!is_control).then_some((RunNumber(0), index)), answer }),
         };
