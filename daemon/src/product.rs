@@ -1,4 +1,4 @@
-//! What the daemon publishes: results, clips, and reports on volumes, runs and the daemon.
+//! What the daemon publishes: results, feedback, clips, and reports on volumes, runs and the daemon.
 //!
 //! Products are the lines of a results file, the messages on the PUB socket and the entries of a
 //! recording. Keys may be added; an existing key is never renamed. Keys that end in `_ns` are
@@ -6,6 +6,7 @@
 //! everything else is equal to the bit on the CPU.
 
 pub mod clips;
+pub mod feedback;
 pub mod reports;
 pub mod results;
 pub mod tensors;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use self::{
     clips::ClipReport,
+    feedback::FeedbackReport,
     reports::{RunReport, StatusReport, VolumeReport},
     results::{ConditionsReport, DecodedResult},
 };
@@ -24,6 +26,8 @@ use self::{
 pub enum Product {
     /// What the model decoded for one stimulus.
     Result(DecodedResult),
+    /// What the participant is shown.
+    Feedback(FeedbackReport),
     /// Input of a picture generator for one result, if the model decodes it.
     Conditions(ConditionsReport),
     /// The clip a generator made from conditions.
@@ -42,6 +46,7 @@ impl Product {
     pub fn topic(&self) -> &'static str {
         match self {
             Self::Result(_) => "concepts",
+            Self::Feedback(_) => "feedback",
             Self::Conditions(_) => "conditions",
             Self::Clip(_) => "clip",
             Self::Volume(_) => "volume",

@@ -84,8 +84,13 @@ impl Sending<'_> {
 }
 
 /// The product as the participant sees it: neutral and without pictures if it is marked as blanked.
+/// A feedback score shows what was shown, never whether it was the participant's own.
 pub(super) fn shown(product: Product) -> Product {
-    if is_blanked(&product) { neutral(product) } else { product }
+    match product {
+        blanked if is_blanked(&blanked) => neutral(blanked),
+        Product::Feedback(feedback) => Product::Feedback(feedback.published()),
+        other => other,
+    }
 }
 
 fn is_blanked(product: &Product) -> bool {
@@ -93,6 +98,7 @@ fn is_blanked(product: &Product) -> bool {
         Product::Result(result) => result.blanked,
         Product::Conditions(conditions) => conditions.blanked,
         Product::Clip(clip) => clip.blanked,
+        Product::Feedback(feedback) => feedback.blanked,
         Product::Volume(_) | Product::Run(_) | Product::Status(_) => false,
     }
 }
@@ -102,6 +108,7 @@ fn blanked(mut product: Product) -> Product {
         Product::Result(result) => result.blanked = true,
         Product::Conditions(conditions) => conditions.blanked = true,
         Product::Clip(clip) => clip.blanked = true,
+        Product::Feedback(feedback) => feedback.blanked = true,
         Product::Volume(_) | Product::Run(_) | Product::Status(_) => {}
     }
     product
@@ -125,6 +132,7 @@ fn neutral(product: Product) -> Product {
             clip.pictures = ClipPictures::default();
             Product::Clip(clip)
         }
+        Product::Feedback(feedback) => Product::Feedback(feedback.neutral()),
         other => other,
     }
 }

@@ -28,11 +28,55 @@ pub struct VolumeReport {
     /// DVARS: change of signal since the previous volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dvars: Option<f64>,
+    /// Motion to the reference volume, if volumes are realigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motion: Option<MotionReport>,
+    /// Framewise displacement since the previous volume, in mm, if volumes are realigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fd_mm: Option<f64>,
+    /// Median over the mask of the temporal signal-to-noise ratio so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tsnr: Option<f64>,
+    /// FD or DVARS is above its threshold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_spike: bool,
     /// Missing volumes directly before this one.
     pub n_missing_before: u32,
     /// Why the volume was dropped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<String>,
+}
+
+/// The rigid transform that takes a volume to the reference volume; conventions as
+/// [`corticast_bold::volume::Motion`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MotionReport {
+    /// Translation along x (right), mm.
+    pub trans_x: f64,
+    /// Translation along y (anterior), mm.
+    pub trans_y: f64,
+    /// Translation along z (superior), mm.
+    pub trans_z: f64,
+    /// Rotation about x, radians.
+    pub rot_x: f64,
+    /// Rotation about y, radians.
+    pub rot_y: f64,
+    /// Rotation about z, radians.
+    pub rot_z: f64,
+    /// How the estimate ended, unless it converged: `bound_reached` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+}
+
+/// How an estimate of motion ended, unless it converged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its largest number of iterations came first.
+    BoundReached,
+    /// No plausible motion was found, so the last one was used.
+    Failed,
 }
 
 /// State of a run.
@@ -78,6 +122,12 @@ pub struct RunReport {
     pub n_results: u32,
     /// Largest DVARS of the run.
     pub max_dvars: f64,
+    /// Largest FD of the run, in mm; 0 without realignment.
+    #[serde(default)]
+    pub max_fd_mm: f64,
+    /// Volumes whose FD or DVARS is above its threshold.
+    #[serde(default)]
+    pub n_spikes: u32,
     /// When the report was handed to the outputs.
     pub published_ns: u64,
 }
@@ -99,6 +149,8 @@ impl RunReport {
             n_time_off: 0,
             n_results: 0,
             max_dvars: 0.0,
+            max_fd_mm: 0.0,
+            n_spikes: 0,
             published_ns: 0,
         }
     }

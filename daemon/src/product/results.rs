@@ -97,6 +97,12 @@ pub struct DecodedResult {
     /// DVARS: change of signal since the previous volume; see [`corticast_bold::quality`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dvars: Option<f64>,
+    /// Framewise displacement since the previous volume, in mm, if volumes are realigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fd_mm: Option<f64>,
+    /// FD or DVARS is above its threshold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_spike: bool,
     /// The participant saw neutral feedback instead.
     pub blanked: bool,
 }

@@ -202,6 +202,10 @@ impl Session {
             received_ns: arrived.received_ns,
             published_ns: 0,
             dvars: None,
+            motion: None,
+            fd_mm: None,
+            tsnr: None,
+            is_spike: false,
             n_missing_before,
             dropped: None,
         };

@@ -28,6 +28,8 @@ fn result() -> Product {
         made_from: MadeFrom::Measured,
         shift: ShiftInterpolation::Nearest,
         dvars: None,
+        fd_mm: None,
+        is_spike: false,
         blanked: false,
     })
 }

@@ -27,6 +27,8 @@ fn result(index: u32, caption: &str) -> Product {
         made_from: MadeFrom::Measured,
         shift: ShiftInterpolation::Nearest,
         dvars: None,
+        fd_mm: None,
+        is_spike: false,
         blanked: false,
     })
 }
