@@ -1,15 +1,15 @@
 //! Decode: from the bytes that the scanner stored to signal in scanner units.
 //!
 //! `signal = slope · stored + intercept`, in f32. [`spatial_mask`](crate::spatial_mask) applies
-//! this to the voxels of a mask only, where they lie in the stored bytes: the volume as a whole is
-//! never converted.
+//! this to the voxels of a mask only, where they lie in the stored bytes. The volume as a whole is
+//! converted only for stages that need all of it.
 //!
 //! A volume with too few or too many bytes for its matrix is an error. Later volumes are
 //! unaffected.
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::TrIndex;
+use crate::{time::TrIndex, volume::Volume};
 
 /// How one voxel is stored. Always little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,11 +99,7 @@ pub(crate) trait UseVoxels {
 
     /// Uses the voxels in their stored order. `signal` gives the signal of one of them, in scanner
     /// units.
-    fn use_voxels<const SIZE: usize>(
-        self,
-        voxels: &[[u8; SIZE]],
-        signal: impl Fn([u8; SIZE]) -> f32,
-    ) -> Self::Output;
+    fn use_voxels<T: Copy>(self, voxels: &[T], signal: impl Fn(T) -> f32) -> Self::Output;
 }
 
 impl StoredVolume<'_> {
@@ -140,16 +136,41 @@ impl StoredVolume<'_> {
         impl UseVoxels for All {
             type Output = Vec<f32>;
 
-            fn use_voxels<const SIZE: usize>(
-                self,
-                voxels: &[[u8; SIZE]],
-                signal: impl Fn([u8; SIZE]) -> f32,
-            ) -> Vec<f32> {
+            fn use_voxels<T: Copy>(self, voxels: &[T], signal: impl Fn(T) -> f32) -> Vec<f32> {
                 voxels.iter().map(|&voxel| signal(voxel)).collect()
             }
         }
         self.voxels_to(All)
     }
+
+    /// The signal of every voxel, in scanner units.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the number of bytes does not match matrix and dtype.
+    pub fn to_volume(&self) -> Result<Volume, WrongSize> {
+        let signal = self.signal()?;
+        let signal = match self.order {
+            Order::F => signal,
+            Order::C => x_fastest(&signal, self.matrix),
+        };
+        let Self { tr, acquisition_time_s, matrix, .. } = *self;
+        Ok(Volume { tr, acquisition_time_s, matrix, signal })
+    }
+}
+
+/// Voxels of a volume with z fastest, reordered so that x is fastest.
+fn x_fastest(z_fastest: &[f32], [nx, ny, nz]: [usize; 3]) -> Vec<f32> {
+    let mut signal = vec![0.0; z_fastest.len()];
+    for y in 0..ny {
+        for x in 0..nx {
+            let line = &z_fastest[(x * ny + y) * nz..][..nz];
+            for (z, &value) in line.iter().enumerate() {
+                signal[x + nx * (y + ny * z)] = value;
+            }
+        }
+    }
+    signal
 }
 
 #[cfg(test)]
@@ -192,6 +213,17 @@ mod tests {
             let plain = StoredVolume { slope, intercept: None, ..stored(&voxels) };
             assert_eq!(plain.signal().unwrap()[5] as i32, 5);
         }
+    }
+
+    #[test]
+    fn a_whole_volume_has_x_fastest() {
+        let voxels: Vec<u8> = (0_i16..6).flat_map(i16::to_le_bytes).collect();
+        let signal = |order| StoredVolume { order, ..stored(&voxels) }.to_volume().unwrap().signal;
+        let plain = signal(Order::F).into_iter().map(|v| v as i32).collect::<Vec<_>>();
+        assert_eq!(plain, [1, 3, 5, 7, 9, 11]);
+        // Stored as [x, y] = [0, 0], [0, 1], [0, 2], [1, 0], …
+        let turned = signal(Order::C).into_iter().map(|v| v as i32).collect::<Vec<_>>();
+        assert_eq!(turned, [1, 7, 3, 9, 5, 11]);
     }
 
     proptest! {

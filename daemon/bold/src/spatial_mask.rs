@@ -22,10 +22,11 @@ use self::{
     hash::{hash_rows, hash_voxels},
 };
 use crate::{
-    decode::{StoredVolume, WrongSize},
+    decode::{Order, StoredVolume, UseVoxels, WrongSize},
     space::VoxelSpace,
     stage::Stage,
-    volume::{Confounds, MadeFrom, MaskedVolume},
+    time::TrIndex,
+    volume::{Confounds, MadeFrom, MaskedVolume, Volume},
 };
 
 /// A sparse matrix in compressed rows: row `v` holds `indices[indptr[v]..indptr[v + 1]]`.
@@ -214,6 +215,31 @@ impl SpatialMask {
     pub fn kind(&self) -> &'static str {
         self.gather.kind()
     }
+
+    /// The voxels of the mask in a whole volume.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a voxel inside the mask is not finite or the volume has another matrix.
+    pub fn apply(&self, volume: &Volume) -> Result<MaskedVolume, MaskError> {
+        let Volume { tr, acquisition_time_s, matrix, ref signal } = *volume;
+        self.check_matrix(tr, matrix)?;
+        let found = signal.len();
+        if found != self.space.n_voxel() {
+            let expected = self.space.n_voxel();
+            return Err(WrongSize { tr, found: 4 * found, expected: 4 * expected }.into());
+        }
+        let gathering = Gathering { gather: &self.gather, order: Order::F, matrix };
+        masked(tr, acquisition_time_s, gathering.use_voxels(signal, |value| value))
+    }
+
+    fn check_matrix(&self, tr: TrIndex, found: [usize; 3]) -> Result<(), MaskError> {
+        let expected = self.space.matrix();
+        if found == expected {
+            return Ok(());
+        }
+        Err(MaskError::Matrix { index: tr.0, found, expected })
+    }
 }
 
 impl Stage for SpatialMask {
@@ -224,21 +250,23 @@ impl Stage for SpatialMask {
 
     fn process(&mut self, volume: StoredVolume<'_>) -> Result<Option<MaskedVolume>, MaskError> {
         let StoredVolume { tr, acquisition_time_s, order, matrix, .. } = volume;
-        if matrix != self.space.matrix() {
-            let expected = self.space.matrix();
-            return Err(MaskError::Matrix { index: tr.0, found: matrix, expected });
-        }
+        self.check_matrix(tr, matrix)?;
         let bold = volume.voxels_to(Gathering { gather: &self.gather, order, matrix })?;
-        // The common case is that all are finite. Checking that without a branch or a count takes
-        // a fifth of the time.
-        if !bold.iter().fold(true, |all, value| all & value.is_finite()) {
-            let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
-            return Err(MaskError::NotFinite { index: tr.0, n_voxel });
-        }
-        let bold = Array1::from_vec(bold);
-        let (made_from, confounds) = (MadeFrom::Measured, Confounds::default());
-        Ok(Some(MaskedVolume { tr, acquisition_time_s, bold, made_from, confounds }))
+        Ok(Some(masked(tr, acquisition_time_s, bold)?))
     }
+}
+
+/// The outputs of a volume, if all of them are finite.
+fn masked(tr: TrIndex, acquisition_time_s: f64, bold: Vec<f32>) -> Result<MaskedVolume, MaskError> {
+    // The common case is that all are finite. Checking that without a branch or a count takes
+    // a fifth of the time.
+    if !bold.iter().fold(true, |all, value| all & value.is_finite()) {
+        let n_voxel = bold.iter().filter(|value| !value.is_finite()).count();
+        return Err(MaskError::NotFinite { index: tr.0, n_voxel });
+    }
+    let bold = Array1::from_vec(bold);
+    let (made_from, confounds) = (MadeFrom::Measured, Confounds::default());
+    Ok(MaskedVolume { tr, acquisition_time_s, bold, made_from, confounds })
 }
 
 #[cfg(test)]

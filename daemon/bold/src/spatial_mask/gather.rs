@@ -74,11 +74,7 @@ pub(super) struct Gathering<'a> {
 impl UseVoxels for Gathering<'_> {
     type Output = Vec<f32>;
 
-    fn use_voxels<const SIZE: usize>(
-        self,
-        voxels: &[[u8; SIZE]],
-        signal: impl Fn([u8; SIZE]) -> f32,
-    ) -> Vec<f32> {
+    fn use_voxels<T: Copy>(self, voxels: &[T], signal: impl Fn(T) -> f32) -> Vec<f32> {
         match self.gather {
             Gather::Voxels { n_voxel, runs, weights } => {
                 let mut bold = vec![0.0; *n_voxel];

@@ -285,13 +285,14 @@ proptest! {
 
         let expected = by_the_whole_volume(&volume, &entries, matches!(kind, Kind::Matrix));
         let n_odd = expected.iter().filter(|value| !value.is_finite()).count();
-        match mask.process(volume) {
-            Ok(found) => {
-                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                prop_assert_eq!(bits(&found.unwrap().bold.to_vec()), bits(&expected));
-            }
-            Err(error) => {
-                prop_assert_eq!(error, MaskError::NotFinite { index: 0, n_voxel: n_odd });
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let whole = mask.apply(&volume.to_volume().unwrap());
+        for found in [mask.process(volume).map(Option::unwrap), whole] {
+            match found {
+                Ok(found) => prop_assert_eq!(bits(&found.bold.to_vec()), bits(&expected)),
+                Err(error) => {
+                    prop_assert_eq!(error, MaskError::NotFinite { index: 0, n_voxel: n_odd });
+                }
             }
         }
     }
