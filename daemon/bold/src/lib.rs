@@ -8,6 +8,7 @@
 //! [`decode`], [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].
 
 pub mod decode;
+pub mod feedback;
 pub mod gap_fill;
 pub mod hemodynamic_shift;
 pub mod normalise;
