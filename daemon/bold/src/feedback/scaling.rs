@@ -9,7 +9,7 @@
 //!
 //! Smoothing is exponential: `s += α·(x - s)` with `α = 1 - exp(-Δt/τ)` and the time constant τ. The
 //! first value of a block is taken as it is, so no block sees another. Smoothing makes the score
-//! late, by the mean age of what it holds ([`Scaled::lag_s`]).
+//! late, by the mean age of what it holds; each score states it.
 //!
 //! With fewer than `min_baseline_volumes` in the baseline, or with a baseline that does not vary,
 //! there is no score.
