@@ -8,6 +8,7 @@
 
 pub mod acquired;
 pub mod bids;
+pub mod design;
 pub mod dump;
 pub mod error;
 pub mod events;
