@@ -185,6 +185,15 @@ fn four_kills_give_five_files_that_are_one_session() {
     }
     let after: Vec<String> = files(&recording).into_iter().map(|(name, _)| name).collect();
     assert_eq!(after, names);
+
+    // Nobody concludes from a file that is gone that nothing was in it.
+    fs::rename(&part, site.path("elsewhere.mcap")).unwrap();
+    let missing = format!("{part} is missing, but later files of the recording exist");
+    let replay = ["replay", "--config", &config, "--run", &whole];
+    drop(corticast(&site, &replay).expect(3, &[&missing]));
+    let daemon = session.start(&own_address());
+    let is_alarm = |line: &str| line.contains("ERROR") && line.contains(&missing);
+    assert!(daemon.process.log().lines().any(is_alarm), "{}", daemon.process.log());
 }
 
 /// A file that cannot be read says nothing about what it holds, so nothing may be concluded from it

@@ -72,6 +72,15 @@ impl Brain {
             .collect();
         Ok(Self { space, mask, baseline, responsive, patterns })
     }
+
+    /// Voxels that respond to a class with at least three times the response that classes share.
+    /// Indices as in `mask`.
+    #[must_use]
+    pub fn region(&self, class: usize) -> Vec<u32> {
+        let responses = self.responsive.iter().zip(&self.patterns[class]);
+        let strong = responses.filter(|(_, response)| **response >= 3.0 * COMMON_RESPONSE);
+        strong.map(|(&voxel, _)| voxel).collect()
+    }
 }
 
 /// Squared distance from the middle, 1 at the brain's edge.

@@ -3,9 +3,11 @@
 //! The files have BIDS names and lie in one folder:
 //!
 //! ```text
-//! mask.nii.gz
+//! mask.nii.gz   roi-face.nii.gz   …
 //! sub-demo_task-shapes_run-1_bold.nii.gz   ..._bold.json   ..._events.tsv
 //! ```
+//!
+//! The mask holds the brain, each region the voxels that respond most to one class.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -59,17 +61,22 @@ pub fn write_runs(
             std::fs::write(&path, text).map_err(io(&path))?;
         }
         if at == 0 {
-            write_mask(&scanner, &folder.join("mask.nii.gz"))?;
+            write_mask(&scanner, scanner.mask(), &folder.join("mask.nii.gz"))?;
+            for (class, name) in scanner.options.classes.iter().enumerate() {
+                let name = name.replace(|c: char| !c.is_alphanumeric(), "_");
+                let region = scanner.brain().region(class);
+                write_mask(&scanner, &region, &folder.join(format!("roi-{name}.nii.gz")))?;
+            }
         }
         Dump::new(Box::new(scanner), &folder.join(format!("{name}_bold.nii.gz"))).drain()?;
     }
     Ok(())
 }
 
-fn write_mask(scanner: &SyntheticScanner, path: &Path) -> Result<(), AdapterError> {
+fn write_mask(scanner: &SyntheticScanner, mask: &[u32], path: &Path) -> Result<(), AdapterError> {
     let space = &scanner.brain().space;
     let mut inside = vec![0_u8; 2 * space.n_voxel()];
-    for &voxel in scanner.mask() {
+    for &voxel in mask {
         inside[2 * voxel as usize] = 1;
     }
     let to_ras = ToRas::new(space, Order::C)?;
@@ -109,5 +116,6 @@ mod tests {
         assert_eq!(first[in_file..in_file + 2], sent[on_wire..on_wire + 2]);
         let mask = NiftiReader::open(&folder.path().join("mask.nii.gz")).unwrap();
         assert!(!mask.header().is_4d);
+        assert!(folder.path().join("roi-face.nii.gz").is_file());
     }
 }

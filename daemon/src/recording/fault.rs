@@ -29,6 +29,8 @@ pub enum FaultKind {
         /// What was found.
         reason: String,
     },
+    /// The file is not there, but later files of the recording are. Costs everything in it.
+    Missing,
     /// The operating system could not read the file. Says nothing about the bytes behind `at`.
     Io {
         /// Where reading failed.
@@ -46,6 +48,11 @@ impl std::fmt::Display for Fault {
             FaultKind::Damaged { from, to, reason } => {
                 write!(f, "{path} is damaged between byte {from} and byte {to}: {reason}")
             }
+            FaultKind::Missing => write!(
+                f,
+                "{path} is missing, but later files of the recording exist; if it was moved, put \
+                 it back"
+            ),
             FaultKind::Io { at, reason } => {
                 write!(f, "{path} cannot be read at byte {at}: {reason}")
             }
@@ -91,10 +98,12 @@ impl Faults {
         self.iter().find(|fault| matches!(fault.kind, FaultKind::Io { .. }))
     }
 
-    /// Whether some bytes are damaged.
+    /// Whether some bytes are damaged, or a file is missing.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.iter().any(|fault| matches!(fault.kind, FaultKind::Damaged { .. }))
+        let is_loss =
+            |kind: &FaultKind| matches!(kind, FaultKind::Damaged { .. } | FaultKind::Missing);
+        self.iter().any(|fault| is_loss(&fault.kind))
     }
 }
 

@@ -131,6 +131,10 @@ impl Recording {
             return Err(RecordingError::FurtherSegment { path: path.to_owned(), recording });
         }
         let found = segments::of(path).map_err(open)?;
+        let mut faults = Faults::default();
+        if let Some(path) = segments::first_missing(path, &found) {
+            faults.push(Fault { path, kind: FaultKind::Missing });
+        }
         let found = found.into_iter().filter(|(number, _)| *number < end);
         let mut files: VecDeque<_> = found.map(|(_, path)| path).collect();
         let Some(first) = files.pop_front() else {
@@ -145,7 +149,6 @@ impl Recording {
                 return Err(RecordingError::Read(unreadable(further.clone(), &error)));
             }
         }
-        let faults = Faults::default();
         Ok(Self { segments: files, open, faults, is_cut: false, n_segment })
     }
 

@@ -166,6 +166,7 @@ impl Restoring<'_> {
                      kept as it is"
                 )),
                 FaultKind::Cut { .. } => tracing::info!("{fault}; everything before it is used"),
+                FaultKind::Missing => alarms.push(format!("{fault}; what it holds is not used")),
                 FaultKind::Io { .. } => {}
             }
         }

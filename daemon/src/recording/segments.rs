@@ -76,6 +76,13 @@ pub fn of(recording: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
+/// The first file that is missing before one of these segments.
+#[must_use]
+pub fn first_missing(recording: &Path, segments: &[(u32, PathBuf)]) -> Option<PathBuf> {
+    let number = (0..).zip(segments).find(|(expected, (found, _))| expected != found)?.0;
+    Some(path_of(recording, number))
+}
+
 /// The number after the newest segment.
 #[must_use]
 pub fn next_number(segments: &[(u32, PathBuf)]) -> u32 {
@@ -121,6 +128,10 @@ mod tests {
         }
         let numbers: Vec<u32> = of(&recording).unwrap().into_iter().map(|(n, _)| n).collect();
         assert_eq!(numbers, [0, 2, 1000]);
+        let missing = first_missing(&recording, &of(&recording).unwrap());
+        assert_eq!(missing, Some(folder.path().join("a.001.mcap")));
+        let whole = [(0, recording.clone()), (1, path_of(&recording, 1))];
+        assert_eq!(first_missing(&recording, &whole), None);
         assert_eq!(next_number(&of(&recording).unwrap()), 1001);
     }
 }
