@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::solve::{Factor, times};
+use super::solve::{Factor, row_times, times};
 use crate::state::{Loader, Saver};
 
 /// Voxels worked on together: their sums stay in the first cache.
@@ -167,22 +167,35 @@ impl NormalEquations {
         self.matrix = Factor::new(&covariance, k).inverse();
 
         // New sums: the new matrix times the coefficients that stay.
-        let mut keeps = factor.inverse();
+        let mut staying = factor.inverse();
         for i in regressors {
-            keeps[i * k..(i + 1) * k].fill(0.0);
+            staying[i * k..(i + 1) * k].fill(0.0);
         }
-        let columns: Vec<Vec<f64>> = (0..k)
-            .map(|j| times(&self.matrix, &(0..k).map(|i| keeps[i * k + j]).collect::<Vec<_>>()))
-            .collect();
-        let mut sums = vec![0.0; k];
-        for voxel in 0..self.n_voxel {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = self.sums[i * self.n_voxel + voxel];
+        let rows = self.matrix.chunks_exact(k);
+        let change: Vec<Vec<f64>> = rows.map(|row| row_times(row, &staying)).collect();
+        self.change_sums(&shift, &change);
+    }
+
+    /// Replaces the sums by `change` times the sums, and adds `shift` times the sums to the shift.
+    fn change_sums(&mut self, shift: &[f64], change: &[Vec<f64>]) {
+        let n_voxel = self.n_voxel;
+        let mut old = Vec::new();
+        for start in (0..n_voxel).step_by(BLOCK) {
+            let block = start..n_voxel.min(start + BLOCK);
+            let n = block.len();
+            old.clear();
+            for sums in self.sums.chunks_exact(n_voxel) {
+                old.extend_from_slice(&sums[block.clone()]);
             }
-            self.shift[voxel] += shift.iter().zip(&sums).map(|(a, b)| a * b).sum::<f64>();
-            for i in 0..k {
-                let new = columns.iter().zip(&sums).map(|(column, sum)| column[i] * sum).sum();
-                self.sums[i * self.n_voxel + voxel] = new;
+            let add_to = |new: &mut [f64], weights: &[f64]| {
+                for (old, weight) in old.chunks_exact(n).zip(weights) {
+                    new.iter_mut().zip(old).for_each(|(new, old)| *new += weight * old);
+                }
+            };
+            add_to(&mut self.shift[block.clone()], shift);
+            for (sums, weights) in self.sums.chunks_exact_mut(n_voxel).zip(change) {
+                sums[block.clone()].fill(0.0);
+                add_to(&mut sums[block.clone()], weights);
             }
         }
     }

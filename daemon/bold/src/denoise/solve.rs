@@ -61,3 +61,43 @@ pub(super) fn times(matrix: &[f64], vector: &[f64]) -> Vec<f64> {
     let dot = |row: &[f64]| row.iter().zip(vector).map(|(a, b)| a * b).sum();
     matrix.chunks_exact(vector.len()).map(dot).collect()
 }
+
+/// A row vector times a square matrix.
+pub(super) fn row_times(row: &[f64], matrix: &[f64]) -> Vec<f64> {
+    let mut product = vec![0.0; row.len()];
+    for (weight, of_matrix) in row.iter().zip(matrix.chunks_exact(row.len())) {
+        product.iter_mut().zip(of_matrix).for_each(|(sum, value)| *sum += weight * value);
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: &[f64], expected: &[f64]) -> bool {
+        found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12)
+    }
+
+    #[test]
+    fn a_system_is_solved_and_inverted() {
+        // 4a + 2b = 8, 2a + 3b = 8.
+        let factor = Factor::new(&[4.0, 2.0, 2.0, 3.0], 2);
+        assert!(close(&factor.solve(&[8.0, 8.0]), &[1.0, 2.0]));
+        assert!(close(&factor.inverse(), &[0.375, -0.25, -0.25, 0.5]));
+    }
+
+    #[test]
+    fn a_regressor_that_another_explains_gets_nothing() {
+        let factor = Factor::new(&[2.0, 4.0, 0.0, 4.0, 8.0, 0.0, 0.0, 0.0, 5.0], 3);
+        assert!(close(&factor.solve(&[2.0, 4.0, 10.0]), &[1.0, 0.0, 2.0]));
+        assert!(close(&Factor::new(&[0.0], 1).solve(&[3.0]), &[0.0]));
+    }
+
+    #[test]
+    fn rows_and_columns_are_multiplied_in_order() {
+        let matrix = [1.0, 2.0, 3.0, 4.0];
+        assert!(close(&times(&matrix, &[1.0, 10.0]), &[21.0, 43.0]));
+        assert!(close(&row_times(&[1.0, 10.0], &matrix), &[31.0, 42.0]));
+    }
+}

@@ -179,6 +179,37 @@ fn the_first_period_has_spms_number_of_cosines_and_they_are_orthogonal() {
     }
 }
 
+/// A turn of 0.02 rad about x is 1 mm on the sphere. The volume's centre is 20 mm behind the axis
+/// and 30 mm above it, so the turn also takes it 0.6 mm back (-sin·z) and 0.4 mm down (sin·y).
+#[test]
+fn the_24_motion_regressors_are_now_before_and_their_squares() {
+    let options = DenoiseOptions {
+        linear: false,
+        motion: MotionRegressors::TwentyFour,
+        ..DenoiseOptions::default()
+    };
+    let mut design = Design::new(&options, &inputs(1), &planned(10));
+    let mut row = |tr: u32, x_mm: f64, rot_x: f64| {
+        let motion = Motion { translation_mm: [x_mm, 0.0, 0.0], rotation_rad: [rot_x, 0.0, 0.0] };
+        let confounds = Confounds { motion: Some(motion), nuisance: Vec::new() };
+        design.next(TrIndex(tr), &confounds, &[]).unwrap().values[1..].to_vec()
+    };
+    let close = |found: &[f64], expected: [f64; 6]| {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.01), "{found:?}");
+    };
+    assert!(row(4, 1.0, 0.0).iter().all(|value| value.abs() < 1e-12), "relative to the first");
+    let (turned, squares) = ([2.0, -0.6, -0.4, 1.0, 0.0, 0.0], [4.0, 0.36, 0.16, 1.0, 0.0, 0.0]);
+    let second = row(5, 3.0, 0.02);
+    close(&second[..6], turned);
+    close(&second[6..12], [0.0; 6]);
+    close(&second[12..18], squares);
+    close(&second[18..], [0.0; 6]);
+    let third = row(9, 1.0, 0.0);
+    close(&third[..6], [0.0; 6]);
+    close(&third[6..12], turned);
+    close(&third[18..], squares);
+}
+
 #[test]
 fn regressors_that_the_path_cannot_give_are_refused_before_a_run() {
     let refused = |options: DenoiseOptions| {
