@@ -5,14 +5,17 @@
 //! a model is trained on exactly the input that it gets online.
 //!
 //! A volume goes through the stages in the order of the modules below:
-//! [`decode`], [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].
+//! [`decode`], [`realign`], [`smooth`], [`spatial_mask`], [`gap_fill`], [`normalise`], [`hemodynamic_shift`].
 
 pub mod decode;
 pub mod gap_fill;
 pub mod hemodynamic_shift;
 pub mod normalise;
 pub mod quality;
+pub mod realign;
 pub mod run;
+mod separable;
+pub mod smooth;
 pub mod space;
 pub mod spatial_mask;
 pub mod stage;
