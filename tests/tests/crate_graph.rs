@@ -94,7 +94,7 @@ fn crates_depend_only_on_the_crates_they_may_depend_on() {
 /// The signal path is pure: no sockets, no files, no clock, no log.
 #[test]
 fn the_signal_path_depends_on_mathematics_only() {
-    let pure = ["ndarray", "serde", "thiserror", "blake3"];
+    let pure = ["ndarray", "serde", "thiserror", "blake3", "libm"];
     let bold = dependencies().remove("corticast-bold").unwrap();
     let more: Vec<_> = bold.iter().filter(|name| !pure.contains(&name.as_str())).collect();
     assert!(more.is_empty(), "{more:?}");

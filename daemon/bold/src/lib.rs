@@ -5,9 +5,9 @@
 //! a model is trained on exactly the input that it gets online.
 //!
 //! A volume goes through the stages in the order of the modules below:
-//! [`decode`], [`slice_timing`], [`spatial_mask`], [`denoise`], [`gap_fill`], [`normalise`],
-//! [`hemodynamic_shift`]. What a model makes of it, and regions of the mask, become the
-//! participant's score in [`feedback`].
+//! [`decode`], [`slice_timing`], [`realign`], [`smooth`], [`spatial_mask`], [`denoise`],
+//! [`gap_fill`], [`normalise`], [`hemodynamic_shift`]. What a model makes of it, and regions of the
+//! mask, become the participant's score in [`feedback`].
 
 pub mod decode;
 pub mod denoise;
@@ -16,8 +16,11 @@ pub mod gap_fill;
 pub mod hemodynamic_shift;
 pub mod normalise;
 pub mod quality;
+pub mod realign;
 pub mod run;
+mod separable;
 pub mod slice_timing;
+pub mod smooth;
 pub mod space;
 pub mod spatial_mask;
 pub mod stage;

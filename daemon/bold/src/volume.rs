@@ -38,6 +38,64 @@ pub struct Volume {
     pub signal: Vec<f32>,
 }
 
+/// Largest magnitude of a signal that stages for whole volumes take: sums of squares of more would
+/// not fit into f32 or f64.
+const MAX_SIGNAL: f32 = 1e30;
+
+/// Why a stage for whole volumes could not use a volume.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum UnusableVolume {
+    /// The volume has another matrix than its run.
+    #[error("{tr} has {n_voxel} voxels and the matrix {found:?}, expected the matrix {expected:?}")]
+    Matrix {
+        /// Which volume.
+        tr: TrIndex,
+        /// Voxels found.
+        n_voxel: usize,
+        /// Voxels along x, y, z that the volume names.
+        found: [usize; 3],
+        /// Voxels along x, y, z of the run.
+        expected: [usize; 3],
+    },
+    /// A voxel is NaN, infinite or absurdly large.
+    #[error(
+        "{tr} has the signal {signal} at voxel {voxel_index}, expected a number of at most 1e30"
+    )]
+    NotFinite {
+        /// Which volume.
+        tr: TrIndex,
+        /// First such voxel, in the order of the volume.
+        voxel_index: usize,
+        /// Its signal.
+        signal: f32,
+    },
+}
+
+impl Volume {
+    /// Checks that the volume has this matrix and that its signal is finite.
+    pub(crate) fn check(&self, expected: [usize; 3]) -> Result<(), UnusableVolume> {
+        let (tr, n_voxel) = (self.tr, self.signal.len());
+        if self.matrix != expected || n_voxel != expected.iter().product() {
+            return Err(UnusableVolume::Matrix { tr, n_voxel, found: self.matrix, expected });
+        }
+        match unusable_voxel(&self.signal) {
+            None => Ok(()),
+            Some(voxel_index) => {
+                let signal = self.signal[voxel_index];
+                Err(UnusableVolume::NotFinite { tr, voxel_index, signal })
+            }
+        }
+    }
+}
+
+/// The first voxel whose signal is NaN, infinite or absurdly large.
+pub(crate) fn unusable_voxel(signal: &[f32]) -> Option<usize> {
+    let is_usable = |signal: &f32| signal.abs() <= MAX_SIGNAL;
+    // Without an early end this is one vector instruction per voxels, and usually all are fine.
+    let all = signal.iter().fold(true, |all, signal| all & is_usable(signal));
+    if all { None } else { signal.iter().position(|signal| !is_usable(signal)) }
+}
+
 /// The rigid transform that takes a volume to the reference volume.
 ///
 /// RAS+ axes, rotations about the world origin: a point `p` of the volume, in mm, lies at

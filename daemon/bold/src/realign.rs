@@ -1,0 +1,313 @@
+//! Realign: rigid-body motion correction to a reference volume.
+//!
+//! The reference is the first volume of the run, or an image that is given. For each volume the
+//! stage estimates the motion (`estimate.rs`), beginning with that of the volume before, and
+//! reslices the volume (`reslice.rs`). The method is SPM's with its defaults: 5 mm smoothing, points
+//! 4 mm apart, splines of degree 2 for the estimate and 4 for reslicing.
+//!
+//! One resolution is enough: heads that are 40 mm or 20° away were still found. What happens when
+//! it goes wrong:
+//!
+//! | volume | outcome |
+//! |---|---|
+//! | far from the reference, or the steps were used up | [`Fit::BoundReached`]: resliced with the motion found |
+//! | empty, constant, unlike the reference, or mostly outside of it | [`Fit::Failed`]: resliced with the motion of the last volume that converged |
+//! | a value that is not finite, or another matrix | an error |
+//! | the first one is empty or constant | an error; the next volume may become the reference |
+//!
+//! None of these changes where the estimate for the next volume begins. A volume takes a bounded
+//! number of steps, so its time is bounded. From finite signal comes finite signal.
+
+mod estimate;
+mod points;
+mod reslice;
+mod rigid;
+mod solve;
+mod spline;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    space::{SpaceMismatch, VoxelSpace},
+    stage::Stage,
+    state::{Loader, Saver},
+    time::TrIndex,
+    volume::{Motion, UnusableVolume, Volume, unusable_voxel},
+};
+use estimate::Level;
+use reslice::Reslice;
+
+/// Voxels that every axis must have: fewer slices do not tell all six motions.
+const MIN_AXIS_VOXELS: usize = 4;
+/// Steps of one estimate. Heads that moved by 40 mm needed 14.
+const MAX_STEPS: usize = 24;
+/// Correlation with the reference below which a volume shows something else. After good estimates
+/// it was above 0.99.
+const MIN_CORRELATION: f64 = 0.9;
+/// Radius at which rotations count as mm, as in framewise displacement (Power et al. 2012).
+const HEAD_RADIUS_MM: f64 = 50.0;
+
+/// How motion is estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RealignOptions {
+    /// Full width at half maximum of the Gaussian that smooths volumes for the estimate, in mm.
+    pub fwhm_mm: f64,
+    /// Distance between the points at which volumes are compared, in mm.
+    pub separation_mm: f64,
+    /// Motion above this is marked: translation of the volume's middle plus rotation at a radius of
+    /// 50 mm, from the reference.
+    pub max_motion_mm: f64,
+}
+
+impl Default for RealignOptions {
+    fn default() -> Self {
+        Self { fwhm_mm: 5.0, separation_mm: 4.0, max_motion_mm: 15.0 }
+    }
+}
+
+/// An image of the space of the run to which its volumes are realigned.
+#[derive(Clone, Copy, Debug)]
+pub struct ReferenceImage<'a> {
+    /// Its matrix and affine.
+    pub space: &'a VoxelSpace,
+    /// Its signal, x fastest. Shape `[n_voxel]`.
+    pub signal: &'a [f32],
+}
+
+/// How far the estimate of a volume can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// The estimate converged.
+    Converged,
+    /// The motion is larger than allowed, or the estimate had not converged after its last step.
+    BoundReached,
+    /// There is no estimate: the motion is that of the last volume that converged.
+    Failed,
+}
+
+/// A realigned volume.
+#[derive(Clone, Debug)]
+pub struct Realigned {
+    /// The volume, resliced.
+    pub volume: Volume,
+    /// How the volume was moved.
+    pub motion: Motion,
+    /// How far that can be trusted.
+    pub fit: Fit,
+}
+
+/// Why volumes cannot be realigned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InvalidRealign {
+    /// An option is out of range.
+    #[error(
+        "realignment needs smoothing of 1 to 20 mm, points 1 to 20 mm apart and a largest motion \
+         of 1 to 100 mm, got {0:?}"
+    )]
+    Options(RealignOptions),
+    /// The volumes have too few slices.
+    #[error(
+        "realignment needs at least {MIN_AXIS_VOXELS} voxels along each axis, the matrix is {0:?}; \
+         switch it off for this run"
+    )]
+    TooSmall([usize; 3]),
+    /// The reference has another space than the run.
+    #[error("the reference is not in the space of the run: {0}")]
+    ReferenceSpace(#[from] SpaceMismatch),
+    /// The number of voxels does not match the matrix.
+    #[error("the reference has {found} voxels, expected {expected} for its matrix")]
+    ReferenceSize {
+        /// Voxels found.
+        found: usize,
+        /// Voxels expected.
+        expected: usize,
+    },
+    /// The reference has a voxel that is NaN, infinite or absurdly large.
+    #[error(
+        "the reference has the signal {signal} at voxel {voxel_index}, expected a number of at \
+         most 1e30"
+    )]
+    ReferenceNotFinite {
+        /// First such voxel, x fastest.
+        voxel_index: usize,
+        /// Its signal.
+        signal: f32,
+    },
+    /// The reference has no contrast.
+    #[error("the reference is empty or constant, expected an image of a head")]
+    FlatReference,
+}
+
+/// Why one volume was not realigned.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum NotRealigned {
+    /// Its signal cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] UnusableVolume),
+    /// It would be the reference and has no contrast.
+    #[error("{0} is empty or constant and cannot be the reference; the next one may be")]
+    FlatReference(TrIndex),
+}
+
+/// Realigns volumes. See the module docs.
+#[derive(Clone, Debug)]
+pub struct Realign {
+    options: RealignOptions,
+    space: VoxelSpace,
+    is_reference_given: bool,
+    /// `None` before the first volume, if the run's own is the reference.
+    level: Option<Level>,
+    /// The reference, if it came from the run; for checkpoints.
+    run_reference: Vec<f32>,
+    /// Of the last volume that converged.
+    last: Motion,
+    reslice: Reslice,
+}
+
+impl Realign {
+    /// Realigns volumes of this space to a reference; without one, to the first volume of a run.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an option is out of range, when an axis has fewer than 4 voxels, or when the
+    /// reference is of another space, empty, constant or not finite.
+    pub fn new(
+        options: RealignOptions,
+        space: &VoxelSpace,
+        reference: Option<ReferenceImage<'_>>,
+    ) -> Result<Self, InvalidRealign> {
+        options.check()?;
+        check_matrix(space)?;
+        let level = match reference {
+            None => None,
+            Some(reference) => {
+                reference.space.check_is(space)?;
+                reference.check()?;
+                let level = options.level(reference.signal, space);
+                Some(level.ok_or(InvalidRealign::FlatReference)?)
+            }
+        };
+        Ok(Self {
+            options,
+            space: space.clone(),
+            is_reference_given: level.is_some(),
+            level,
+            run_reference: Vec::new(),
+            last: Motion::default(),
+            reslice: Reslice::new(space),
+        })
+    }
+
+    /// Forgets the previous run. A reference that was given is kept.
+    pub fn start_run(&mut self) {
+        self.last = Motion::default();
+        self.run_reference = Vec::new();
+        if !self.is_reference_given {
+            self.level = None;
+        }
+    }
+
+    /// Adds its state to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        to.f64s(&self.last.translation_mm);
+        to.f64s(&self.last.rotation_rad);
+        to.f32s(&self.run_reference);
+    }
+
+    /// Takes its state from a checkpoint. `None` when the bytes do not fit.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        self.start_run();
+        let translation_mm = from.f64s()?.try_into().ok()?;
+        let rotation_rad = from.f64s()?.try_into().ok()?;
+        let reference = from.f32s()?;
+        if !reference.is_empty() {
+            if self.is_reference_given || reference.len() != self.space.n_voxel() {
+                return None;
+            }
+            self.level = Some(self.options.level(&reference, &self.space)?);
+        }
+        self.run_reference = reference;
+        self.last = Motion { translation_mm, rotation_rad };
+        Some(())
+    }
+
+    /// The motion of a volume, and how far it can be trusted.
+    fn estimate(level: &mut Level, signal: &[f32], last: Motion, limit_mm: f64) -> (Motion, Fit) {
+        level.take(signal);
+        let found = level.fit(last.affine(), MAX_STEPS);
+        match found.filter(|found| found.correlation >= MIN_CORRELATION) {
+            None => (last, Fit::Failed),
+            Some(found) => {
+                let is_near = level.distance_mm(&found.motion, HEAD_RADIUS_MM) <= limit_mm;
+                let is_good = found.is_settled && is_near;
+                let fit = if is_good { Fit::Converged } else { Fit::BoundReached };
+                (Motion::of(&found.motion), fit)
+            }
+        }
+    }
+}
+
+impl Stage for Realign {
+    const NAME: &'static str = "realign";
+    type Input<'a> = Volume;
+    type Output = Realigned;
+    type Error = NotRealigned;
+
+    fn process(&mut self, mut volume: Volume) -> Result<Option<Realigned>, NotRealigned> {
+        volume.check(self.space.matrix())?;
+        let Some(level) = &mut self.level else {
+            let level = self.options.level(&volume.signal, &self.space);
+            self.level = Some(level.ok_or(NotRealigned::FlatReference(volume.tr))?);
+            self.run_reference.clone_from(&volume.signal);
+            let motion = Motion::default();
+            return Ok(Some(Realigned { volume, motion, fit: Fit::Converged }));
+        };
+        let (motion, fit) =
+            Self::estimate(level, &volume.signal, self.last, self.options.max_motion_mm);
+        if fit == Fit::Converged {
+            self.last = motion;
+        }
+        self.reslice.apply(&mut volume.signal, &motion.affine());
+        Ok(Some(Realigned { volume, motion, fit }))
+    }
+}
+
+impl RealignOptions {
+    fn check(self) -> Result<(), InvalidRealign> {
+        let is_fine = |value: f64, most: f64| (1.0..=most).contains(&value);
+        let Self { fwhm_mm, separation_mm, max_motion_mm } = self;
+        let all = is_fine(fwhm_mm, 20.0) && is_fine(separation_mm, 20.0);
+        if all && is_fine(max_motion_mm, 100.0) {
+            Ok(())
+        } else {
+            Err(InvalidRealign::Options(self))
+        }
+    }
+
+    fn level(&self, reference: &[f32], space: &VoxelSpace) -> Option<Level> {
+        Level::new((space, reference), space, self.fwhm_mm, self.separation_mm)
+    }
+}
+
+impl ReferenceImage<'_> {
+    fn check(&self) -> Result<(), InvalidRealign> {
+        let (found, expected) = (self.signal.len(), self.space.n_voxel());
+        if found != expected {
+            return Err(InvalidRealign::ReferenceSize { found, expected });
+        }
+        match unusable_voxel(self.signal) {
+            None => Ok(()),
+            Some(voxel_index) => {
+                let signal = self.signal[voxel_index];
+                Err(InvalidRealign::ReferenceNotFinite { voxel_index, signal })
+            }
+        }
+    }
+}
+
+fn check_matrix(space: &VoxelSpace) -> Result<(), InvalidRealign> {
+    let matrix = space.matrix();
+    let is_enough = matrix.iter().all(|&n| n >= MIN_AXIS_VOXELS);
+    if is_enough { Ok(()) } else { Err(InvalidRealign::TooSmall(matrix)) }
+}

@@ -1,0 +1,135 @@
+//! Reslicing: the signal of a volume where its voxels would be without motion.
+//!
+//! A B-spline of degree 4, as in SPM. A voxel that comes from outside the field of view takes the
+//! signal of the nearest point inside: the edge is held.
+
+use super::{
+    rigid::Affine,
+    spline::{QUARTIC, prefilter, quartic},
+};
+use crate::{
+    separable::{Filtered, Separable},
+    space::VoxelSpace,
+};
+
+/// Voxels that are worked on together, along x.
+const LANES: usize = 4;
+/// Coefficients along each axis on which a point depends.
+const TAPS: usize = 5;
+
+/// Reslices volumes of one space.
+#[derive(Clone, Debug)]
+pub(super) struct Reslice {
+    space: VoxelSpace,
+    coefficients: Separable,
+}
+
+/// Where neighbouring voxels come from, for each axis.
+struct Places {
+    /// Position in the values with the margin, of the first coefficient.
+    from: [[usize; LANES]; 3],
+    /// Weight of each coefficient.
+    weights: [[[f32; LANES]; TAPS]; 3],
+}
+
+impl Reslice {
+    pub(super) fn new(space: &VoxelSpace) -> Self {
+        let axes = space.matrix().map(|n| prefilter(n, QUARTIC));
+        Self { space: space.clone(), coefficients: Separable::new(axes, TAPS / 2) }
+    }
+
+    /// Replaces the signal of a volume, x fastest, by that at the same voxels of the reference.
+    /// `motion`: from the volume to the reference, mm.
+    pub(super) fn apply(&mut self, signal: &mut [f32], motion: &Affine) {
+        let to_mm = Affine::of(self.space.affine());
+        let map = to_mm.inverse().after(&motion.inverse()).after(&to_mm);
+        let volume = self.coefficients.apply(signal);
+        let [nx, ny, nz] = self.space.matrix();
+        let last = [nx, ny, nz].map(|n| (n - 1) as f32);
+        let along: [f32; 3] = std::array::from_fn(|axis| map.linear[axis][0] as f32);
+        for (index, row) in signal.chunks_exact_mut(nx).enumerate() {
+            let start = map.apply([0.0, (index % ny) as f64, (index / ny) as f64]);
+            let start = start.map(|v| v as f32);
+            for (chunk, out) in row.chunks_mut(LANES).enumerate() {
+                let places = Places::new(start, along, last, chunk * LANES);
+                if places.are_neighbours(out.len()) {
+                    out.copy_from_slice(&places.together(&volume)[..out.len()]);
+                } else {
+                    let each = out.iter_mut().enumerate();
+                    each.for_each(|(lane, out)| *out = places.alone(&volume, lane));
+                }
+            }
+        }
+    }
+}
+
+impl Places {
+    /// Of the voxels from `x` on; a voxel at 0 comes from `start`.
+    #[inline]
+    fn new(start: [f32; 3], along: [f32; 3], last: [f32; 3], x: usize) -> Self {
+        let mut places = Self { from: [[0; LANES]; 3], weights: [[[0.0; LANES]; TAPS]; 3] };
+        for axis in 0..3 {
+            let at: [f32; LANES] = std::array::from_fn(|lane| {
+                let at = start[axis] + along[axis] * (x + lane) as f32;
+                at.max(0.0).min(last[axis])
+            });
+            let nearest = at.map(|at| (at + 0.5) as i32);
+            let offset = std::array::from_fn(|lane| at[lane] - nearest[lane] as f32);
+            places.from[axis] = nearest.map(|at| at as usize);
+            places.weights[axis] = quartic(offset);
+        }
+        places
+    }
+
+    /// Whether the first `n` voxels come from neighbours along x. Most do when a head hardly turns.
+    #[inline]
+    fn are_neighbours(&self, n: usize) -> bool {
+        let [x, y, z] = &self.from;
+        (1..n).all(|lane| x[lane] == x[0] + lane && y[lane] == y[0] && z[lane] == z[0])
+    }
+
+    /// All voxels, which come from neighbours along x.
+    #[inline]
+    fn together(&self, volume: &Filtered<'_>) -> [f32; LANES] {
+        let [x, y, z] = &self.weights;
+        let mut from = self.first(volume, 0);
+        let mut sum = [0.0; LANES];
+        for weight_z in z {
+            let mut plane = [0.0; LANES];
+            for (row, weight_y) in y.iter().enumerate() {
+                let values = &volume.values[from + row * volume.stride_y..][..LANES + TAPS - 1];
+                let mut dot = [0.0; LANES];
+                for (tap, weight_x) in x.iter().enumerate() {
+                    (0..LANES).for_each(|lane| dot[lane] += weight_x[lane] * values[lane + tap]);
+                }
+                (0..LANES).for_each(|lane| plane[lane] += weight_y[lane] * dot[lane]);
+            }
+            (0..LANES).for_each(|lane| sum[lane] += weight_z[lane] * plane[lane]);
+            from += volume.stride_z;
+        }
+        sum
+    }
+
+    /// One voxel. The vectors are the coefficients along x.
+    fn alone(&self, volume: &Filtered<'_>, lane: usize) -> f32 {
+        let [x, y, z] = &self.weights;
+        let mut from = self.first(volume, lane);
+        let mut sum = [0.0; TAPS + 3];
+        for weight_z in z {
+            let mut plane = [0.0; TAPS + 3];
+            for (row, weight_y) in y.iter().enumerate() {
+                let values = &volume.values[from + row * volume.stride_y..][..TAPS + 3];
+                (0..TAPS + 3).for_each(|tap| plane[tap] += weight_y[lane] * values[tap]);
+            }
+            (0..TAPS + 3).for_each(|tap| sum[tap] += weight_z[lane] * plane[tap]);
+            from += volume.stride_z;
+        }
+        x.iter().zip(sum).map(|(weight, sum)| weight[lane] * sum).sum()
+    }
+
+    #[inline]
+    fn first(&self, volume: &Filtered<'_>, lane: usize) -> usize {
+        let [x, y, z] = &self.from;
+        x[lane] + y[lane] * volume.stride_y + z[lane] * volume.stride_z
+    }
+}

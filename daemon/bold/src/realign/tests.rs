@@ -1,0 +1,340 @@
+use proptest::prelude::*;
+
+use super::{
+    rigid::Affine,
+    spline::{QUADRATIC, QUARTIC, prefilter, quadratic, quadratic_slope, quartic},
+    *,
+};
+
+/// Middle of the head and of the volumes, in mm: not the origin.
+const MIDDLE: [f64; 3] = [2.0, -18.0, 20.0];
+const MATRIX: [usize; 3] = [20, 22, 16];
+
+/// 4 mm voxels, x to the left as scanners store it.
+fn space(matrix: [usize; 3]) -> VoxelSpace {
+    let size = [-4.0, 4.0, 4.0];
+    let row = |axis: usize| {
+        let mut row = [0.0; 4];
+        row[axis] = size[axis];
+        row[3] = MIDDLE[axis] - size[axis] * (matrix[axis] - 1) as f64 / 2.0;
+        row
+    };
+    VoxelSpace::new(matrix, [row(0), row(1), row(2), [0., 0., 0., 1.]]).unwrap()
+}
+
+/// Something like a head at `p` in mm: an ellipsoid with a soft edge and structures inside.
+fn head(p: [f64; 3], radius: f64) -> f64 {
+    let [x, y, z]: [f64; 3] = std::array::from_fn(|axis| p[axis] - MIDDLE[axis]);
+    let from_middle = (x * x + y * y / 1.3 + z * z * 1.7).sqrt();
+    let inside = 1.0 / (1.0 + ((from_middle - radius) / 2.5).exp());
+    let folds = (x / 5.0).sin() * (y / 6.0).cos() + (z / 5.0 + x / 12.0).sin();
+    inside * (800.0 + 200.0 * folds)
+}
+
+/// A volume of the head that `motion` takes to its place, with noise of this s.d.
+fn moved(tr: u32, motion: &Motion, noise: f64) -> Volume {
+    moved_in(MATRIX, tr, motion, noise)
+}
+
+fn moved_in(matrix: [usize; 3], tr: u32, motion: &Motion, noise: f64) -> Volume {
+    let to_mm = Affine::of(space(matrix).affine());
+    let [nx, ny, nz] = matrix;
+    let radius = 1.35 * nx as f64;
+    let mut state = 0x9E37_79B9_u32.wrapping_mul(tr + 1);
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        f64::from(state) / f64::from(u32::MAX) - 0.5
+    };
+    let voxel = |index: usize| [index % nx, index / nx % ny, index / nx / ny].map(|v| v as f64);
+    let signal = (0..nx * ny * nz).map(|index| {
+        // The sum of 4 uniform numbers has the variance 1/3.
+        let normal = 3.0_f64.sqrt() * (uniform() + uniform() + uniform() + uniform());
+        let there = motion.affine().apply(to_mm.apply(voxel(index)));
+        (head(there, radius) + noise * normal) as f32
+    });
+    let signal = signal.collect();
+    Volume { tr: TrIndex(tr), acquisition_time_s: f64::from(tr), matrix, signal }
+}
+
+fn of_run() -> Realign {
+    Realign::new(RealignOptions::default(), &space(MATRIX), None).unwrap()
+}
+
+fn next(stage: &mut Realign, volume: Volume) -> Realigned {
+    stage.process(volume).unwrap().unwrap()
+}
+
+/// A motion about the middle of the head: mm and degrees.
+fn about_the_head(translation_mm: [f64; 3], degrees: [f64; 3]) -> Motion {
+    let rotation = Motion { rotation_rad: degrees.map(f64::to_radians), ..Motion::default() };
+    let turned = rotation.affine().apply(MIDDLE);
+    let shift = std::array::from_fn(|axis| MIDDLE[axis] - turned[axis] + translation_mm[axis]);
+    Motion { translation_mm: shift, ..rotation }
+}
+
+/// Displacement of the head's middle in mm, and difference of the angles in degrees.
+fn differences(found: &Motion, expected: &Motion) -> ([f64; 3], [f64; 3]) {
+    let (a, b) = (found.affine().apply(MIDDLE), expected.affine().apply(MIDDLE));
+    let angle = |axis: usize| found.rotation_rad[axis] - expected.rotation_rad[axis];
+    (std::array::from_fn(|i| a[i] - b[i]), std::array::from_fn(|i| angle(i).to_degrees()))
+}
+
+#[test]
+fn known_motion_is_recovered_within_a_twentieth_of_a_mm_and_of_a_degree() {
+    const LARGE: [usize; 3] = [36, 40, 28];
+    let mut stage = Realign::new(RealignOptions::default(), &space(LARGE), None).unwrap();
+    next(&mut stage, moved_in(LARGE, 0, &Motion::default(), 16.0));
+    let (mut mm, mut degrees) = ([0.0; 3], [0.0; 3]);
+    let motions = [
+        ([0.3, -0.2, 0.1], [0.2, 0.1, -0.3]),
+        ([5.0, -5.0, 5.0], [3.0, -3.0, 3.0]),
+        ([-5.0, 2.0, -3.0], [-2.0, 1.0, -3.0]),
+        ([0.0, 0.0, -5.0], [0.0, 3.0, 0.0]),
+        ([1.0, 4.0, 0.5], [-3.0, 0.5, 1.0]),
+    ];
+    for (index, (translation_mm, angles)) in motions.into_iter().enumerate() {
+        let expected = about_the_head(translation_mm, angles);
+        // 800 / 16: a temporal signal-to-noise ratio of 50.
+        let found = next(&mut stage, moved_in(LARGE, index as u32 + 1, &expected, 16.0));
+        assert_eq!(found.fit, Fit::Converged);
+        let (d, a) = differences(&found.motion, &expected);
+        mm.iter_mut().zip(d).for_each(|(sum, d)| *sum += d * d / motions.len() as f64);
+        degrees.iter_mut().zip(a).for_each(|(sum, a)| *sum += a * a / motions.len() as f64);
+    }
+    assert!(mm.iter().all(|square| square.sqrt() < 0.05), "{:?} mm", mm.map(f64::sqrt));
+    assert!(degrees.iter().all(|sq| sq.sqrt() < 0.05), "{:?} degrees", degrees.map(f64::sqrt));
+}
+
+#[test]
+fn a_resliced_volume_looks_like_the_reference() {
+    let mut stage = of_run();
+    let reference = next(&mut stage, moved(0, &Motion::default(), 0.0)).volume;
+    let motion = about_the_head([2.0, -1.0, 1.5], [1.0, 2.0, -1.0]);
+    let before = moved(1, &motion, 0.0);
+    let rms = |a: &Volume| {
+        let squares =
+            a.signal.iter().zip(&reference.signal).map(|(a, b)| f64::from((a - b).powi(2)));
+        (squares.sum::<f64>() / a.signal.len() as f64).sqrt()
+    };
+    let unaligned = rms(&before);
+    let after = rms(&next(&mut stage, before).volume);
+    assert!(unaligned > 50.0 && after < 3.0, "{unaligned} before, {after} after");
+}
+
+#[test]
+fn a_head_that_moved_20_mm_is_marked_and_the_next_volume_is_fine() {
+    let mut stage = of_run();
+    next(&mut stage, moved(0, &Motion::default(), 5.0));
+    let here = about_the_head([0.5, 0.0, 0.0], [0.0; 3]);
+    next(&mut stage, moved(1, &here, 5.0));
+    for axis in 0..3 {
+        let mut far = [0.0; 3];
+        far[axis] = 20.0;
+        let found = next(&mut stage, moved(2, &about_the_head(far, [0.0; 3]), 5.0));
+        assert_ne!(found.fit, Fit::Converged);
+        let (mm, _) = differences(&found.motion, &Motion::default());
+        assert!(mm.iter().all(|mm| mm.abs() < 25.0), "{mm:?}");
+        assert!(found.volume.signal.iter().all(|signal| signal.is_finite()));
+        let after = next(&mut stage, moved(3, &here, 5.0));
+        assert_eq!(after.fit, Fit::Converged);
+        assert!(differences(&after.motion, &here).0.iter().all(|mm| mm.abs() < 0.05));
+    }
+}
+
+#[test]
+fn volumes_that_show_no_head_keep_the_last_motion() {
+    let mut stage = of_run();
+    next(&mut stage, moved(0, &Motion::default(), 5.0));
+    let last = next(&mut stage, moved(1, &about_the_head([1.0, 0.0, 0.0], [0.0; 3]), 5.0)).motion;
+    let like = moved(2, &Motion::default(), 0.0);
+    let n = like.signal.len();
+    let noise = moved(3, &about_the_head([500.0, 0.0, 0.0], [0.0; 3]), 40.0);
+    for signal in [vec![0.0; n], vec![7.0; n], vec![-1e30; n], vec![1e30; n], noise.signal] {
+        let found = next(&mut stage, Volume { signal, ..like.clone() });
+        assert_eq!((found.fit, found.motion), (Fit::Failed, last));
+        assert!(found.volume.signal.iter().all(|signal| signal.is_finite()));
+    }
+}
+
+#[test]
+fn a_flat_first_volume_is_refused_and_the_next_one_becomes_the_reference() {
+    let mut stage = of_run();
+    let first = moved(0, &Motion::default(), 0.0);
+    let flat = Volume { signal: vec![3.0; first.signal.len()], ..first.clone() };
+    assert_eq!(stage.process(flat).unwrap_err(), NotRealigned::FlatReference(TrIndex(0)));
+    assert_eq!(next(&mut stage, first).motion, Motion::default());
+}
+
+#[test]
+fn signal_that_is_not_finite_costs_this_volume_only() {
+    let mut stage = of_run();
+    next(&mut stage, moved(0, &Motion::default(), 0.0));
+    for bad in [f32::NAN, f32::INFINITY, -2e30] {
+        let mut volume = moved(1, &Motion::default(), 0.0);
+        volume.signal[11] = bad;
+        let message = stage.process(volume).unwrap_err().to_string();
+        assert!(message.starts_with("volume 1 has the signal") && message.contains("voxel 11"));
+    }
+    assert_eq!(next(&mut stage, moved(2, &Motion::default(), 0.0)).fit, Fit::Converged);
+}
+
+#[test]
+fn what_cannot_be_realigned_is_refused_at_construction() {
+    let new = |matrix, reference: Option<ReferenceImage<'_>>| {
+        Realign::new(RealignOptions::default(), &space(matrix), reference).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(new([64, 64, 1], None), InvalidRealign::TooSmall([64, 64, 1]));
+    let other = space([20, 22, 15]);
+    let reference = ReferenceImage { space: &other, signal: &[0.0; 20 * 22 * 15] };
+    let message = new(MATRIX, Some(reference)).to_string();
+    assert!(message.contains("[20, 22, 15], expected [20, 22, 16]"), "{message}");
+    let same = space(MATRIX);
+    let with = |signal: &[f32]| new(MATRIX, Some(ReferenceImage { space: &same, signal }));
+    assert_eq!(with(&[1.0]), InvalidRealign::ReferenceSize { found: 1, expected: 7040 });
+    assert_eq!(with(&[1.0; 7040]), InvalidRealign::FlatReference);
+    assert!(with(&[f32::NAN; 7040]).to_string().contains("NaN at voxel 0"));
+    let options = RealignOptions { fwhm_mm: f64::NAN, ..RealignOptions::default() };
+    assert!(Realign::new(options, &same, None).unwrap_err().to_string().contains("1 to 20 mm"));
+}
+
+#[test]
+fn a_given_reference_is_kept_over_runs_and_its_own_is_not() {
+    let reference = moved(0, &Motion::default(), 0.0);
+    let space = space(MATRIX);
+    let image = ReferenceImage { space: &space, signal: &reference.signal };
+    let mut given = Realign::new(RealignOptions::default(), &space, Some(image)).unwrap();
+    let mut own = of_run();
+    let motion = about_the_head([1.0, 0.0, 0.0], [0.0; 3]);
+    for _ in 0..2 {
+        let found = next(&mut given, moved(0, &motion, 0.0)).motion;
+        assert!(differences(&found, &motion).0.iter().all(|mm| mm.abs() < 0.05));
+        assert_eq!(next(&mut own, moved(0, &motion, 0.0)).motion, Motion::default());
+        given.start_run();
+        own.start_run();
+    }
+}
+
+#[test]
+fn a_stage_from_a_checkpoint_goes_on_to_the_bit() {
+    let mut stage = of_run();
+    let motion = |tr: u32| about_the_head([0.1 * f64::from(tr), 0.0, 0.2], [0.1, 0.0, 0.0]);
+    (0..3).for_each(|tr| drop(next(&mut stage, moved(tr, &motion(tr), 5.0))));
+    let mut saver = Saver::default();
+    stage.save(&mut saver);
+    let bytes = saver.finish();
+    let mut loaded = of_run();
+    loaded.load(&mut Loader::new(&bytes)).unwrap();
+    for tr in 3..5 {
+        let (a, b) = (
+            next(&mut stage, moved(tr, &motion(tr), 5.0)),
+            next(&mut loaded, moved(tr, &motion(tr), 5.0)),
+        );
+        assert_eq!((a.motion, a.volume.signal), (b.motion, b.volume.signal));
+    }
+    assert!(of_run().load(&mut Loader::new(&bytes[..bytes.len() - 1])).is_none());
+}
+
+#[test]
+fn motion_is_right_handed_and_turns_about_z_first() {
+    let quarter = std::f64::consts::FRAC_PI_2;
+    let turned = |rotation_rad: [f64; 3], p: [f64; 3]| {
+        let motion = Motion { translation_mm: [0.0, 0.0, 1.0], rotation_rad };
+        motion.affine().apply(p).map(|v| v.round() as i32)
+    };
+    assert_eq!(turned([0.0, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 1, 1]);
+    assert_eq!(turned([quarter, 0.0, 0.0], [0.0, 1.0, 0.0]), [0, 0, 2]);
+    assert_eq!(turned([0.0, quarter, 0.0], [0.0, 0.0, 1.0]), [1, 0, 1]);
+    // x → y by Rz, then y → z by Rx.
+    assert_eq!(turned([quarter, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 0, 2]);
+    let matrix = Motion { translation_mm: [4.0, 5.0, 6.0], rotation_rad: [0.0; 3] }.matrix();
+    assert_eq!(matrix[1].map(|v| v as i32), [0, 1, 0, 5]);
+}
+
+#[test]
+fn splines_have_the_published_weights() {
+    // Unser (1999), table 1: β²(0) = 6/8, β²(±1) = 1/8; β⁴(0) = 230/384, β⁴(±1) = 76/384, 1/384.
+    let close = |found: &[f32], expected: &[f32]| {
+        found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6)
+    };
+    assert!(close(&quadratic(0.0), &[0.125, 0.75, 0.125, 0.0]));
+    let flat: Vec<f32> = quartic([0.0]).iter().map(|w| w[0] * 384.0).collect();
+    assert!(flat.iter().zip([1.0, 76.0, 230.0, 76.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-3));
+    // The prefilter is the inverse of these weights, mirrored borders included.
+    for (poles, weights) in [
+        (QUADRATIC, vec![0.125, 0.75, 0.125]),
+        (QUARTIC, vec![1., 76., 230., 76., 1.].iter().map(|w| w / 384.0).collect()),
+    ] {
+        for n in [4, 5, 9] {
+            let rows = prefilter(n, poles);
+            let half = weights.len() as isize / 2;
+            for at in 0..n {
+                let unit: Vec<f64> = (0..n).map(|k| rows.row(k)[at]).collect();
+                for out in 0..n as isize {
+                    let mirror =
+                        |k: isize| k.abs().min(2 * (n as isize - 1) - k.abs()).unsigned_abs();
+                    let sum: f64 = (-half..=half)
+                        .map(|k| weights[(k + half) as usize] * unit[mirror(out + k)])
+                        .sum();
+                    let expected = f64::from(u8::from(out as usize == at));
+                    assert!((sum - expected).abs() < 1e-9, "{n} {at} {out} {sum}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// Weights of every point have the sum 1, the slopes 0; the slopes are the change of weights.
+    #[test]
+    fn weights_are_a_partition_of_one(t in -0.5_f32..0.5) {
+        prop_assert!((quadratic(t).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        prop_assert!(quadratic_slope(t).iter().sum::<f32>().abs() < 1e-6);
+        prop_assert!((quartic([t]).iter().map(|w| w[0]).sum::<f32>() - 1.0).abs() < 1e-6);
+        let change = |k: usize| (quadratic(t + 0.01)[k] - quadratic(t - 0.01)[k]) / 0.02;
+        prop_assert!((0..3).all(|k| (change(k) - quadratic_slope(t)[k]).abs() < 1e-3));
+    }
+
+    /// Six numbers to a matrix and back.
+    #[test]
+    fn motion_survives_its_matrix(t in prop::array::uniform3(-50.0..50.0_f64), r in prop::array::uniform3(-1.0..1.0_f64)) {
+        let motion = Motion { translation_mm: t, rotation_rad: r };
+        let back = Motion::of(&motion.affine());
+        prop_assert!((0..3).all(|i| (back.rotation_rad[i] - r[i]).abs() < 1e-12));
+        let there_and_back = motion.affine().inverse().after(&motion.affine()).apply(t);
+        prop_assert!((0..3).all(|i| (there_and_back[i] - t[i]).abs() < 1e-9));
+    }
+
+    /// From finite signal, whatever it is, comes finite signal and finite motion.
+    #[test]
+    fn finite_stays_finite(seed: u64, exponent in -38..30_i32) {
+        let matrix = [4, 5, 6];
+        let mut stage = Realign::new(RealignOptions::default(), &space(matrix), None).unwrap();
+        let mut state = seed | 1;
+        for tr in 0..3 {
+            let signal = (0..120).map(|_| {
+                state ^= state << 13; state ^= state >> 7; state ^= state << 17;
+                (state as f64 / u64::MAX as f64 - 0.3) as f32 * 10_f32.powi(exponent)
+            }).collect();
+            let volume = Volume { tr: TrIndex(tr), acquisition_time_s: 0.0, matrix, signal };
+            if let Ok(Some(found)) = stage.process(volume) {
+                prop_assert!(found.volume.signal.iter().all(|v| v.is_finite()));
+                prop_assert!(found.motion.matrix().iter().flatten().all(|v| v.is_finite()));
+            }
+        }
+    }
+
+    /// A longer run leaves the volumes before unchanged.
+    #[test]
+    fn a_longer_run_leaves_its_beginning_unchanged(shift in -2.0..2.0_f64) {
+        let volumes: Vec<_> = (0..3).map(|tr| moved(tr, &about_the_head([shift * f64::from(tr), 0.0, 0.0], [0.0; 3]), 9.0)).collect();
+        let run = |n: usize| -> Vec<_> {
+            let mut stage = of_run();
+            volumes[..n].iter().map(|v| { let r = next(&mut stage, v.clone()); (r.motion, r.volume.signal) }).collect()
+        };
+        prop_assert_eq!(&run(3)[..2], &run(2)[..]);
+    }
+}
