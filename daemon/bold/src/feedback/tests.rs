@@ -267,6 +267,23 @@ fn a_recorded_score_survives_its_file() {
     assert_eq!(serde_json::from_str::<FeedbackScore>(&text).unwrap(), scores[60]);
 }
 
+/// A baseline of any length keeps as much as [`baseline::MOST_SAMPLES`] need.
+#[test]
+fn the_state_of_a_long_run_is_bounded() {
+    let row = |onset_s, trial_type| EventRow { onset_s, duration_s: 8000.0, trial_type };
+    let rows = [row(0.0, "baseline"), row(8000.0, "regulate")];
+    let mut feedback = feedback(written(), None);
+    feedback.design = Design::from_events(&rows, &BTreeMap::new()).unwrap();
+    feedback.start_run(&entities("01"), tr()).unwrap();
+    let sizes = [1100, 1600].map(|end| {
+        (0..end).for_each(|k| drop(step(&mut feedback, k, signal(k, 0.25, 1), GOOD)));
+        let mut saver = Saver::default();
+        feedback.save(&mut saver);
+        saver.finish().len()
+    });
+    assert!(sizes.iter().all(|size| *size < 16 * baseline::MOST_SAMPLES + 256), "{sizes:?}");
+}
+
 /// Options of every kind.
 fn any_options() -> impl Strategy<Value = Written> {
     (any::<[bool; 4]>(), 0_usize..3, 0.0..10.0_f64).prop_map(|(is, bad_data, smoothing_s)| {
