@@ -248,6 +248,15 @@ fn nothing_that_is_published_or_logged_tells_the_arm() {
 }
 
 #[test]
+fn blanked_feedback_publishes_nothing_that_was_decoded_and_records_the_score() {
+    let score = whole_run(&mut feedback(written(), None), 1).swap_remove(30);
+    let blanked = score.clone().blanked();
+    assert!(score.open.shown.is_some() && blanked.open.shown.is_none());
+    assert!(blanked.published().details.is_none() && blanked.open.is_blanked);
+    assert_eq!(blanked.details.scaled, score.details.scaled);
+}
+
+#[test]
 fn a_baseline_that_cannot_be_long_enough_stops_the_run_s_feedback() {
     let mut feedback = feedback(Written { min_baseline_volumes: 20, ..written() }, None);
     let slow = RepetitionTime::from_secs(2.5).unwrap();
