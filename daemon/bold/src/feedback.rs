@@ -202,6 +202,7 @@ impl Feedback {
                 condition: block.map(|block| block.condition.clone()),
                 is_beyond_design: place.is_beyond_design,
                 is_bad_data: good.is_none(),
+                is_blanked: false,
                 shown,
             },
             details: Details {

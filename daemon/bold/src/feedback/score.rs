@@ -53,6 +53,8 @@ pub struct OpenScore {
     pub is_beyond_design: bool,
     /// Whether the volume was a spike, was filled in, or could not be read.
     pub is_bad_data: bool,
+    /// The operator blanked feedback.
+    pub is_blanked: bool,
     /// What the participant sees, 0 to 1; `None` for nothing.
     pub shown: Option<f64>,
 }
@@ -86,9 +88,19 @@ pub struct PublishedScore<'a> {
 }
 
 impl FeedbackScore {
-    /// The part that everyone may see.
+    /// The participant sees nothing, because the operator blanked feedback.
+    #[must_use]
+    pub fn blanked(mut self) -> Self {
+        self.open.is_blanked = true;
+        self.open.shown = None;
+        self.details.shown_as = ShownAs::Nothing;
+        self
+    }
+
+    /// The part that everyone may see. While feedback is blanked, nothing that was decoded.
     #[must_use]
     pub fn published(&self) -> PublishedScore<'_> {
-        PublishedScore { open: &self.open, details: (!self.is_blind).then_some(&self.details) }
+        let is_open = !self.is_blind && !self.open.is_blanked;
+        PublishedScore { open: &self.open, details: is_open.then_some(&self.details) }
     }
 }

@@ -248,6 +248,15 @@ fn nothing_that_is_published_or_logged_tells_the_arm() {
 }
 
 #[test]
+fn blanked_feedback_publishes_nothing_that_was_decoded_and_records_the_score() {
+    let score = whole_run(&mut feedback(written(), None), 1).swap_remove(30);
+    let blanked = score.clone().blanked();
+    assert!(score.open.shown.is_some() && blanked.open.shown.is_none());
+    assert!(blanked.published().details.is_none() && blanked.open.is_blanked);
+    assert_eq!(blanked.details.scaled, score.details.scaled);
+}
+
+#[test]
 fn a_baseline_that_cannot_be_long_enough_stops_the_run_s_feedback() {
     let mut feedback = feedback(Written { min_baseline_volumes: 20, ..written() }, None);
     let slow = RepetitionTime::from_secs(2.5).unwrap();
@@ -265,6 +274,23 @@ fn a_recorded_score_survives_its_file() {
     let scores = whole_run(&mut feedback(written(), None), 1);
     let text = serde_json::to_string(&scores[60]).unwrap();
     assert_eq!(serde_json::from_str::<FeedbackScore>(&text).unwrap(), scores[60]);
+}
+
+/// A baseline of any length keeps as much as [`baseline::MOST_SAMPLES`] need.
+#[test]
+fn the_state_of_a_long_run_is_bounded() {
+    let row = |onset_s, trial_type| EventRow { onset_s, duration_s: 8000.0, trial_type };
+    let rows = [row(0.0, "baseline"), row(8000.0, "regulate")];
+    let mut feedback = feedback(written(), None);
+    feedback.design = Design::from_events(&rows, &BTreeMap::new()).unwrap();
+    feedback.start_run(&entities("01"), tr()).unwrap();
+    let sizes = [1100, 1600].map(|end| {
+        (0..end).for_each(|k| drop(step(&mut feedback, k, signal(k, 0.25, 1), GOOD)));
+        let mut saver = Saver::default();
+        feedback.save(&mut saver);
+        saver.finish().len()
+    });
+    assert!(sizes.iter().all(|size| *size < 16 * baseline::MOST_SAMPLES + 256), "{sizes:?}");
 }
 
 /// Options of every kind.
