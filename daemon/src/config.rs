@@ -16,40 +16,78 @@ pub mod generator;
 pub mod model;
 pub mod normalise;
 pub mod outputs;
+pub mod quality;
 pub mod recording;
 pub mod session;
 pub mod signal;
+pub mod stages;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
 
+use corticast_bold::feedback::options::FeedbackOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use self::{
     decoder::DecoderConfig, generator::GeneratorConfig, model::ModelConfig,
-    normalise::NormaliseConfig, outputs::OutputsConfig, recording::RecordingConfig,
-    session::SessionConfig, signal::SignalConfig, wire::WireConfig,
+    normalise::NormaliseConfig, outputs::OutputsConfig, quality::QualityConfig,
+    recording::RecordingConfig, session::SessionConfig, signal::SignalConfig, wire::WireConfig,
 };
 
 /// Prefix of environment variables that set configuration keys.
 const ENVIRONMENT_PREFIX: &str = "CORTICAST_";
 
-/// Keys that hold paths, as `section.key`.
-const PATH_KEYS: &[(&str, &str)] = &[
-    ("signal", "mask"),
-    ("model", "dir"),
-    ("generator", "dir"),
-    ("outputs", "film"),
-    ("outputs", "webp"),
-    ("outputs", "png"),
-    ("recording", "file"),
-    ("recording", "results"),
-    ("wire", "key"),
-    ("wire", "runtime_dir"),
-    ("wire", "allow"),
-    ("wire", "control_allow"),
+/// Keys that hold paths, as `section.key`; `*` is every entry of a table or list.
+const PATH_KEYS: &[&str] = &[
+    "signal.mask",
+    "slice_timing.sidecar",
+    "realign.image",
+    "denoise.nuisance.*",
+    "denoise.design",
+    "feedback.events",
+    "feedback.source.target",
+    "feedback.source.decoder",
+    "feedback.rois.*",
+    "feedback.sham.assignment",
+    "feedback.sham.key",
+    "feedback.sham.scores",
+    "model.dir",
+    "generator.dir",
+    "outputs.film",
+    "outputs.webp",
+    "outputs.png",
+    "recording.file",
+    "recording.results",
+    "wire.key",
+    "wire.runtime_dir",
+    "wire.allow",
+    "wire.control_allow",
 ];
+
+/// Makes the paths at a key of [`PATH_KEYS`] relative to a folder.
+fn relative_to(folder: &Path, key: &str, value: &mut Value) {
+    let Some((first, rest)) = key.split_once('.').or((!key.is_empty()).then_some((key, ""))) else {
+        if let Value::String(path) = value {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+        return;
+    };
+    match value {
+        Value::Table(table) if first == "*" => {
+            table.iter_mut().for_each(|(_, value)| relative_to(folder, rest, value));
+        }
+        Value::Table(table) => {
+            if let Some(value) = table.get_mut(first) {
+                relative_to(folder, rest, value);
+            }
+        }
+        Value::Array(values) if first == "*" => {
+            values.iter_mut().for_each(|value| relative_to(folder, rest, value));
+        }
+        _ => {}
+    }
+}
 
 /// The configuration of a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,8 +99,25 @@ pub struct Config {
     pub wire: WireConfig,
     /// `[signal]`
     pub signal: SignalConfig,
+    /// `[slice_timing]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice_timing: Option<stages::SliceTimingConfig>,
+    /// `[realign]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realign: Option<stages::RealignConfig>,
+    /// `[smooth]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smooth: Option<stages::SmoothConfig>,
+    /// `[denoise]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoise: Option<stages::DenoiseConfig>,
+    /// `[quality]`
+    pub quality: QualityConfig,
     /// `[normalise]`
     pub normalise: NormaliseConfig,
+    /// `[feedback]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<FeedbackOptions>,
     /// `[model]`
     pub model: ModelConfig,
     /// `[decoder]`
@@ -230,13 +285,9 @@ impl Config {
         };
         // First for errors with line and column, then as a table for the overlays.
         toml::from_str::<Self>(text).map_err(in_file)?;
-        let mut table: Table = toml::from_str(text).map_err(in_file)?;
-        for (section, key) in PATH_KEYS {
-            if let Some(Value::String(path)) = table.get_mut(*section).and_then(|s| s.get_mut(*key))
-            {
-                *path = folder.join(&*path).to_string_lossy().into_owned();
-            }
-        }
+        let mut written = Value::Table(toml::from_str(text).map_err(in_file)?);
+        PATH_KEYS.iter().for_each(|key| relative_to(folder, key, &mut written));
+        let Value::Table(mut table) = written else { unreachable!("it was made as a table") };
         let mut config: Self = table.clone().try_into().map_err(in_file)?;
         // Keys that need each other are set one by one, so only an error that remains after the
         // last overlay counts. The first overlay that caused it is reported.

@@ -13,9 +13,13 @@ use self::register::{counted, describe_families, measured};
 use crate::product::clips::ClipReport;
 
 /// Names of the stages that are timed.
-pub const STAGES: [&str; 13] = [
+pub const STAGES: [&str; 17] = [
     "ingest",
+    "slice_timing",
+    "realign",
+    "smooth",
     "spatial_mask",
+    "denoise",
     "gap_fill",
     "normalise",
     "hemodynamic_shift",
@@ -77,6 +81,14 @@ pub struct Metrics {
     pub feedback_latency: Histogram,
     /// Stage time over TR.
     pub load: Gauge,
+    /// DVARS of the last volume.
+    pub dvars: Gauge,
+    /// Framewise displacement of the last volume, in mm.
+    pub framewise_displacement: Gauge,
+    /// Median tSNR over the mask.
+    pub tsnr: Gauge,
+    /// Volumes whose FD or DVARS is above its threshold.
+    pub spikes: Counter,
     /// Bytes written to the recording.
     pub recording_bytes: Counter,
     /// Failed writes to the recording.
@@ -191,6 +203,26 @@ impl Metrics {
                 "corticast_signal_path_load_ratio",
                 Unit::Count,
                 "Time of the signal path for the last volume, divided by the TR.",
+            ),
+            dvars: measured(
+                "corticast_dvars_permille",
+                Unit::Count,
+                "DVARS of the last volume, in tenths of a percent of the signal.",
+            ),
+            framewise_displacement: measured(
+                "corticast_framewise_displacement_mm",
+                Unit::Count,
+                "Framewise displacement of the last volume; 0 without realignment.",
+            ),
+            tsnr: measured(
+                "corticast_tsnr_ratio",
+                Unit::Count,
+                "Median over the mask of the temporal signal-to-noise ratio of the open run.",
+            ),
+            spikes: counted(
+                "corticast_spikes_total",
+                Unit::Count,
+                "Volumes whose FD or DVARS is above its threshold.",
             ),
             recording_bytes: counted(
                 "corticast_recording_bytes_total",

@@ -11,10 +11,14 @@ pub mod clips;
 pub mod describe;
 mod effective;
 pub mod error;
+pub mod feedback;
 pub mod mask_file;
 mod open;
+pub mod stages;
 
-use corticast_bold::spatial_mask::SpatialMask;
+use std::sync::Arc;
+
+use corticast_bold::{run::RunHeader, spatial_mask::SpatialMask};
 use corticast_models::{decoder::Decoder, error::ModelError, runtime::provider::Device};
 
 use self::{
@@ -23,6 +27,7 @@ use self::{
     clips::ClipPlan,
     effective::Agreed,
     error::{MAX_PRODUCT_BYTES, PlanError},
+    feedback::FeedbackPlan,
 };
 use crate::config::Config;
 
@@ -35,6 +40,8 @@ pub struct Plan {
     pub mask: SpatialMask,
     /// How volumes are prepared.
     pub signal: SignalOptions,
+    /// What the participant is shown; `None` without feedback.
+    pub feedback: Option<FeedbackPlan>,
     /// The model, ready to decode; `None` when no model is configured.
     pub decoder: Option<Decoder>,
     /// How clips are made; `None` when no clips are configured.
@@ -52,7 +59,12 @@ impl Plan {
         let mask = mask_file::read(mask_path)?;
         let decoder =
             config.model.dir.as_deref().map(|dir| open::open(dir, &config)).transpose()?;
-        let signal = agree::agree(&config, &mask, decoder.as_ref().map(Decoder::manifest))?;
+        let manifest = decoder.as_ref().map(Decoder::manifest);
+        let signal = agree::agree(&config, &mask, manifest, &feedback::rois(&config))?;
+        signal.stages.check(&mask, manifest.map(|manifest| manifest.signal.repetition_time))?;
+        let n_value = signal.window_volumes.get() * mask.n_voxel();
+        let feedback = FeedbackPlan::make(&config, decoder.as_ref(), n_value)?;
+        feedback.as_ref().map(|feedback| feedback.engine(signal.hrf_delay_s)).transpose()?;
         let clips = clips::agreed(&config, decoder.as_ref())?;
         if clips.is_none() && !config.outputs.is_empty() {
             return Err(PlanError::NoClips);
@@ -65,7 +77,7 @@ impl Plan {
                 return Err(PlanError::TooLarge { what, found });
             }
         }
-        Ok(Self { config, mask, signal, decoder, clips })
+        Ok(Self { config, mask, signal, feedback, decoder, clips })
     }
 
     /// Opens the model again on the CPU; `None` without a model.
@@ -82,7 +94,15 @@ impl Plan {
     pub fn admission(&self) -> Admission {
         let space = self.mask.space().clone();
         let trained = self.decoder.as_ref().map(|d| d.manifest().signal.repetition_time);
-        admission::fits(space, trained)
+        let fits = admission::fits(space, trained);
+        let (stages, feedback) = (self.signal.stages.clone(), self.feedback.clone());
+        let hrf_delay_s = self.signal.hrf_delay_s;
+        Arc::new(move |header: &RunHeader, n_before| {
+            fits(header, n_before)?;
+            let slice_timing = stages.slice_timing(header.space.matrix(), header.repetition_time);
+            slice_timing.map_err(|error| error.to_string())?;
+            feedback.as_ref().map_or(Ok(()), |feedback| feedback.admit(header, hrf_delay_s))
+        })
     }
 
     /// As [`Plan::admission`], with a check that the rest of the session fits the disk.

@@ -5,6 +5,7 @@
 //! what happens when the model fails again and again.
 
 pub(crate) mod checkpoint;
+mod feedback;
 pub mod happening;
 pub mod lost_device;
 mod open_run;
@@ -13,5 +14,7 @@ pub mod plausible;
 mod reports;
 pub mod resequence;
 pub mod session;
+pub(crate) mod stages;
 mod stopwatch;
 pub mod thread;
+mod whole_volume;

@@ -27,7 +27,7 @@ use self::{
     scaling::{Scaler, Smoother},
     score::{Details, FeedbackScore, OpenScore},
     sham::{InvalidSham, RecordedRun, Replay, Sham, run_label},
-    source::{Readings, Source},
+    source::{Readings, Sample, Source},
 };
 use crate::{
     run::RunEntities,
@@ -166,15 +166,41 @@ impl Feedback {
         })
     }
 
+    /// Values of the target embedding, if the source has one.
+    #[must_use]
+    pub fn n_feature(&self) -> Option<usize> {
+        self.source.n_feature()
+    }
+
     /// The score of these readings. `None` when no run has feedback.
     pub fn step(&mut self, readings: &Readings<'_>, quality: DataQuality) -> Option<FeedbackScore> {
+        self.take(readings, self.source.sample(readings), quality)
+    }
+
+    /// As [`Feedback::step`] for readings that were lost, with the raw score that was computed from
+    /// them. Only for a source that is not a region: there the raw score depends on a baseline.
+    pub fn step_again(
+        &mut self,
+        readings: &Readings<'_>,
+        raw: Option<f64>,
+        quality: DataQuality,
+    ) -> Option<FeedbackScore> {
+        let raw = raw.filter(|_| !self.source.is_of_regions());
+        self.take(readings, raw.map(|raw| [raw, 0.0]), quality)
+    }
+
+    fn take(
+        &mut self,
+        readings: &Readings<'_>,
+        sample: Option<Sample>,
+        quality: DataQuality,
+    ) -> Option<FeedbackScore> {
         let run = self.run.as_mut()?;
         let time_s = readings.stimulus_time_s;
         let place = self.design.at(time_s);
         // A volume can be seen when its acquisition is over, one TR after its start.
         let now = self.design.at(readings.acquisition_time_s + run.tr.as_secs());
 
-        let sample = self.source.sample(readings);
         let is_good = quality.made_from == MadeFrom::Measured && !quality.is_spike;
         let good = sample.filter(|_| is_good);
         if let Some(sample) = good.filter(|_| place.kind == BlockKind::Baseline) {

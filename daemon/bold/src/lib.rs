@@ -19,6 +19,7 @@ pub mod quality;
 pub mod realign;
 pub mod run;
 mod separable;
+pub mod settings;
 pub mod slice_timing;
 pub mod smooth;
 pub mod space;

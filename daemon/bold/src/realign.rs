@@ -208,6 +208,11 @@ impl Realign {
         }
     }
 
+    /// Prepares for a further run of the same session, whose reference is kept.
+    pub fn start_run_with_same_reference(&mut self) {
+        self.last = Motion::default();
+    }
+
     /// Adds its state to a checkpoint.
     pub fn save(&self, to: &mut Saver) {
         to.f64s(&self.last.translation_mm);

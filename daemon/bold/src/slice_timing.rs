@@ -135,7 +135,7 @@ impl SliceTiming {
     /// Takes its state from a checkpoint. `None` when the bytes do not fit.
     pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
         let (last, signal) = (from.index()?, from.f32s()?);
-        let n_voxel = self.matrix.iter().product();
+        let n_voxel = self.matrix.iter().product::<usize>();
         if last.is_some() && signal.len() != n_voxel {
             return None;
         }
@@ -169,7 +169,7 @@ impl Stage for SliceTiming {
 
     fn process(&mut self, mut volume: Volume) -> Result<Option<Volume>, CannotInterpolate> {
         let (tr, n_voxel, expected) = (volume.tr, volume.signal.len(), self.matrix);
-        if volume.matrix != expected || n_voxel != expected.iter().product() {
+        if volume.matrix != expected || n_voxel != expected.iter().product::<usize>() {
             let found = volume.matrix;
             return Err(CannotInterpolate::Matrix { tr, n_voxel, found, expected });
         }

@@ -75,7 +75,7 @@ impl Volume {
     /// Checks that the volume has this matrix and that its signal is finite.
     pub(crate) fn check(&self, expected: [usize; 3]) -> Result<(), UnusableVolume> {
         let (tr, n_voxel) = (self.tr, self.signal.len());
-        if self.matrix != expected || n_voxel != expected.iter().product() {
+        if self.matrix != expected || n_voxel != expected.iter().product::<usize>() {
             return Err(UnusableVolume::Matrix { tr, n_voxel, found: self.matrix, expected });
         }
         match unusable_voxel(&self.signal) {

@@ -5,7 +5,7 @@
 //! defines has a default. When both define it with different values, the session does not start
 //! and the error names both values.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use corticast_bold::{
     gap_fill::MissingVolumes,
@@ -15,8 +15,8 @@ use corticast_bold::{
 };
 use corticast_models::manifest::Manifest;
 
-use super::error::PlanError;
-use crate::config::Config;
+use super::{error::PlanError, stages::StagePlan};
+use crate::config::{Config, QualityConfig};
 
 /// Delay when neither configuration nor model define one: the peak of the canonical response,
 /// minus the time in which the signal is still rising.
@@ -47,6 +47,28 @@ pub struct SignalOptions {
     pub quality_baseline_volumes: u32,
     /// How BOLD becomes z-scores.
     pub normalise: NormaliseOptions,
+    /// The stages that may be left out.
+    pub stages: StagePlan,
+    /// Thresholds of quality control.
+    pub quality: QualityConfig,
+}
+
+impl SignalOptions {
+    /// The kept-in regressors at a volume that starts here, seconds since the start of volume index
+    /// 0: 1 while the response to a block of the design lasts, else 0. Empty without a design.
+    #[must_use]
+    pub fn kept_in(&self, acquisition_time_s: f64) -> Vec<f64> {
+        if !self.stages.settings.denoise.is_some_and(|denoise| denoise.keeps_design) {
+            return Vec::new();
+        }
+        let time_s = acquisition_time_s - self.hrf_delay_s;
+        let is_on = self
+            .stages
+            .design
+            .iter()
+            .any(|event| event.onset_s <= time_s && time_s < event.onset_s + event.duration_s);
+        vec![f64::from(u8::from(is_on))]
+    }
 }
 
 /// The settings of the session, if configuration, mask and model agree.
@@ -58,6 +80,7 @@ pub(super) fn agree(
     config: &Config,
     mask: &SpatialMask,
     manifest: Option<&Manifest>,
+    rois: &[PathBuf],
 ) -> Result<SignalOptions, PlanError> {
     if let Some(facts) = manifest.map(|manifest| &manifest.mask) {
         mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
@@ -120,6 +143,8 @@ pub(super) fn agree(
             )?,
             statistics: learnt.and_then(|l| l.statistics.clone()),
         },
+        stages: StagePlan::make(config, mask.space(), manifest, rois)?,
+        quality: config.quality.clone(),
     })
 }
 

@@ -54,6 +54,11 @@ pub(super) fn table(agreed: &Agreed<'_>) -> toml::Table {
         ("signal".to_owned(), Value::Table(signal_table)),
         ("normalise".to_owned(), Value::Table(normalise_table)),
     ]);
+    if let Ok(Value::Table(stages)) = Value::try_from(&signal.stages.settings)
+        && !stages.is_empty()
+    {
+        effective.insert("stages".to_owned(), Value::Table(stages));
+    }
     if let Some(FamilyDecoder::Neurons(neurons)) = agreed.family {
         let config = agreed.decoder;
         let heads = neurons.heads().into_iter().map(|head| text(head.name())).collect();

@@ -51,4 +51,10 @@ pub enum PlanError {
     /// The normalisation does not fit the mask.
     #[error(transparent)]
     Normalise(#[from] InvalidNormalise),
+    /// The settings of a stage, or its files, cannot be used.
+    #[error("{0}")]
+    Stage(String),
+    /// The feedback, or its files, cannot be used.
+    #[error("[feedback]: {0}")]
+    Feedback(String),
 }

@@ -62,6 +62,28 @@ pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return read_matrix(path);
     }
+    let Image { space, values } = read_image(path)?;
+    let image = Array3::from_shape_vec(space.matrix().f(), values).map_err(|error| {
+        MaskFileError::Malformed { path: path.to_owned(), reason: error.to_string() }
+    })?;
+    SpatialMask::from_image(space, image.view())
+        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })
+}
+
+/// An image of one volume.
+pub(super) struct Image {
+    /// Matrix and affine.
+    pub(super) space: VoxelSpace,
+    /// Scaled values, x fastest. Shape `[n_voxel]`.
+    pub(super) values: Vec<f32>,
+}
+
+/// Reads a NIfTI image of one volume.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read or holds several volumes.
+pub(super) fn read_image(path: &Path) -> Result<Image, MaskFileError> {
     let mut reader = NiftiReader::open(path)?;
     let header = reader.header().clone();
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
@@ -69,14 +91,13 @@ pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
         return Err(malformed(format!("{} volumes, expected 1", header.n_volumes)));
     }
     let voxels = reader.next_voxels()?.unwrap_or_default();
-    let dtype = header.stored.on_wire();
-    let stored = to_f32(&voxels, dtype);
+    let (found, n_voxel) = (to_f32(&voxels, header.stored.on_wire()), header.space.n_voxel());
+    if found.len() != n_voxel {
+        return Err(malformed(format!("{} voxels, expected {n_voxel}", found.len())));
+    }
     let (slope, intercept) = (header.slope.unwrap_or(1.0), header.intercept.unwrap_or(0.0));
-    let values = stored.into_iter().map(|v| (f64::from(v) * slope + intercept) as f32).collect();
-    let image = Array3::from_shape_vec(header.space.matrix().f(), values)
-        .map_err(|error| malformed(error.to_string()))?;
-    SpatialMask::from_image(header.space, image.view())
-        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })
+    let values = found.into_iter().map(|v| (f64::from(v) * slope + intercept) as f32).collect();
+    Ok(Image { space: header.space, values })
 }
 
 fn read_matrix(path: &Path) -> Result<SpatialMask, MaskFileError> {

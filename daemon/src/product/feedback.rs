@@ -1,8 +1,8 @@
 //! Feedback scores: what the participant was shown, and when.
 //!
-//! What is published holds what was shown, whether it was the participant's own score or a sham:
-//! nobody who watches a session can tell the two apart. The participant's own score
-//! ([`OwnScore`]) is in the recording only.
+//! With a sealed assignment, what is published holds what was shown, whether it was the
+//! participant's own score or a sham: nobody who watches the session can tell the two apart. The
+//! participant's own score ([`OwnScore`]) is then in the recording only.
 
 use std::sync::Arc;
 
@@ -29,19 +29,28 @@ pub struct FeedbackReport {
     /// Position of the block in the design, from 0; absent outside the design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_index: Option<u32>,
-    /// Condition of the block, as in the events file.
-    pub condition: Arc<str>,
+    /// Condition of the block, as in the events file; absent outside the design.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Arc<str>>,
     /// The score that is shown, 0 to 1; absent when nothing is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Standard error of the score, in the same unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncertainty: Option<f64>,
-    /// How the score came about: `shown`, `held`, `neutral`, `blank` or `warming_up`.
+    /// What the score is: `score`, `block_mean`, `held`, `neutral`, `nothing`, or `blank` while the
+    /// operator blanks the feedback; only `shown` or `nothing` with a sealed assignment.
     pub state: &'static str,
+    /// The volume was a spike, was filled in, or could not be read.
+    pub is_bad_data: bool,
+    /// The stimulus is after the last block of the design.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_beyond_design: bool,
     /// The operator blanked the feedback: the participant saw nothing.
     pub blanked: bool,
-    /// The participant's own score. In the recording only.
+    /// Whether feedback is real or sham is sealed.
+    pub is_blind: bool,
+    /// The participant's own score. With a sealed assignment, in the recording only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own: Option<OwnScore>,
 }
@@ -55,20 +64,28 @@ pub struct OwnScore {
     /// The scaled score, 0 to 1; absent until the baseline is long enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// Standard error of `score`, in the same unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<f64>,
+    /// Mean age of the values in `score`, in seconds: the delay that smoothing adds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing_lag_s: Option<f64>,
+    /// Volumes in the baseline so far.
+    pub n_baseline: u32,
 }
 
 impl FeedbackReport {
-    /// As it is published: without the participant's own score.
+    /// As it is published: without what tells a sham from real feedback.
     #[must_use]
     pub fn published(mut self) -> Self {
-        self.own = None;
+        self.own = self.own.filter(|_| !self.is_blind);
         self
     }
 
     /// As it is published while the feedback is blanked.
     #[must_use]
     pub fn neutral(mut self) -> Self {
-        (self.score, self.uncertainty, self.state) = (None, None, "blank");
-        self.published()
+        (self.score, self.uncertainty, self.state, self.own) = (None, None, "blank", None);
+        self
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use corticast_bold::{run::RunHeader, time::TrIndex};
+use corticast_bold::{realign::Fit, run::RunHeader, time::TrIndex, volume::Motion};
 use serde::{Deserialize, Serialize};
 
 /// Report on one volume.
@@ -67,6 +67,19 @@ pub struct MotionReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(default)]
     pub outcome: Option<Outcome>,
+}
+
+impl From<(Motion, Fit)> for MotionReport {
+    fn from((motion, fit): (Motion, Fit)) -> Self {
+        let [trans_x, trans_y, trans_z] = motion.translation_mm;
+        let [rot_x, rot_y, rot_z] = motion.rotation_rad;
+        let outcome = match fit {
+            Fit::Converged => None,
+            Fit::BoundReached => Some(Outcome::BoundReached),
+            Fit::Failed => Some(Outcome::Failed),
+        };
+        Self { trans_x, trans_y, trans_z, rot_x, rot_y, rot_z, outcome }
+    }
 }
 
 /// How an estimate of motion ended, unless it converged.

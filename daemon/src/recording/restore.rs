@@ -268,6 +268,14 @@ impl Restoring<'_> {
                 }
                 self.session.was_published(key);
             }
+            "feedback" => {
+                let Some(key) = ResultKey::of_line(&entry.data) else { return Ok(()) };
+                // A score comes after the reports of all volumes before it.
+                if let Some(before) = key.index.0.checked_sub(1) {
+                    self.reported(&key.run, before);
+                }
+                self.session.score_was_published(key, raw_score(&entry.data));
+            }
             "volume" => {
                 let about = About::read(&entry.data);
                 if let Some(About { run, index: Some(index), .. }) = about {
@@ -307,6 +315,19 @@ impl Restoring<'_> {
             self.session.handle(happening, received_ns, &mut |_| {});
         }
     }
+}
+
+/// The raw value of a recorded score.
+fn raw_score(json: &[u8]) -> Option<f64> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        own: Own,
+    }
+    #[derive(serde::Deserialize)]
+    struct Own {
+        raw: Option<f64>,
+    }
+    serde_json::from_slice::<Line>(json).ok()?.own.raw
 }
 
 /// What a recorded report is about.

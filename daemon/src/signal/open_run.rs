@@ -8,7 +8,10 @@ use corticast_bold::{
     time::TrIndex,
 };
 
-use super::happening::{EndedBy, Run, RunNumber};
+use super::{
+    happening::{EndedBy, Run, RunNumber},
+    path::Step,
+};
 use crate::{
     intake::run_book::RunBook,
     product::reports::{RunReport, RunState},
@@ -60,6 +63,14 @@ impl OpenRun {
     /// The adapter's description of the run.
     pub(super) fn header(&self) -> &Arc<RunHeader> {
         &self.run.header
+    }
+
+    /// Notes the quality of a volume.
+    pub(super) fn note(&mut self, step: &Step) {
+        let report = &mut self.report;
+        report.max_dvars = report.max_dvars.max(step.dvars.unwrap_or(0.0));
+        report.max_fd_mm = report.max_fd_mm.max(step.fd_mm.unwrap_or(0.0));
+        report.n_spikes = report.n_spikes.saturating_add(u32::from(step.is_spike));
     }
 
     /// Notes that the volume of an index is used. Returns how many volumes before it are missing.

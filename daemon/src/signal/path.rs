@@ -7,25 +7,30 @@ use std::collections::BTreeMap;
 
 use corticast_bold::{
     decode::StoredVolume,
+    denoise::{CannotDenoise, Denoise, ToDenoise},
     gap_fill::{GapFill, OutOfOrder},
     hemodynamic_shift::HemodynamicShift,
-    normalise::{InvalidNormalise, Normalise},
-    quality::Dvars,
+    normalise::Normalise,
+    realign::{Fit, NotRealigned},
+    run::RunHeader,
+    slice_timing::CannotInterpolate,
     spatial_mask::{MaskError, SpatialMask},
     stage::Stage,
     state::{Loader, Saver},
-    time::RepetitionTime,
-    volume::Window,
+    volume::{Confounds, MaskedVolume, Motion, UnusableVolume, Window},
 };
 use corticast_models::{decoder::Decoder, readout::Readouts};
+use ndarray::Array1;
 
 use super::{
+    feedback::FeedbackStage,
     lost_device::{Decoding, NotDecoded, Reopen},
+    stages::Stages,
     stopwatch::{PartTimes, Stopwatch},
 };
 use crate::{
     metrics::Metrics,
-    plan::{Plan, agree::SignalOptions},
+    plan::{Plan, agree::SignalOptions, error::PlanError},
 };
 
 /// Why a volume or a window is dropped. The next one can still succeed.
@@ -37,6 +42,18 @@ pub enum SignalPathError {
     /// The volume came after later ones.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
+    /// Slices could not be interpolated.
+    #[error(transparent)]
+    SliceTiming(#[from] CannotInterpolate),
+    /// The volume could not be realigned.
+    #[error(transparent)]
+    Realign(#[from] NotRealigned),
+    /// The volume could not be smoothed.
+    #[error(transparent)]
+    Smooth(#[from] UnusableVolume),
+    /// The volume could not be denoised.
+    #[error(transparent)]
+    Denoise(#[from] CannotDenoise),
     /// The window was not decoded.
     #[error(transparent)]
     NotDecoded(#[from] NotDecoded),
@@ -57,6 +74,14 @@ pub struct Step {
     pub windows: Vec<Window>,
     /// DVARS of this volume.
     pub dvars: Option<f64>,
+    /// Motion to the reference volume, and how far it can be trusted; `None` without realignment.
+    pub motion: Option<(Motion, Fit)>,
+    /// Framewise displacement since the previous volume, in mm.
+    pub fd_mm: Option<f64>,
+    /// FD or DVARS is above its threshold.
+    pub is_spike: bool,
+    /// Mean signal of each region of the feedback, in scanner units; empty if it was not measured.
+    pub regions: Vec<f32>,
     /// When each stage was done, nanoseconds of the path's clock.
     pub stages_ns: BTreeMap<&'static str, u64>,
 }
@@ -65,10 +90,9 @@ pub struct Step {
 pub struct SignalPath {
     options: SignalOptions,
     spatial_mask: SpatialMask,
-    dvars: Dvars,
-    gap_fill: GapFill,
-    normalise: Normalise,
-    hemodynamic_shift: Option<HemodynamicShift>,
+    stages: Stages,
+    /// `None` without feedback.
+    pub(super) feedback: Option<FeedbackStage>,
     decoding: Decoding,
     /// `None` without a model.
     model: Option<Labels>,
@@ -89,7 +113,7 @@ impl SignalPath {
     ///
     /// # Errors
     ///
-    /// Fails when the normalisation does not fit the mask.
+    /// Fails when a stage does not fit the mask.
     pub fn new(
         options: SignalOptions,
         spatial_mask: SpatialMask,
@@ -97,13 +121,10 @@ impl SignalPath {
         reopen: Option<Reopen>,
         metrics: Metrics,
         clock: fn() -> u64,
-    ) -> Result<Self, InvalidNormalise> {
-        let normalise = Normalise::new(options.normalise.clone(), spatial_mask.n_voxel())?;
+    ) -> Result<Self, PlanError> {
         Ok(Self {
-            dvars: Dvars::new(options.quality_baseline_volumes),
-            gap_fill: GapFill::new(options.missing, options.max_fill_volumes),
-            normalise,
-            hemodynamic_shift: None,
+            stages: Stages::new(&options, &spatial_mask)?,
+            feedback: None,
             spatial_mask,
             model: decoder.as_ref().map(|decoder| Labels {
                 subject: decoder.manifest().subject.clone(),
@@ -121,55 +142,36 @@ impl SignalPath {
     ///
     /// # Errors
     ///
-    /// Fails when the normalisation does not fit the mask.
-    pub fn of(plan: Plan, metrics: Metrics, clock: fn() -> u64) -> Result<Self, InvalidNormalise> {
+    /// Fails when a stage does not fit the mask.
+    pub fn of(plan: Plan, metrics: Metrics, clock: fn() -> u64) -> Result<Self, PlanError> {
         let reopen = plan.reopen_on_cpu();
-        Self::new(plan.signal, plan.mask, plan.decoder, reopen, metrics, clock)
+        let feedback = plan.feedback.map(|feedback| FeedbackStage::new(feedback, &plan.signal));
+        let path = Self::new(plan.signal, plan.mask, plan.decoder, reopen, metrics, clock)?;
+        Ok(Self { feedback: feedback.transpose()?, ..path })
     }
 
     /// Adds the state of all stages to a checkpoint.
-    pub(super) fn save(&self, to: &mut Saver) {
-        self.dvars.save(to);
-        self.gap_fill.save(to);
-        self.normalise.save(to);
-        if let Some(shift) = &self.hemodynamic_shift {
-            shift.save(to);
+    pub(super) fn save(&self, to: &mut Saver, is_run_open: bool) {
+        self.stages.save(to, is_run_open);
+        if let Some(feedback) = &self.feedback {
+            feedback.save(to);
         }
     }
 
-    /// Takes the state of all stages from a checkpoint, for a run with this TR. `None` when the
+    /// Takes the state of all stages from a checkpoint, in this run if one is open. `None` when the
     /// bytes do not fit; then nothing has changed.
-    pub(super) fn load(
-        &mut self,
-        from: &mut Loader<'_>,
-        repetition_time: Option<RepetitionTime>,
-    ) -> Option<()> {
-        let mut dvars = self.dvars.clone();
-        let mut gap_fill = self.gap_fill.clone();
-        let mut normalise = self.normalise.clone();
-        dvars.load(from)?;
-        gap_fill.load(from)?;
-        normalise.load(from)?;
-        let shift = match repetition_time {
-            Some(repetition_time) => {
-                let mut shift = self.shift(repetition_time);
-                shift.load(from)?;
-                Some(shift)
-            }
-            None => None,
-        };
-        (self.dvars, self.gap_fill, self.normalise) = (dvars, gap_fill, normalise);
-        self.hemodynamic_shift = shift;
+    pub(super) fn load(&mut self, from: &mut Loader<'_>, run: Option<&RunHeader>) -> Option<()> {
+        let mut stages = self.stages.clone();
+        if let Some(header) = run {
+            stages.start_run(header, &self.options);
+        }
+        stages.load(from, run.is_some())?;
+        let mut feedback = self.feedback.clone();
+        if let Some(feedback) = &mut feedback {
+            feedback.load(from)?;
+        }
+        (self.stages, self.feedback) = (stages, feedback);
         Some(())
-    }
-
-    fn shift(&self, repetition_time: RepetitionTime) -> HemodynamicShift {
-        HemodynamicShift::new(
-            repetition_time,
-            self.options.hrf_delay_s,
-            self.options.shift,
-            self.options.window_volumes,
-        )
     }
 
     /// Whether there is a model.
@@ -184,12 +186,14 @@ impl SignalPath {
         &self.options
     }
 
-    /// Forgets the previous run and prepares for one with this TR.
-    pub fn start_run(&mut self, repetition_time: RepetitionTime) {
-        self.dvars.start_run();
-        self.gap_fill.start_run();
-        self.normalise.start_run();
-        self.hemodynamic_shift = Some(self.shift(repetition_time));
+    /// Forgets the previous run and prepares for this one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the run cannot have feedback; it is decoded all the same.
+    pub fn start_run(&mut self, header: &RunHeader) -> Result<(), String> {
+        self.stages.start_run(header, &self.options);
+        self.feedback.as_mut().map_or(Ok(()), |feedback| feedback.start_run(header))
     }
 
     /// Passes one volume through all stages before the model.
@@ -197,28 +201,88 @@ impl SignalPath {
     /// # Errors
     ///
     /// Fails when a stage cannot use this volume; the next one can still succeed.
-    pub fn step(&mut self, volume: StoredVolume<'_>) -> Result<Step, SignalPathError> {
-        let mut step = Step { windows: Vec::new(), dvars: None, stages_ns: BTreeMap::new() };
+    pub fn step(&mut self, stored: StoredVolume<'_>) -> Result<Step, SignalPathError> {
+        let mut step = Step {
+            windows: Vec::new(),
+            dvars: None,
+            motion: None,
+            fd_mm: None,
+            is_spike: false,
+            regions: Vec::new(),
+            stages_ns: BTreeMap::new(),
+        };
+        let (tr, options, stages) = (stored.tr, &self.options, &mut self.stages);
         let mut watch = Stopwatch::start(&self.metrics, self.clock);
-        let masked = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
-            if volume.tr.0 < self.options.discard_volumes {
-                return Ok(None);
+        if tr.0 < options.discard_volumes {
+            return Ok(step);
+        }
+        let whole = if stages.whole.is_needed() {
+            let volume = stored.to_volume().map_err(MaskError::from)?;
+            match stages.whole.process(volume, &mut watch, &mut step.stages_ns)? {
+                Some(prepared) => Some(prepared),
+                None => return Ok(step),
             }
-            self.spatial_mask.process(volume)
+        } else {
+            None
+        };
+        step.motion = whole.as_ref().and_then(|whole| whole.motion);
+        let whole = whole.map(|whole| whole.volume);
+        let (masked, regions) = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
+            let in_mask = |mask: &mut SpatialMask| match &whole {
+                Some(volume) => mask.apply(volume).map(Some),
+                None => mask.process(stored),
+            };
+            let regions = stages.regions.as_mut().map(in_mask);
+            // A region without a valid mean costs the score of this volume, not the volume.
+            let regions = regions.and_then(Result::ok).flatten();
+            Ok::<_, SignalPathError>((in_mask(&mut self.spatial_mask)?, regions))
         })?;
-        let Some(masked) = masked else {
+        let Some(mut masked) = masked else {
             return Ok(step);
         };
-        step.dvars = self.dvars.measure(&masked);
+
+        step.dvars = stages.dvars.measure(&masked);
+        if let Some((motion, _)) = &step.motion {
+            step.fd_mm = stages.displacement.measure(tr, motion);
+        }
+        step.is_spike = stages.spikes.judge(step.fd_mm, step.dvars).any();
+        if stages.tsnr.is_some() {
+            stages.unmeasured = Some(masked.clone());
+        }
+
+        let n_nuisance = options.stages.n_nuisance();
+        let means = regions.map(|regions| regions.bold.to_vec()).unwrap_or_default();
+        let (nuisance, regions) = means.split_at(n_nuisance.min(means.len()));
+        step.regions = regions.to_vec();
+        masked.confounds = Confounds {
+            motion: step.motion.map(|(motion, _)| motion),
+            nuisance: nuisance.to_vec(),
+        };
+        let kept_in = options.kept_in(masked.acquisition_time_s);
+        if let Some(denoise) = stages.denoise_regions.as_mut().filter(|_| !regions.is_empty()) {
+            let bold = Array1::from_vec(std::mem::take(&mut step.regions));
+            let volume = MaskedVolume { bold, ..masked.clone() };
+            let done = denoise.process(ToDenoise { volume, kept_in: &kept_in })?;
+            step.regions = done.map(|done| done.bold.to_vec()).unwrap_or_default();
+        }
+        if let Some(denoise) = &mut stages.denoise {
+            let done = watch.time(Denoise::NAME, &mut step.stages_ns, || {
+                denoise.process(ToDenoise { volume: masked, kept_in: &kept_in })
+            })?;
+            let Some(done) = done else { return Ok(step) };
+            masked = done;
+        }
+
         let filled =
-            watch.time(GapFill::NAME, &mut step.stages_ns, || self.gap_fill.process(masked))?;
+            watch.time(GapFill::NAME, &mut step.stages_ns, || stages.gap_fill.process(masked))?;
         let normalised = watch.time(Normalise::NAME, &mut step.stages_ns, || {
             let filled = filled.into_iter().flatten();
-            let normalised = filled.filter_map(|volume| self.normalise.process(volume).transpose());
+            let normalised =
+                filled.filter_map(|volume| stages.normalise.process(volume).transpose());
             normalised.collect::<Result<Vec<_>, _>>()
         });
         let normalised = normalised.unwrap_or_else(|never| match never {});
-        let Some(shift) = &mut self.hemodynamic_shift else {
+        let Some(shift) = &mut stages.hemodynamic_shift else {
             return Ok(step);
         };
         step.windows = watch.time(HemodynamicShift::NAME, &mut step.stages_ns, || {
@@ -226,6 +290,17 @@ impl SignalPath {
             windows.collect::<Result<Vec<_>, _>>()
         })?;
         Ok(step)
+    }
+
+    /// Measures what can wait until the results of a volume are out: its part in the tSNR. Returns
+    /// the median tSNR over the mask where it is due.
+    pub fn measure_later(&mut self) -> Option<f64> {
+        let volume = self.stages.unmeasured.take()?;
+        let tsnr = self.stages.tsnr.as_mut()?;
+        tsnr.add(&volume);
+        let every = self.options.quality.tsnr_every_volumes;
+        let is_due = every > 0 && (volume.tr.0 + 1).is_multiple_of(every);
+        is_due.then(|| tsnr.median()).flatten()
     }
 
     /// The model's readouts of a window. `stages_ns` gets the time at which each part of the model

@@ -44,8 +44,8 @@ pub(super) fn result(
         made_from: window.made_from,
         shift: window.interpolation,
         dvars: step.dvars,
-        fd_mm: None,
-        is_spike: false,
+        fd_mm: step.fd_mm,
+        is_spike: step.is_spike,
         blanked,
     }
 }

@@ -9,7 +9,7 @@ mod restart;
 use std::{collections::HashSet, sync::Arc};
 
 use corticast_bold::{time::TrIndex, volume::Window};
-use corticast_models::readout::HeadFailure;
+use corticast_models::readout::{HeadFailure, Readouts};
 use corticast_wire::message::VolumeMessage;
 
 use super::{
@@ -24,7 +24,8 @@ use crate::{
     metrics::Metrics,
     product::{
         Product,
-        reports::{RunReport, RunState, StatusReport, VolumeReport},
+        feedback::FeedbackReport,
+        reports::{MotionReport, RunReport, RunState, StatusReport, VolumeReport},
         results::ResultKey,
     },
 };
@@ -134,7 +135,11 @@ impl Session {
     }
 
     fn start_run(&mut self, run: Run, out: &mut dyn FnMut(Product)) {
-        self.path.start_run(run.header.repetition_time);
+        if let Err(reason) = self.path.start_run(&run.header) {
+            let published_ns = (self.clock)();
+            let message = reason;
+            out(Product::Status(StatusReport { level: "alarm", message, published_ns }));
+        }
         self.metrics.runs.increment(1);
         self.metrics.run_open.set(1.0);
         self.resequence = Resequence::new(self.resequence_volumes);
@@ -212,9 +217,15 @@ impl Session {
         match step {
             Ok(mut step) => {
                 step.stages_ns.insert("ingest", started_ns);
-                report.dvars = step.dvars;
-                open.report.max_dvars = open.report.max_dvars.max(step.dvars.unwrap_or(0.0));
+                (report.dvars, report.fd_mm) = (step.dvars, step.fd_mm);
+                report.motion = step.motion.map(MotionReport::from);
+                report.is_spike = step.is_spike;
+                open.note(&step);
+                self.metrics.dvars.set(step.dvars.unwrap_or(0.0));
+                self.metrics.framewise_displacement.set(step.fd_mm.unwrap_or(0.0));
+                self.metrics.spikes.increment(u64::from(step.is_spike));
                 if !self.paused {
+                    self.score_volume(index, time_s, &step, arrived.received_ns, out);
                     for window in &step.windows {
                         self.decode(window, &step, arrived.received_ns, out);
                     }
@@ -226,6 +237,10 @@ impl Session {
                 report.dropped = Some(reason.clone());
                 self.warn(reason, out);
             }
+        }
+        report.tsnr = self.path.measure_later();
+        if let Some(tsnr) = report.tsnr {
+            self.metrics.tsnr.set(tsnr);
         }
         let busy_s = (self.clock)().saturating_sub(started_ns) as f64 / 1e9;
         self.metrics.load.set(busy_s / header.repetition_time.as_secs());
@@ -245,7 +260,11 @@ impl Session {
         if let (Some(tap), Some(open)) = (&mut self.tap, &self.run) {
             tap(open.name(), window);
         }
+        let run = self.run.as_ref().map(|open| Arc::clone(open.name())).unwrap_or_default();
         if self.is_known(window) {
+            if let Some(feedback) = &mut self.path.feedback {
+                feedback.again(&run, window, step);
+            }
             return;
         }
         let mut stages_ns = step.stages_ns.clone();
@@ -267,12 +286,14 @@ impl Session {
                 if !error.is_known() {
                     self.warn(reason, out);
                 }
+                self.score_window(&run, window, None, step, received_ns, out);
                 return;
             }
         };
         for HeadFailure { head, error } in &readouts.failures {
             self.warn(format!("{}: the head `{head}` failed: {error}", window.tr), out);
         }
+        self.score_window(&run, window, Some(&readouts), step, received_ns, out);
         let Some(open) = &mut self.run else { return };
         let published_ns = (self.clock)();
         stages_ns.insert("decoder", published_ns);
@@ -280,7 +301,6 @@ impl Session {
         open.report.n_results += 1;
         self.metrics.results.increment(1);
         self.metrics.feedback_latency.record(published_ns.saturating_sub(received_ns) as f64 / 1e9);
-        let run = Arc::clone(open.name());
         let conditions = readouts.conditions.take();
         let stamps = Stamps { received_ns, stages_ns, published_ns };
         out(Product::Result(reports::result(&run, window, step, readouts, stamps, self.blanked)));
@@ -292,6 +312,49 @@ impl Session {
         if is_first {
             open.report.state = RunState::Feedback;
             self.report_run(out);
+        }
+    }
+
+    /// Hands the score of a window to `out`, if its source is the model.
+    fn score_window(
+        &mut self,
+        run: &Arc<str>,
+        window: &Window,
+        readouts: Option<&Readouts>,
+        step: &Step,
+        received_ns: u64,
+        out: &mut dyn FnMut(Product),
+    ) {
+        let feedback = self.path.feedback.as_mut();
+        let report = feedback.and_then(|stage| stage.of_window(run, window, readouts, step));
+        self.feedback(report, received_ns, out);
+    }
+
+    /// Hands the score of a volume to `out`, if its source is a region.
+    fn score_volume(
+        &mut self,
+        index: TrIndex,
+        acquisition_time_s: f64,
+        step: &Step,
+        received_ns: u64,
+        out: &mut dyn FnMut(Product),
+    ) {
+        let Some(open) = &self.run else { return };
+        let feedback = self.path.feedback.as_mut();
+        let report = feedback
+            .and_then(|stage| stage.of_volume(open.name(), index, acquisition_time_s, step));
+        self.feedback(report, received_ns, out);
+    }
+
+    fn feedback(
+        &self,
+        report: Option<FeedbackReport>,
+        received_ns: u64,
+        out: &mut dyn FnMut(Product),
+    ) {
+        if let Some(report) = report {
+            let (published_ns, blanked) = ((self.clock)(), self.blanked);
+            out(Product::Feedback(FeedbackReport { received_ns, published_ns, blanked, ..report }));
         }
     }
 

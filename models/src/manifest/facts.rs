@@ -7,6 +7,7 @@ use std::{
 
 use corticast_bold::{
     normalise::{FrozenMean, Mode, Statistics},
+    settings::StageSettings,
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
     volume::{MadeFrom, ShiftInterpolation, Window},
@@ -40,6 +41,8 @@ pub struct Manifest {
     pub signal: SignalFacts,
     /// Normalisation of the signal.
     pub normalise: NormaliseFacts,
+    /// The stages that may be left out and were on.
+    pub stages: StageSettings,
     /// The networks, at least one; each role at most once. The SHA-256 of every file matched.
     pub networks: Vec<NetworkFacts>,
     /// Sizes and files of a `neurons` model; set exactly for [`Family::Neurons`].

@@ -7,6 +7,7 @@ use std::{num::NonZeroUsize, path::Path};
 
 use corticast_bold::{
     run::RunEntities,
+    settings::StageSettings,
     space::{MAX_VOLUME_VOXELS, VoxelSpace},
     time::RepetitionTime,
     volume::ShiftInterpolation,
@@ -73,6 +74,7 @@ impl Manifest {
             normalise: written.normalise.check(dir, mask.n_voxel, &document)?,
             mask,
             signal,
+            stages: written.stages,
             networks,
             neurons,
             provenance: written.provenance,
@@ -91,6 +93,8 @@ struct Written {
     mask: MaskChecked,
     signal: SignalChecked,
     normalise: NormaliseWritten,
+    #[serde(default)]
+    stages: StageSettings,
     #[serde(default)]
     network: Vec<NetworkWritten>,
     neurons: Option<NeuronsWritten>,

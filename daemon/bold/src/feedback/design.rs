@@ -36,16 +36,22 @@ impl BlockKind {
     pub fn is_scored(self) -> bool {
         matches!(self, Self::Regulate | Self::Transfer)
     }
-}
 
-impl fmt::Display for BlockKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// Its name in configurations and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Baseline => "baseline",
             Self::Regulate => "regulate",
             Self::Rest => "rest",
             Self::Transfer => "transfer",
-        })
+        }
+    }
+}
+
+impl fmt::Display for BlockKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

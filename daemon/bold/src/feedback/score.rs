@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{design::BlockKind, presentation::ShownAs};
+use super::design::BlockKind;
+pub use super::presentation::ShownAs;
 use crate::time::TrIndex;
 
 /// What the participant sees after one volume, and why. See the module docs.

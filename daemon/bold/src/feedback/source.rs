@@ -146,6 +146,21 @@ impl Source {
         Ok(Self(Kind::Linear { weights, intercept }))
     }
 
+    /// Whether the source is the signal of regions, and not what a model decodes.
+    #[must_use]
+    pub fn is_of_regions(&self) -> bool {
+        matches!(self.0, Kind::RoiChange { .. } | Kind::RoiDifference { .. })
+    }
+
+    /// Values of the target embedding, if the source has one.
+    #[must_use]
+    pub fn n_feature(&self) -> Option<usize> {
+        match &self.0 {
+            Kind::Cosine { target, .. } => Some(target.len()),
+            _ => None,
+        }
+    }
+
     /// The numbers of this volume. `None` when a part is missing, has another length than the
     /// source was made for, or gives a value that is not finite.
     #[must_use]

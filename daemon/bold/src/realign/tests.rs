@@ -264,7 +264,7 @@ fn splines_have_the_published_weights() {
     // The prefilter is the inverse of these weights, mirrored borders included.
     for (poles, weights) in [
         (QUADRATIC, vec![0.125, 0.75, 0.125]),
-        (QUARTIC, vec![1., 76., 230., 76., 1.].iter().map(|w| w / 384.0).collect()),
+        (QUARTIC, [1., 76., 230., 76., 1.].iter().map(|w| w / 384.0).collect()),
     ] {
         for n in [4, 5, 9] {
             let rows = prefilter(n, poles);

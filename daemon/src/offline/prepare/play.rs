@@ -16,7 +16,7 @@ use crate::{
         replay::{Input, Player},
         source::Source,
     },
-    plan::{Plan, error::PlanError},
+    plan::Plan,
     product::Product,
     signal::{
         path::SignalPath,
@@ -84,8 +84,7 @@ pub(super) fn play_with(
     let admission = plan.admission();
     let copies = plan.config.signal.content_duplicates;
     let resequence = plan.config.signal.resequence_volumes;
-    let path: SignalPath =
-        SignalPath::of(plan, metrics.clone(), monotonic_ns).map_err(PlanError::from)?;
+    let path: SignalPath = SignalPath::of(plan, metrics.clone(), monotonic_ns)?;
     let session = Session::new(path, resequence, metrics, monotonic_ns).with_tap(tap);
     let mut player = Player::new(session, admission, copies, 0.0);
     let mut played: Vec<Played> = Vec::new();

@@ -4,14 +4,16 @@ use corticast_bold::{
     decode::{Dtype, Order},
     gap_fill::MissingVolumes,
     normalise::{FrozenMean, Mode, NormaliseOptions, Statistics},
+    run::RunEntities,
     space::VoxelSpace,
-    time::TrIndex,
+    time::{RepetitionTime, TrIndex},
     volume::{MadeFrom, ShiftInterpolation},
 };
 use ndarray::Array1;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{config::QualityConfig, plan::stages::StagePlan};
 
 const N_VOXEL: usize = 3;
 
@@ -40,10 +42,25 @@ fn path(
             frozen_mean: FrozenMean::Growing,
             statistics: Some(statistics),
         },
+        stages: StagePlan::default(),
+        quality: QualityConfig::default(),
     };
+    let space = mask.space().clone();
     let mut path = SignalPath::new(options, mask, None, None, Metrics::new(), || 0).unwrap();
-    path.start_run(RepetitionTime::from_secs(2.0).unwrap());
+    path.start_run(&header(space)).unwrap();
     path
+}
+
+fn header(space: VoxelSpace) -> RunHeader {
+    RunHeader {
+        session: String::new(),
+        entities: RunEntities { sub: "01".into(), ..RunEntities::default() },
+        repetition_time: RepetitionTime::from_secs(2.0).unwrap(),
+        space,
+        n_volumes: None,
+        source: "test".into(),
+        series_id: String::new(),
+    }
 }
 
 /// A volume with a signal of its own at every voxel and index, as float32.

@@ -25,11 +25,8 @@ impl Session {
         to.u32(u32::from(self.run.is_some()));
         if let Some(open) = &self.run {
             open.save(to);
-        } else {
-            // Without a run the window of the last one is of no use, and of no known TR.
-            to.u32(0);
         }
-        self.path.save(to);
+        self.path.save(to, self.run.is_some());
         Some(())
     }
 
@@ -40,10 +37,10 @@ impl Session {
         let n_lost = from.u64()?.try_into().ok()?;
         let next = TrIndex(from.u32()?);
         let run = match from.u32()? {
-            0 => from.u32().map(|_| None)?,
+            0 => None,
             _ => Some(OpenRun::load(from, book)?),
         };
-        self.path.load(from, run.as_ref().map(|open| open.header().repetition_time))?;
+        self.path.load(from, run.as_ref().map(|open| &**open.header()))?;
         (self.paused, self.blanked, self.n_lost) = (paused, blanked, n_lost);
         self.resequence = Resequence::new(self.resequence_volumes);
         self.resequence.go_on_at(next);
@@ -61,6 +58,13 @@ impl Session {
     /// Notes a result that was published before the restart.
     pub fn was_published(&mut self, result: ResultKey) {
         self.published.insert(result);
+    }
+
+    /// Notes a score that was published before the restart, with its raw value.
+    pub fn score_was_published(&mut self, key: ResultKey, raw: Option<f64>) {
+        if let Some(feedback) = &mut self.path.feedback {
+            feedback.was_published(key, raw);
+        }
     }
 
     /// Marks the end of a restart. Windows of later happenings are decoded, except those whose
