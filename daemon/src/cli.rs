@@ -10,6 +10,7 @@ pub mod prepare;
 pub mod recover;
 pub mod replay;
 pub mod run;
+pub mod sham;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};
 

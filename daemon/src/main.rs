@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
+    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run, sham},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
     offline::prepare::error::PrepareError,
@@ -61,6 +61,8 @@ enum Command {
     Recover(recover::RecoverArgs),
     /// Command a running daemon
     Ctl(ctl::CtlArgs),
+    /// Make the files of a study with sham feedback
+    Sham(sham::ShamArgs),
     /// Make keys for connections off this machine
     Keygen(keygen::KeygenArgs),
 }
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Ctl(args) => ctl::run(args),
+        Command::Sham(args) => sham::run(args),
         Command::Keygen(args) => keygen::run(args),
     };
     match result {

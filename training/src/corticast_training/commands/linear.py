@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         "mask": {key: data.mask[key] for key in ("hash", "n_voxel", "matrix", "affine")},
         "signal": {key: data.signal[key] for key in SIGNAL_KEYS},
         "normalise": _normalise(data, files),
+        **({"stages": data.stages} if data.stages else {}),
         "network": [
             {
                 "role": "decoder",
