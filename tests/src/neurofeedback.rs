@@ -28,13 +28,18 @@ pub fn scan_for_feedback(volumes: u32) -> SyntheticOptions {
 /// Configures feedback with this source and further keys of `[feedback]`, and other sections.
 /// Writes the design, `design.tsv`: the scan's blocks, and baseline between them.
 pub fn with_feedback(site: &Site, source: &str, keys: &str, sections: &str) {
-    let scanner = site.scanner();
+    let mut scanner = site.scanner();
+    let header = scanner.start_run().expect("a run").expect("one run");
+    let run_s = f64::from(header.n_volumes.expect("a length")) * header.repetition_time.as_secs();
     let mut rows = "onset\tduration\ttrial_type\n0\t6\tbaseline\n".to_owned();
     for event in scanner.events() {
         let (onset_s, end_s) = (event.onset_s, event.onset_s + event.duration_s);
         let between = if event.trial_type == "face" { "rest" } else { "baseline" };
         writeln!(rows, "{onset_s}\t{}\t{}", event.duration_s, event.trial_type).expect("text");
-        writeln!(rows, "{end_s}\t8\t{between}").expect("text");
+        let rest_s = (run_s - end_s).min(8.0);
+        if rest_s > 0.0 {
+            writeln!(rows, "{end_s}\t{rest_s}\t{between}").expect("text");
+        }
     }
     std::fs::write(site.path("design.tsv"), rows).expect("a design");
     let rois = if source.contains("roi") {

@@ -216,6 +216,13 @@ window_volumes = 1
         fs::write(self.config(), text).expect("a configuration");
     }
 
+    /// Takes the model out of the configuration: volumes go through all stages before it.
+    pub fn leave_out_model(&self) {
+        let text = fs::read_to_string(self.config()).expect("a configuration");
+        let without = text.replace("dir = \"model\"\n", "");
+        fs::write(self.config(), without).expect("a configuration");
+    }
+
     /// A file in the site's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

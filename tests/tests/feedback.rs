@@ -26,6 +26,7 @@ fn site(volumes: u32, source: &str, keys: &str) -> Site {
 fn scores(site: &Site, kept: &Kept<'_>) -> Vec<Value> {
     let daemon = kept.start(&[""; 0]);
     assert_eq!(daemon.scan(site, &[]).code, Some(0));
+    daemon.wait_for_end_of_run();
     assert_eq!(daemon.stop().code, Some(0));
     published(&kept.recording(), "feedback")
 }
@@ -54,13 +55,15 @@ fn two_regions_follow_the_known_response_at_the_stated_delay() {
     while heard.len() < 240 {
         let (topic, header) = watch.next(PATIENCE).unwrap();
         if topic == "feedback" {
-            heard.push(without_ns(header));
+            let mut header = without_ns(header);
+            header.as_object_mut().unwrap().remove("sequence");
+            heard.push(header);
         }
     }
     assert_eq!(daemon.stop().code, Some(0));
     // Published as it was recorded: there is nothing to hide without a sealed assignment.
     let recorded = published(&kept.recording(), "feedback");
-    assert_eq!(recorded, heard);
+    assert!(recorded == heard, "{} recorded, {} heard", recorded.len(), heard.len());
 
     let (scanner, response) = (site.scanner(), Response::canonical());
     let known = |time_s: f64| -> f64 {
@@ -95,7 +98,7 @@ fn two_regions_follow_the_known_response_at_the_stated_delay() {
     // A replay gives the same scores.
     let again = site.path("again.mcap");
     replay(&site, &kept, &again);
-    assert_eq!(published(&again, "feedback"), recorded);
+    assert!(published(&again, "feedback") == recorded, "another score in the replay");
 }
 
 fn replay(site: &Site, kept: &Kept<'_>, to: &std::path::Path) {
@@ -153,7 +156,7 @@ fn the_probability_of_a_concept_is_shown_as_a_mean_after_its_block() {
     assert!(n_mean > 0, "no mean was shown");
     let again = site.path("again.mcap");
     replay(&site, &kept, &again);
-    assert_eq!(published(&again, "feedback"), recorded);
+    assert!(published(&again, "feedback") == recorded, "another score in the replay");
 }
 
 /// Sends the scan with a kill -9 of the daemon before each of these volumes. Returns the scores.
@@ -274,7 +277,7 @@ fn a_session_goes_on_with_the_same_feedback_only() {
     drop(corticast(&site, &flags).expect(1, &["another [feedback]: design_sha256"]));
     std::fs::write(&design, rows).unwrap();
     std::fs::copy(site.path("roi-cat.nii.gz"), site.path("roi-face.nii.gz")).unwrap();
-    drop(corticast(&site, &flags).expect(1, &["another [", "roi_face"]));
+    drop(corticast(&site, &flags).expect(1, &["another [files]: regions = "]));
 }
 
 #[test]
@@ -286,7 +289,7 @@ fn check_says_what_the_feedback_is() {
         "feedback: baseline: ",
         "feedback: regulate: ",
         "feedback: region `face`: ",
-        "% in the mask",
+        "%) in the mask",
         "ok: configuration, mask and model agree",
     ];
     drop(checked.expect(0, &words));
@@ -295,8 +298,7 @@ fn check_says_what_the_feedback_is() {
 #[test]
 fn the_daemon_runs_without_a_model() {
     let site = site(60, TWO_ROIS, "");
-    let text = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), text.replace("dir = \"model\"", "")).unwrap();
+    site.leave_out_model();
     let kept = Kept::new(&site, "regions");
     assert_eq!(scores(&site, &kept).len(), 60);
 }

@@ -121,9 +121,11 @@ fn a_region_that_is_no_region_is_refused_and_one_without_signal_has_no_score() {
     std::fs::write(site.path("roi-face.nii.gz"), face).unwrap();
     std::fs::copy(other.path("mask.nii.gz"), site.path("reference.nii.gz")).unwrap();
     with_feedback(&site, CHANGE, "", "[realign]\nimage = \"reference.nii.gz\"\n");
+    site.leave_out_model();
     refused(&site, &["reference.nii.gz is not in the space of the mask"]);
     filled(&site, "reference.nii", |_| 700);
     with_feedback(&site, CHANGE, "", "[realign]\nimage = \"reference.nii\"\n");
+    site.leave_out_model();
     refused(&site, &["the reference is empty or constant"]);
 
     // A region outside the head, where the signal is 0.
@@ -152,6 +154,7 @@ fn a_volume_that_moved_20_mm_is_marked_and_realignment_goes_on() {
     let site = Site::with_scan(scan.clone(), "nearest");
     let sections = "[realign]\n[quality]\non_spike = \"hold_feedback\"\n";
     with_feedback(&site, CHANGE, "bad_data = \"neutral\"", sections);
+    site.leave_out_model();
     let (_, mut volumes) = site.acquire();
     // Volume 45 is moved by 2 voxels along x, which is 24 mm.
     let plane = 16 * 10 * 2;
@@ -175,6 +178,7 @@ fn a_volume_that_moved_20_mm_is_marked_and_realignment_goes_on() {
     let far = SyntheticOptions { motion_mm: 20.0, ..scan };
     let site = Site::with_scan(far, "nearest");
     with_feedback(&site, CHANGE, "", "[realign]\n");
+    site.leave_out_model();
     let (_, volumes) = site.acquire();
     let [scores, reports, _] = run(&site, &volumes);
     assert_eq!((scores.len(), reports.len()), (60, 60));
@@ -193,6 +197,7 @@ fn empty_and_constant_volumes_are_marked_and_singular_regressors_change_nothing(
     let sections = "[realign]\n[denoise]\nmotion = \"24\"\nnuisance = [\"nuisance.nii\"]\n\
                     high_pass_s = 60.0\n";
     with_feedback(&site, CHANGE, "", sections);
+    site.leave_out_model();
     let (_, mut volumes) = site.acquire();
     for volume in &mut volumes {
         let mut voxels = volume.voxels.to_vec();

@@ -4,13 +4,13 @@
 
 use corticast_adapter::synthetic::SyntheticOptions;
 use corticast_tests::{
-    Kept, Site, concepts, corticast, probabilities, published, results, scan_for_feedback,
+    Kept, Site, concepts, corticast, probabilities, published, results, scan_for_feedback, wait_for,
 };
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-const VOLUMES: u32 = 70;
+const VOLUMES: u32 = 60;
 
 const STAGES: &str = "\
 [slice_timing]
@@ -44,11 +44,11 @@ fn site() -> Site {
     let scan = SyntheticOptions { motion_mm: 1.5, ..scan_for_feedback(VOLUMES) };
     let site = Site::with_scan(scan, "nearest");
     let design = "onset\tduration\ttrial_type\n0\t20\tbaseline\n20\t20\tregulate\n40\t10\tbaseline\n\
-                  50\t20\tregulate\n";
+                  50\t10\tregulate\n";
     std::fs::write(site.path("design.tsv"), design).unwrap();
     site.configure(STAGES);
     let with_model = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), with_model.replace("dir = \"model\"", "")).unwrap();
+    site.leave_out_model();
     let text = std::fs::read_to_string(prepared(&site, "untrained").join("prepared.toml")).unwrap();
     let facts: toml::Table = text.parse().unwrap();
     site.edit_manifest(|manifest| drop(manifest.insert("stages".into(), facts["stages"].clone())));
@@ -60,6 +60,7 @@ fn live(site: &Site) -> (Vec<Value>, Vec<Value>) {
     let kept = Kept::new(site, "live");
     let daemon = kept.start(&[""; 0]);
     assert_eq!(daemon.scan(site, &[]).code, Some(0));
+    daemon.wait_for_end_of_run();
     assert_eq!(daemon.stop().code, Some(0));
     (kept.results(), published(&kept.recording(), "feedback"))
 }
@@ -68,15 +69,15 @@ fn live(site: &Site) -> (Vec<Value>, Vec<Value>) {
 fn training_live_session_and_replay_see_the_same_windows() {
     let site = site();
     let (live, scores) = live(&site);
-    assert!(live.len() > 50 && scores.len() > 60, "{} and {}", live.len(), scores.len());
+    assert!(live.len() > 50 && scores.len() == 60, "{} and {}", live.len(), scores.len());
     let kept = Kept::new(&site, "live");
-    assert_eq!(kept.replayed().0, live, "the replay of the recording");
+    assert!(kept.replayed().0 == live, "the replay of the recording");
     let [config, bold, out] = [site.config(), site.bold(), site.path("file.jsonl")];
     let arguments =
         ["replay", "--config", config.to_str().unwrap(), "--run", bold.to_str().unwrap()];
     let more = ["--results", out.to_str().unwrap()];
     drop(corticast(&site, [&arguments[..], &more].concat()).expect(0, &[]));
-    assert_eq!(results(&out), live, "the replay of the file");
+    assert!(results(&out) == live, "the replay of the file");
 
     let bytes = std::fs::read(prepared(&site, "prepared").join("data.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -102,10 +103,10 @@ fn half_a_run_and_a_kill_in_the_middle_change_nothing() {
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;
     talk.send_volumes(&run, &volumes[..35]);
+    wait_for("the volume", || (daemon.query("last/volume")["index"] == 34).then_some(()));
     assert_eq!(daemon.stop().code, Some(0));
     let found = half.results();
-    assert!(found.len() > 20, "{}", found.len());
-    assert_eq!(found, whole[..found.len()]);
+    assert!(found.len() > 20 && found == whole[..found.len()], "{} results", found.len());
 
     let killed = Kept::new(&site, "killed");
     let daemon = killed.start(&[""; 0]);
@@ -124,8 +125,13 @@ fn half_a_run_and_a_kill_in_the_middle_change_nothing() {
     talk.end_run(&run, VOLUMES);
     daemon.wait_for_end_of_run();
     assert_eq!(daemon.stop().code, Some(0));
-    assert_eq!(killed.results(), whole);
-    assert_eq!(published(&killed.recording(), "feedback"), scores);
+    let differs = whole
+        .iter()
+        .zip(&killed.results())
+        .find(|(a, b)| a != b)
+        .map(|(a, b)| (a.clone(), b.clone()));
+    assert_eq!((killed.results().len(), differs), (whole.len(), None));
+    assert!(published(&killed.recording(), "feedback") == scores, "another score");
 }
 
 #[test]
