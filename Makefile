@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference check bench runtime haxby train-demo deps fuzz deny binaries clean
+.PHONY: help demo test test-reference check bench runtime haxby motion train-demo deps fuzz deny binaries clean
 
 CARGO ?= cargo
 PYTHON := .venv/bin/python
@@ -41,6 +41,10 @@ runtime: ## fetch ONNX Runtime into .runtime; GPU=1 fetches the CUDA build (abou
 
 haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
 	$(PYTHON) scripts/haxby.py
+
+motion: binaries ## motion parameters of a run: DIR=FOLDER_OF_DICOM_OR_NIFTI OUT=motion.tsv
+	@test -n "$(DIR)" -a -n "$(OUT)" || { echo "make motion: say DIR=folder-or-image OUT=motion.tsv"; exit 2; }
+	@scripts/motion.sh "$(DIR)" "$(OUT)"
 
 train-demo: runtime binaries .venv/train.stamp ## all of training at preset `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
 	scripts/train_demo.sh $${TRAIN_DEMO_DIR:-train-demo-out} $(if $(INSTALL),install)

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod export;
 pub mod generate;
 pub mod keygen;
+pub mod motion;
 pub mod prepare;
 pub mod recover;
 pub mod replay;

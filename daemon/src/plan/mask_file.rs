@@ -71,11 +71,11 @@ pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
 }
 
 /// An image of one volume.
-pub(super) struct Image {
+pub struct Image {
     /// Matrix and affine.
-    pub(super) space: VoxelSpace,
+    pub space: VoxelSpace,
     /// Scaled values, x fastest. Shape `[n_voxel]`.
-    pub(super) values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 /// Reads a NIfTI image of one volume.
@@ -83,7 +83,7 @@ pub(super) struct Image {
 /// # Errors
 ///
 /// Fails when the file cannot be read or holds several volumes.
-pub(super) fn read_image(path: &Path) -> Result<Image, MaskFileError> {
+pub fn read_image(path: &Path) -> Result<Image, MaskFileError> {
     let mut reader = NiftiReader::open(path)?;
     let header = reader.header().clone();
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
