@@ -8,7 +8,7 @@ from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from corticast_training.conventions import motion_to_matrix
+from corticast_training.conventions.motion import motion_to_matrix
 from corticast_training.project.space import inverse
 from corticast_training.project.trilinear import corners
 from projecting import AFFINE, MATRIX, Projected, affine_text, image, oblique, project

@@ -1,6 +1,6 @@
 """Where the voxels of today's reference are.
 
-This file refuses the matrices and affines that the daemon would refuse (`daemon/bold/src/space.rs`).
+What the daemon would refuse (`daemon/bold/src/space.rs`) is refused here.
 """
 
 from dataclasses import dataclass

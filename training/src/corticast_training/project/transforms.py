@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corticast_training.conventions import MOTION_COLUMNS, motion_to_matrix
+from corticast_training.conventions.motion import MOTION_COLUMNS, motion_to_matrix
 from corticast_training.data.nifti import open_image
 from corticast_training.errors import TrainingError
 from corticast_training.project.space import Space, apply, checked_affine, inverse, space_of
