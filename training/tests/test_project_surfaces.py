@@ -301,3 +301,25 @@ def values_on_a_surface(path: Path) -> Path:
     array = gifti.GiftiDataArray(np.zeros(5, np.float32), "NIFTI_INTENT_NONE")
     nibabel.save(gifti.GiftiImage(darrays=[array]), path)
     return path
+
+
+def test_damaged_files_end_in_a_message_not_in_a_traceback(
+    today: Path, tmp_path: Path, pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = labels(tmp_path / "a.dlabel.nii", np.full(16, 2))
+    named = {"--cifti": scalars(tmp_path / "a.dscalar.nii"), "--parcels": given}
+    files = {option: [path] for option, path in named.items()} | {"--surface": pair.files[:1]}
+    codes = set()
+    for option, (path,) in files.items():
+        good = path.read_bytes()
+        more = [] if option == "--surface" else ["--surface", *pair.files]
+        for _ in range(60):
+            bad = bytearray(good)
+            for _ in range(RNG.integers(1, 20)):
+                bad[RNG.integers(min(len(bad), 1500))] = RNG.integers(256)
+            path.write_bytes(bad[: len(bad) - RNG.integers(2) * RNG.integers(len(bad))])
+            out = tmp_path / "out.safetensors"
+            codes.add(project(today, out, option, path, *more, "--min-coverage", "0"))
+        path.write_bytes(good)
+    assert codes == {0, 1}
+    assert "expected a CIFTI file: " in capsys.readouterr().err

@@ -11,19 +11,13 @@ import numpy as np
 from corticast_training import __version__
 from corticast_training.errors import TrainingError
 from corticast_training.model_folder import MANIFEST, sha256_of
+from corticast_training.project.cifti import is_cifti, read_cifti, read_dlabel
 from corticast_training.project.coverage import coverage, refuse_uncovered, table
 from corticast_training.project.features import Features, read_labels, read_mask
 from corticast_training.project.mask_file import write_mask
 from corticast_training.project.rows import build
 from corticast_training.project.space import Space, read_space
-from corticast_training.project.surfaces import (
-    Surface,
-    all_vertices,
-    is_cifti,
-    read_cifti,
-    read_dlabel,
-    read_surfaces,
-)
+from corticast_training.project.surfaces import Surface, all_vertices, read_surfaces
 from corticast_training.project.transforms import read_steps
 
 AFFINE_TOLERANCE_MM = 1e-2

@@ -1,25 +1,18 @@
-"""Vertices of surfaces (GIFTI), and the vertices, voxels and parcels of CIFTI files.
+"""Vertices of surfaces, from GIFTI files."""
 
-A CIFTI file says which vertices of a surface its rows belong to, but not where they are: the
-surfaces come from GIFTI files of the same mesh, and the number of vertices is compared.
-"""
-
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 import nibabel
 import numpy as np
-from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, ParcelsAxis
-from nibabel.filebasedimages import ImageFileError
 from nibabel.gifti.gifti import GiftiImage
 from numpy.typing import NDArray
 
 from corticast_training.errors import TrainingError
-from corticast_training.project.features import Features, means, one_point_each
+from corticast_training.project.features import Features, one_point_each
 from corticast_training.project.space import apply
 
 POINTSET = 1008
@@ -48,7 +41,7 @@ class Surface:
 
 def read_surface(path: Path) -> Surface:
     """Reads the vertices of a `.surf.gii`."""
-    image = _load(path, GiftiImage, "a surface, .surf.gii")
+    image = load(path, GiftiImage, "a surface, .surf.gii")
     found = [array for array in image.darrays if array.intent == POINTSET]
     if len(found) != 1:
         raise TrainingError(
@@ -121,122 +114,22 @@ def all_vertices(surfaces: Sequence[Surface]) -> Features:
     return one_point_each("vertices", np.concatenate([s.vertices_mm for s in surfaces]), groups)
 
 
-def is_cifti(path: Path) -> bool:
-    """Whether the name is one of a CIFTI file: two endings, as `.dscalar.nii`."""
-    kinds = (".dscalar", ".dlabel", ".dtseries", ".dconn", ".pscalar", ".plabel", ".ptseries")
-    return path.name.endswith(tuple(f"{kind}.nii" for kind in kinds))
-
-
-def read_cifti(path: Path, surfaces: Sequence[Surface]) -> Features:
-    """The rows of a CIFTI file: grayordinates, or parcels (`.pscalar.nii` and others)."""
-    image = _load(path, nibabel.Cifti2Image, "a CIFTI file")
-    axes = [image.header.get_axis(number) for number in range(image.ndim)]
-    for axis in axes:
-        if isinstance(axis, BrainModelAxis):
-            points, groups = _grayordinates(path, axis, surfaces)
-            return one_point_each("grayordinates", points, groups)
-        if isinstance(axis, ParcelsAxis):
-            return _parcels(path, axis, surfaces)
-    kinds = ", ".join(type(axis).__name__ for axis in axes)
-    raise TrainingError(f"{path}: has axes {kinds}, expected one of brain models or of parcels")
-
-
-def read_dlabel(path: Path, surfaces: Sequence[Surface]) -> Features:
-    """A parcel for each label of a `.dlabel.nii` but 0, in ascending order of the labels."""
-    image = _load(path, nibabel.Cifti2Image, "a CIFTI file")
-    axes = [image.header.get_axis(number) for number in range(image.ndim)]
-    labels, models = axes[0], axes[-1]
-    if not isinstance(labels, LabelAxis) or not isinstance(models, BrainModelAxis):
-        kinds = ", ".join(type(axis).__name__ for axis in axes)
-        raise TrainingError(
-            f"{path}: has axes {kinds}, expected labels of brain models, .dlabel.nii; "
-            "--cifti takes the rows of other CIFTI files"
-        )
-    if len(labels) != 1:
-        maps = ", ".join(str(name) for name in labels.name[:5])
-        raise TrainingError(f"{path}: {len(labels)} maps ({maps}), expected 1")
-    points, _ = _grayordinates(path, models, surfaces)
-    found = np.rint(np.asarray(image.dataobj, np.float64)[0]).astype(np.int64)
-    numbers = [number for number in np.unique(found) if number]
-    if not numbers:
-        raise TrainingError(f"{path}: every label is 0, expected labels of parcels")
-    table = labels.label[0]
-    names = [str(table[n][0]) if n in table else f"label {n}" for n in map(int, numbers)]
-    return means(names, [np.flatnonzero(found == number) for number in numbers], points)
-
-
-def _grayordinates(
-    path: Path, axis: Any, surfaces: Sequence[Surface]
-) -> tuple[NDArray[np.float64], list[tuple[str, int, int]]]:
-    """The points of an axis of brain models, and its structures."""
-    points = np.full((len(axis), 3), np.nan)
-    groups = []
-    for name, rows, model in axis.iter_structures():
-        start, stop, _ = rows.indices(len(axis))
-        groups.append((str(name), start, stop))
-        if model.surface_mask.all():
-            vertices = _of(path, name, axis.nvertices[name], surfaces)
-            points[start:stop] = vertices[_checked(path, name, model.vertex, len(vertices))]
-        else:
-            points[start:stop] = apply(np.asarray(axis.affine, np.float64), model.voxel)
-    return points, groups
-
-
-def _parcels(path: Path, axis: Any, surfaces: Sequence[Surface]) -> Features:
-    members, points, start = [], [], 0
-    for name, voxels, vertices in zip(axis.name, axis.voxels, axis.vertices, strict=True):
-        own = []
-        if len(voxels):
-            own.append(apply(np.asarray(axis.affine, np.float64), voxels.astype(np.float64)))
-        for structure, numbers in vertices.items():
-            found = _of(path, structure, axis.nvertices[structure], surfaces)
-            own.append(found[_checked(path, structure, numbers, len(found))])
-        n = sum(len(some) for some in own)
-        if not n:
-            raise TrainingError(f"{path}: parcel {name} is empty, expected voxels or vertices")
-        points += own
-        members.append(np.arange(start, start + n))
-        start += n
-    return means([str(name) for name in axis.name], members, np.concatenate(points))
-
-
-def _of(
-    path: Path, structure: str, n_vertex: int, surfaces: Sequence[Surface]
-) -> NDArray[np.float64]:
-    found = [surface for surface in surfaces if surface.structure == structure]
-    if len(found) != 1:
-        given = ", ".join(f"{s.path} ({s.structure or 'unnamed'})" for s in surfaces) or "none"
-        raise TrainingError(
-            f"{path}: has vertices of {structure}, and {len(found)} of the surfaces are of it "
-            f"({given}), expected 1: give it with --surface; its metadata must name "
-            f"{STRUCTURE} (`wb_command -set-structure` writes it)"
-        )
-    vertices = found[0].vertices_mm
-    if len(vertices) != n_vertex:
-        raise TrainingError(
-            f"{found[0].path}: {len(vertices)} vertices, expected the {n_vertex} that {path} has "
-            f"for {structure}: take the surface of the same mesh"
-        )
-    return vertices
-
-
-def _checked(
-    path: Path, structure: str, numbers: NDArray[np.int64], n_vertex: int
-) -> NDArray[np.int64]:
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= n_vertex:
-        raise TrainingError(
-            f"{path}: vertex {int(numbers.max())} of {structure}, expected 0 to {n_vertex - 1}"
-        )
-    return numbers
-
-
-def _load(path: Path, kind: type, expected: str) -> Any:
+def load(path: Path, kind: type, expected: str) -> Any:
+    """An image of nibabel's type `kind`; `expected` names it in messages."""
     if not path.is_file():
         raise TrainingError(f"{path}: missing")
-    try:
+    with parsing(path, expected):
         image = nibabel.load(path)
-    except (ImageFileError, ExpatError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise TrainingError(f"{path}: cannot be read, expected {expected}: {error}") from error
     if not isinstance(image, kind):
         raise TrainingError(f"{path}: is {type(image).__name__}, expected {expected}")
     return image
+
+
+@contextmanager
+def parsing(path: Path, expected: str) -> Iterator[None]:
+    """Turns what nibabel's parsers stumble over, in KeyError and TypeError too, into a message."""
+    try:
+        yield
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise TrainingError(f"{path}: cannot be read, expected {expected}: {what}") from error

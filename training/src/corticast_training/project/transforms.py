@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corticast_training.conventions.motion import MOTION_COLUMNS, motion_to_matrix
-from corticast_training.data.nifti import open_image
+from corticast_training.data.nifti import DAMAGED, open_image
 from corticast_training.errors import TrainingError
 from corticast_training.project.space import Space, apply, checked_affine, inverse, space_of
 from corticast_training.project.trilinear import corners
@@ -137,7 +137,7 @@ def read_warp(path: Path) -> tuple[Space, NDArray[np.float64]]:
     space = space_of(path, shape, np.asarray(image.affine, np.float64))
     try:
         field = np.asarray(image.dataobj, np.float64).reshape(*space.matrix, 3)
-    except (OSError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise TrainingError(f"{path}: damaged or cut short: {error}") from error
     if not np.isfinite(field).all():
         raise TrainingError(f"{path}: holds NaN or Inf, expected finite displacements in mm")
