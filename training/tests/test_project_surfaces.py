@@ -312,7 +312,7 @@ def test_damaged_files_end_in_a_message_not_in_a_traceback(
     codes = set()
     for option, (path,) in files.items():
         good = path.read_bytes()
-        more = [] if option == "--surface" else ["--surface", *pair.files]
+        more: list[str | Path] = [] if option == "--surface" else ["--surface", *pair.files]
         for _ in range(60):
             bad = bytearray(good)
             for _ in range(RNG.integers(1, 20)):
