@@ -262,10 +262,8 @@ fn splines_have_the_published_weights() {
     let flat: Vec<f32> = quartic([0.0]).iter().map(|w| w[0] * 384.0).collect();
     assert!(flat.iter().zip([1.0, 76.0, 230.0, 76.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-3));
     // The prefilter is the inverse of these weights, mirrored borders included.
-    for (poles, weights) in [
-        (QUADRATIC, vec![0.125, 0.75, 0.125]),
-        (QUARTIC, vec![1., 76., 230., 76., 1.].iter().map(|w| w / 384.0).collect()),
-    ] {
+    let five = [1.0, 76.0, 230.0, 76.0, 1.0].map(|weight| weight / 384.0);
+    for (poles, weights) in [(QUADRATIC, &[0.125, 0.75, 0.125][..]), (QUARTIC, &five)] {
         for n in [4, 5, 9] {
             let rows = prefilter(n, poles);
             let half = weights.len() as isize / 2;
