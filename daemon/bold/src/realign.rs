@@ -18,6 +18,7 @@
 //! None of these changes where the estimate for the next volume begins. A volume takes a bounded
 //! number of steps, so its time is bounded. From finite signal comes finite signal.
 
+pub mod coregister;
 mod estimate;
 mod points;
 mod reslice;

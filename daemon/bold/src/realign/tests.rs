@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{
+    coregister::coregister,
     rigid::Affine,
     spline::{QUADRATIC, QUARTIC, prefilter, quadratic, quadratic_slope, quartic},
     *,
@@ -33,13 +34,12 @@ fn head(p: [f64; 3], radius: f64) -> f64 {
 
 /// A volume of the head that `motion` takes to its place, with noise of this s.d.
 fn moved(tr: u32, motion: &Motion, noise: f64) -> Volume {
-    moved_in(MATRIX, tr, motion, noise)
+    moved_in(MATRIX, tr, motion, noise, 27.0)
 }
 
-fn moved_in(matrix: [usize; 3], tr: u32, motion: &Motion, noise: f64) -> Volume {
+fn moved_in(matrix: [usize; 3], tr: u32, motion: &Motion, noise: f64, radius: f64) -> Volume {
     let to_mm = Affine::of(space(matrix).affine());
     let [nx, ny, nz] = matrix;
-    let radius = 1.35 * nx as f64;
     let mut state = 0x9E37_79B9_u32.wrapping_mul(tr + 1);
     let mut uniform = || {
         state ^= state << 13;
@@ -85,7 +85,7 @@ fn differences(found: &Motion, expected: &Motion) -> ([f64; 3], [f64; 3]) {
 fn known_motion_is_recovered_within_a_twentieth_of_a_mm_and_of_a_degree() {
     const LARGE: [usize; 3] = [36, 40, 28];
     let mut stage = Realign::new(RealignOptions::default(), &space(LARGE), None).unwrap();
-    next(&mut stage, moved_in(LARGE, 0, &Motion::default(), 16.0));
+    next(&mut stage, moved_in(LARGE, 0, &Motion::default(), 16.0, 49.0));
     let (mut mm, mut degrees) = ([0.0; 3], [0.0; 3]);
     let motions = [
         ([0.3, -0.2, 0.1], [0.2, 0.1, -0.3]),
@@ -97,7 +97,7 @@ fn known_motion_is_recovered_within_a_twentieth_of_a_mm_and_of_a_degree() {
     for (index, (translation_mm, angles)) in motions.into_iter().enumerate() {
         let expected = about_the_head(translation_mm, angles);
         // 800 / 16: a temporal signal-to-noise ratio of 50.
-        let found = next(&mut stage, moved_in(LARGE, index as u32 + 1, &expected, 16.0));
+        let found = next(&mut stage, moved_in(LARGE, index as u32 + 1, &expected, 16.0, 49.0));
         assert_eq!(found.fit, Fit::Converged);
         let (d, a) = differences(&found.motion, &expected);
         mm.iter_mut().zip(d).for_each(|(sum, d)| *sum += d * d / motions.len() as f64);
@@ -214,6 +214,30 @@ fn a_given_reference_is_kept_over_runs_and_its_own_is_not() {
         given.start_run();
         own.start_run();
     }
+}
+
+#[test]
+fn an_image_of_another_matrix_is_found_30_mm_away() {
+    let expected = about_the_head([12.0, -25.0, 10.0], [8.0, 3.0, -5.0]);
+    let (matrix, model) = ([24, 26, 18], moved(0, &Motion::default(), 10.0));
+    let today = moved_in(matrix, 1, &expected, 10.0, 27.0);
+    let (of_model, of_today) = (space(MATRIX), space(matrix));
+    let today = ReferenceImage { space: &of_today, signal: &today.signal };
+    let model = ReferenceImage { space: &of_model, signal: &model.signal };
+    let options = RealignOptions { max_motion_mm: 100.0, ..RealignOptions::default() };
+    let found = coregister(options, today, model).unwrap();
+    assert_eq!(found.fit, Fit::Converged);
+    let (mm, degrees) = differences(&found.motion, &expected);
+    assert!(
+        mm.iter().all(|mm| mm.abs() < 0.2) && degrees.iter().all(|d| d.abs() < 0.5),
+        "{mm:?} {degrees:?}"
+    );
+    // Farther than allowed, and nothing to be found.
+    let near = coregister(RealignOptions::default(), today, model).unwrap();
+    assert_eq!((near.fit, near.motion), (Fit::BoundReached, found.motion));
+    let flat = vec![1.0; of_today.n_voxel()];
+    let none = coregister(options, ReferenceImage { signal: &flat, ..today }, model).unwrap();
+    assert_eq!((none.fit, none.motion), (Fit::Failed, Motion::default()));
 }
 
 #[test]
