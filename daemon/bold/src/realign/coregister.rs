@@ -9,7 +9,7 @@
 //! correlate, and the fit fails.
 
 use super::{
-    Fit, HEAD_RADIUS_MM, InvalidRealign, MAX_STEPS, RealignOptions, ReferenceImage, check_matrix,
+    Fit, HEAD_RADIUS_MM, InvalidRealign, MAX_STEPS, RealignOptions, ReferenceImage, check_space,
     estimate::{Found, Level},
     rigid::Affine,
 };
@@ -43,7 +43,7 @@ pub fn coregister(
 ) -> Result<Coregistration, InvalidRealign> {
     options.check()?;
     for image in [&today, &model] {
-        check_matrix(image.space)?;
+        check_space(image.space)?;
         image.check()?;
     }
     let of_model = (model.space, model.signal);

@@ -15,6 +15,9 @@ use crate::separable::Filtered;
 
 /// Determinant with the chosen points over that with all of them. SPM's default.
 const QUALITY: f64 = 0.9;
+/// Most points before some are left out; a larger volume is compared at points farther apart. A
+/// head has 100,000.
+const MAX_POINTS: usize = 400_000;
 /// Points are left out in this many steps at most.
 const LEFT_OUT: usize = 100;
 
@@ -109,11 +112,16 @@ fn mean_of_contrast(signal: impl Iterator<Item = f64> + Clone) -> Option<f64> {
 fn grid(matrix: [usize; 3], to_mm: &Affine, separation_mm: f64) -> Vec<[f32; 3]> {
     // The real root of x⁴ = x + 1 gives the recurrence for three dimensions.
     const ROOT: f64 = 1.220_744_084_605_759_5;
-    let step: [f64; 3] = std::array::from_fn(|axis| {
-        separation_mm / norm(std::array::from_fn(|row| to_mm.linear[row][axis]))
-    });
-    let n: [usize; 3] =
-        std::array::from_fn(|axis| ((matrix[axis] as f64 - 1.5) / step[axis]).floor() as usize + 1);
+    let size_mm: [f64; 3] =
+        std::array::from_fn(|axis| norm(std::array::from_fn(|row| to_mm.linear[row][axis])));
+    let n_along = |step: [f64; 3]| -> [usize; 3] {
+        std::array::from_fn(|axis| ((matrix[axis] as f64 - 1.5) / step[axis]) as usize + 1)
+    };
+    let mut step = size_mm.map(|size_mm| separation_mm / size_mm);
+    while n_along(step).iter().product::<usize>() > MAX_POINTS {
+        step = step.map(|step| 1.1 * step);
+    }
+    let n = n_along(step);
     let mut points = Vec::with_capacity(n.iter().product());
     for z in 0..n[2] {
         for y in 0..n[1] {

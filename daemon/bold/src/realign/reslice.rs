@@ -4,12 +4,14 @@
 //! signal of the nearest point inside: the edge is held.
 
 use super::{
+    InvalidRealign, check_space,
     rigid::Affine,
     spline::{QUARTIC, prefilter, quartic},
 };
 use crate::{
     separable::{Filtered, Separable},
     space::VoxelSpace,
+    volume::Motion,
 };
 
 /// Voxels that are worked on together, along x.
@@ -19,7 +21,7 @@ const TAPS: usize = 5;
 
 /// Reslices volumes of one space.
 #[derive(Clone, Debug)]
-pub(super) struct Reslice {
+pub struct Reslice {
     space: VoxelSpace,
     coefficients: Separable,
 }
@@ -33,16 +35,22 @@ struct Places {
 }
 
 impl Reslice {
-    pub(super) fn new(space: &VoxelSpace) -> Self {
+    /// For volumes of this space.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an axis has fewer than 4 voxels, or voxels are not of 0.1 to 20 mm.
+    pub fn new(space: &VoxelSpace) -> Result<Self, InvalidRealign> {
+        check_space(space)?;
         let axes = space.matrix().map(|n| prefilter(n, QUARTIC));
-        Self { space: space.clone(), coefficients: Separable::new(axes, TAPS / 2) }
+        Ok(Self { space: space.clone(), coefficients: Separable::new(axes, TAPS / 2) })
     }
 
     /// Replaces the signal of a volume, x fastest, by that at the same voxels of the reference.
-    /// `motion`: from the volume to the reference, mm.
-    pub(super) fn apply(&mut self, signal: &mut [f32], motion: &Affine) {
+    /// `motion` takes the volume to the reference.
+    pub fn apply(&mut self, signal: &mut [f32], motion: &Motion) {
         let to_mm = Affine::of(self.space.affine());
-        let map = to_mm.inverse().after(&motion.inverse()).after(&to_mm);
+        let map = to_mm.inverse().after(&motion.affine().inverse()).after(&to_mm);
         let volume = self.coefficients.apply(signal);
         let [nx, ny, nz] = self.space.matrix();
         let last = [nx, ny, nz].map(|n| (n - 1) as f32);

@@ -195,6 +195,12 @@ fn what_cannot_be_realigned_is_refused_at_construction() {
     assert_eq!(with(&[1.0]), InvalidRealign::ReferenceSize { found: 1, expected: 7040 });
     assert_eq!(with(&[1.0; 7040]), InvalidRealign::FlatReference);
     assert!(with(&[f32::NAN; 7040]).to_string().contains("NaN at voxel 0"));
+    // An affine in m.
+    let size = 0.003;
+    let rows = [[size, 0., 0., 0.], [0., size, 0., 0.], [0., 0., size, 0.], [0., 0., 0., 1.]];
+    let metres = VoxelSpace::new(MATRIX, rows).unwrap();
+    let error = Realign::new(RealignOptions::default(), &metres, None).unwrap_err();
+    assert!(error.to_string().contains("gives [0.003, 0.003, 0.003] mm"), "{error}");
     let options = RealignOptions { fwhm_mm: f64::NAN, ..RealignOptions::default() };
     assert!(Realign::new(options, &same, None).unwrap_err().to_string().contains("1 to 20 mm"));
 }
