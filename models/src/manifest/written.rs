@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     error::ManifestError,
+    evidence::EvidenceWritten,
     facts::{FILE_NAME, Family, Manifest, MaskFacts, SignalFacts},
     file::Hex64,
     network::{self, NetworkWritten},
@@ -65,6 +66,10 @@ impl Manifest {
                 return Err(document.refuse("neurons", reason));
             }
         };
+        let evidence = written.evidence;
+        let evidence = evidence
+            .map(|evidence| evidence.check(written.family, &signal, &networks, &document))
+            .transpose()?;
         Ok(Self {
             dir: dir.into(),
             family: written.family,
@@ -73,6 +78,7 @@ impl Manifest {
             normalise: written.normalise.check(dir, mask.n_voxel, &document)?,
             mask,
             signal,
+            evidence,
             networks,
             neurons,
             provenance: written.provenance,
@@ -94,6 +100,7 @@ struct Written {
     #[serde(default)]
     network: Vec<NetworkWritten>,
     neurons: Option<NeuronsWritten>,
+    evidence: Option<EvidenceWritten>,
     #[serde(default)]
     provenance: toml::Table,
 }
