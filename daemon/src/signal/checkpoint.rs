@@ -14,7 +14,7 @@ use super::{
 use crate::intake::run_book::RunBook;
 
 /// Version of the layout. A checkpoint of another version is not used.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Volumes between two checkpoints, in bytes, at least.
 const MIN_BYTES: usize = 64 << 20;

@@ -135,6 +135,7 @@ impl SignalPath {
         if let Some(shift) = &self.hemodynamic_shift {
             shift.save(to);
         }
+        self.decoding.save(to);
     }
 
     /// Takes the state of all stages from a checkpoint, for a run with this TR. `None` when the
@@ -158,6 +159,8 @@ impl SignalPath {
             }
             None => None,
         };
+        // The last one, because it changes in place.
+        self.decoding.load(from)?;
         (self.dvars, self.gap_fill, self.normalise) = (dvars, gap_fill, normalise);
         self.hemodynamic_shift = shift;
         Some(())
@@ -189,6 +192,7 @@ impl SignalPath {
         self.dvars.start_run();
         self.gap_fill.start_run();
         self.normalise.start_run();
+        self.decoding.start_run();
         self.hemodynamic_shift = Some(self.shift(repetition_time));
     }
 
@@ -255,6 +259,14 @@ impl SignalPath {
             metrics.stage_failed(failure.head.name());
         }
         Ok(Some(readouts))
+    }
+
+    /// Shows the model a window whose result is known, if it decodes later windows by it.
+    pub(super) fn remember(&mut self, window: &Window) {
+        if self.decoding.has_memory() {
+            // A window that fails fails again, and leaves the same gap.
+            drop(self.decoding.decode(window, &mut ()));
+        }
     }
 
     /// What the operator has to be told about the model since the last call.

@@ -242,7 +242,7 @@ impl Session {
             tap(open.name(), window);
         }
         if self.is_known(window) {
-            return;
+            return self.path.remember(window);
         }
         let mut stages_ns = step.stages_ns.clone();
         let decoded = self.path.decode(window, &mut stages_ns);
