@@ -10,8 +10,8 @@ on their own, after each voxel got variance 1 within the class:
     Σ = Σ_k π_k D_k [(1 − s_k) C_k + s_k I] D_k
 
 with the share π_k of class k, its correlations C_k and the standard deviations D_k of its voxels.
-This is a diagonal plus one term a window, so all systems are solved in the space of windows (Woodbury
-identity): time and memory grow with voxels × windows, not with voxels².
+This is a diagonal plus one term a window, so all systems are solved in the space of windows
+(Woodbury identity): time and memory grow with voxels × windows, not with voxels².
 """
 
 from dataclasses import dataclass

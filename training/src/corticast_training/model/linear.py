@@ -12,9 +12,10 @@ There are three ways to fit the weights:
   get a temperature too.
 
 Where evidence is added up over time, the log-loss is that of the added-up probabilities, of the
-windows in blocks. The regularisation minimises the cross-validated log-loss, because the probabilities themselves are
-the feedback. A decoder that is only slightly regularised is much worse here, because voxels are
-many and similar: on Haxby's slice, α = 1 reaches .33 per TR and α = 316 reaches .54.
+windows in blocks. The regularisation minimises the cross-validated log-loss, because the
+probabilities themselves are the feedback. A decoder that is only slightly regularised is much worse
+here, because voxels are many and similar: on Haxby's slice, α = 1 reaches .33 per TR and α = 316
+reaches .54.
 """
 
 from collections.abc import Callable
