@@ -39,7 +39,7 @@ bench: runtime binaries .venv/linear.stamp ## measure the figures of docs/benchm
 runtime: ## fetch ONNX Runtime into .runtime; GPU=1 fetches the CUDA build (about 1.8 GB)
 	scripts/fetch_runtime.sh
 
-haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
+haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=… ACROSS=0 METHOD=ridge EVIDENCE=0]
 	$(PYTHON) scripts/haxby.py
 
 motion: binaries ## motion parameters of a run: DIR=FOLDER_OF_DICOM_OR_NIFTI OUT=motion.tsv

@@ -160,6 +160,12 @@ pub(super) fn agree(
                 learnt.and_then(|l| l.frozen_mean),
                 FrozenMean::default(),
             )?,
+            across_voxels: pick(
+                "`across_voxels`",
+                normalise.across_voxels,
+                learnt.map(|l| l.across_voxels),
+                false,
+            )?,
             statistics: learnt.and_then(|l| l.statistics.clone()),
         },
         stages: StagePlan::make(config, space, manifest, rois)?,

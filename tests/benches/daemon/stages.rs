@@ -205,6 +205,7 @@ fn copy_ms(scans: &[Vec<u8>]) -> Samples {
 fn normalise(chapter: &mut Chapter) -> anyhow::Result<()> {
     const VOXELS: usize = 131_072;
     let options = NormaliseOptions {
+        across_voxels: false,
         mode: Mode::Growing,
         warm_up_volumes: 6,
         baseline_volumes: 0,
