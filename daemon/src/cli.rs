@@ -9,6 +9,7 @@ pub mod keygen;
 pub mod prepare;
 pub mod recover;
 pub mod replay;
+pub mod report;
 pub mod run;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run},
+    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, report, run},
     config::{ConfigError, wire::TrustError},
     exit::Exit,
     offline::prepare::error::PrepareError,
@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   corticast replay --config site.toml --run session.mcap --film film.mp4
   corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
   corticast export session.mcap --bids dataset
+  corticast report session.mcap --out reports
   corticast recover session.mcap
   corticast ctl status
 
@@ -57,6 +58,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Export a recording: NIfTI, BIDS, JSON lines
     Export(export::ExportArgs),
+    /// Report on each run of a recording: a page and JSON
+    Report(report::ReportArgs),
     /// Repair a recording that was cut
     Recover(recover::RecoverArgs),
     /// Command a running daemon
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Prepare(args) => prepare::run(args),
         Command::Check(args) => check::run(args),
         Command::Export(args) => export::run(args),
+        Command::Report(args) => report::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Ctl(args) => ctl::run(args),
         Command::Keygen(args) => keygen::run(args),
