@@ -43,6 +43,7 @@ const PATH_KEYS: &[(&str, &str)] = &[
     ("outputs", "film"),
     ("outputs", "webp"),
     ("outputs", "png"),
+    ("outputs", "report"),
     ("recording", "file"),
     ("recording", "results"),
     ("wire", "key"),

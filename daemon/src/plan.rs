@@ -54,7 +54,7 @@ impl Plan {
             config.model.dir.as_deref().map(|dir| open::open(dir, &config)).transpose()?;
         let signal = agree::agree(&config, &mask, decoder.as_ref().map(Decoder::manifest))?;
         let clips = clips::agreed(&config, decoder.as_ref())?;
-        if clips.is_none() && !config.outputs.is_empty() {
+        if clips.is_none() && config.outputs.has_clips() {
             return Err(PlanError::NoClips);
         }
         for (what, found) in [

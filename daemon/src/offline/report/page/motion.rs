@@ -21,7 +21,7 @@ pub(super) fn sections(run: &RunFacts, judged: &Judged, span: (f64, f64)) -> Str
         Some(stats) => {
             let title = "Framewise displacement";
             let (id, unit, value) = ("fd", "FD, mm", |row: &VolumeRow| row.fd_mm);
-            words(stats, "mm") + &chart(run, span, stats, spikes.clone(), (id, title, unit), value)
+            words(stats, " mm") + &chart(run, span, stats, spikes.clone(), (id, title, unit), value)
         }
         None => not_realigned(run),
     };
@@ -93,7 +93,7 @@ fn words(stats: Stats, unit: &str) -> String {
         _ => String::new(),
     };
     format!(
-        "<p>Mean {} {unit}, largest {} {unit} at volume {}{above}.</p>",
+        "<p>Mean {}{unit}, largest {}{unit} at volume {}{above}.</p>",
         tidy(stats.mean),
         tidy(stats.max),
         stats.max_index,

@@ -125,6 +125,8 @@ pub(super) fn settings(run: &RunFacts) -> String {
     let settings = Settings(&run.session);
     let rows = settings.stages().into_iter().map(|stage| {
         let parameters = stage.parameters.as_object().into_iter().flatten();
+        // A matrix of numbers is for programs; the JSON file and the list below have it.
+        let parameters = parameters.filter(|(key, _)| *key != "affine");
         let parameters = parameters.map(|(key, value)| format!("{key} = {}", plain(value)));
         let parameters = match stage.is_on {
             true => parameters.collect::<Vec<_>>().join("; "),
@@ -138,7 +140,7 @@ pub(super) fn settings(run: &RunFacts) -> String {
         )
     });
     let mut html = format!(
-        "<table><thead><tr><th>stage, in order</th><th>what it does</th><th>parameters</th></tr>\
+        "<table><thead><tr><th>stage, in order</th><th style=\"width:34%\">what it does</th><th>parameters</th></tr>\
          </thead><tbody>{}</tbody></table>",
         rows.collect::<String>(),
     );
