@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use corticast_tests::{Daemon, Site, concepts, corticast, wait_for};
+use corticast_tests::{Daemon, Site, corticast, published, wait_for};
 use serde_json::{Value, json};
 
 /// Names and bytes of the files of a folder.
@@ -56,7 +56,7 @@ fn the_report_of_the_daemon_is_made_again_to_the_bit() {
     let document: Value = serde_json::from_slice(document).unwrap();
     let run = document["run"]["name"].as_str().unwrap();
     assert_eq!(*name, format!("{run}_report.json"));
-    let n_result = concepts(&mcap).len();
+    let n_result = published(&mcap, "concepts").len();
     assert_eq!(document["decoding"]["n_results"], json!(n_result));
     assert_eq!(document["timing"]["received_to_published_ms"]["n"], json!(n_result));
     assert_eq!(document["acquisition"]["matrix"], json!([8, 8, 6]));
