@@ -10,6 +10,7 @@ pub mod motion;
 pub mod prepare;
 pub mod recover;
 pub mod replay;
+pub mod report;
 pub mod run;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};

@@ -57,6 +57,7 @@ const PATH_KEYS: &[&str] = &[
     "outputs.film",
     "outputs.webp",
     "outputs.png",
+    "outputs.report",
     "recording.file",
     "recording.results",
     "wire.key",

@@ -7,7 +7,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    cli::{check, ctl, demo, export, generate, keygen, motion, prepare, recover, replay, run},
+    cli::{
+        check, ctl, demo, export, generate, keygen, motion, prepare, recover, replay, report, run,
+    },
     config::{ConfigError, wire::TrustError},
     exit::Exit,
     offline::prepare::error::PrepareError,
@@ -35,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
   corticast export session.mcap --bids dataset
   corticast motion bold.nii.gz --out motion.tsv
+  corticast report session.mcap --out reports
   corticast recover session.mcap
   corticast ctl status
 
@@ -60,6 +63,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Estimate the motion of a run
     Motion(motion::MotionArgs),
+    /// Report on each run of a recording: a page and JSON
+    Report(report::ReportArgs),
     /// Repair a recording that was cut
     Recover(recover::RecoverArgs),
     /// Command a running daemon
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Export(args) => export::run(args),
         Command::Motion(args) => motion::run(args),
+        Command::Report(args) => report::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Ctl(args) => ctl::run(args),
         Command::Keygen(args) => keygen::run(args),

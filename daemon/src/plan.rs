@@ -71,7 +71,7 @@ impl Plan {
         let feedback = FeedbackPlan::make(&config, decoder.as_ref(), n_value)?;
         feedback.as_ref().map(|feedback| feedback.engine(signal.hrf_delay_s)).transpose()?;
         let clips = clips::agreed(&config, decoder.as_ref())?;
-        if clips.is_none() && !config.outputs.is_empty() {
+        if clips.is_none() && config.outputs.has_clips() {
             return Err(PlanError::NoClips);
         }
         for (what, found) in [

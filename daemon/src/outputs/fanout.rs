@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     clock::monotonic_ns,
-    product::{Product, reports::StatusReport, results::ConditionsReport},
+    product::{
+        Product,
+        reports::{RunState, StatusReport},
+        results::ConditionsReport,
+    },
     queue::{drop_oldest::Feeder, latest::Mailbox},
     recording::{
         products::{RecordedProducts, recorded_entry},
@@ -33,6 +37,8 @@ pub struct Fanout {
     pub recorder: Option<Recorder>,
     /// Which products are recorded.
     pub records: RecordedProducts,
+    /// Names of runs that have ended, for their reports.
+    pub reports: Option<Arc<Feeder<Arc<str>>>>,
     /// Outputs that write clips to files.
     pub pictures: Arc<[Feeder<Product>]>,
     /// Conditions for the generator. Its clips come back through a fanout without this mailbox.
@@ -76,6 +82,11 @@ impl Fanout {
         }
         if matches!(product, Product::Result(_) | Product::Clip(_)) {
             self.pictures.iter().for_each(|output| output.push(product.clone()));
+        }
+        if let (Some(reports), Product::Run(run)) = (&self.reports, &product)
+            && run.state == RunState::Ended
+        {
+            reports.push(Arc::clone(&run.run));
         }
         if let Product::Status(status) = &product {
             match status.level {

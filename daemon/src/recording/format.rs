@@ -12,7 +12,7 @@
 //! | `command` | json | a command of the operator |
 //! | `order` | json | a volume that was processed before it could be recorded: a replay differs |
 //! | `checkpoint` | `corticast-checkpoint` | the state of the session, for a quick restart |
-//! | `concepts`, `volume`, `run`, `status` | json | products, as published |
+//! | `concepts`, `volume`, `run`, `status`, `feedback` | json | products, as published |
 //! | `conditions` | safetensors | the input of a generator, one file for each result |
 //! | `clip` | safetensors | the pictures that the generator made, one file for each clip |
 //!
@@ -40,7 +40,7 @@ pub const CHECKPOINT: &str = "checkpoint";
 
 /// Topics and their encodings. New topics come last: a segment whose first chunk is damaged has
 /// only the position in this list to tell what an entry is.
-pub const TOPICS: [(&str, &str); 11] = [
+pub const TOPICS: [(&str, &str); 12] = [
     (SESSION, "json"),
     (WIRE, "corticast-frames"),
     (COMMAND, "json"),
@@ -52,6 +52,7 @@ pub const TOPICS: [(&str, &str); 11] = [
     ("status", "json"),
     (ORDER, "json"),
     (CHECKPOINT, "corticast-checkpoint"),
+    ("feedback", "json"),
 ];
 
 /// One entry of a recording.

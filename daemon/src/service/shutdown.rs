@@ -50,6 +50,8 @@ pub(super) struct Running {
     /// The results file.
     pub(super) results: Option<thread::JoinHandle<()>>,
     pub(super) recording: Option<RecorderThread>,
+    /// The reports of runs; its thread ends after the recorder.
+    pub(super) reporting: Option<thread::JoinHandle<()>>,
     /// The tasks that serve `query`, `control` and metrics.
     pub(super) serving: [JoinHandle<()>; 3],
     /// The task that answers adapters.
@@ -89,6 +91,9 @@ impl Running {
             Some(thread) => wait.of("the recorder", spawn_blocking(move || thread.join())).await?,
             None => Ok(()),
         };
+        if let Some(reporting) = self.reporting {
+            wait.of("reports", spawn_blocking(move || reporting.join())).await?.ok();
+        }
         self.serving.iter().for_each(JoinHandle::abort);
         // The recorder's last flush may have acknowledged volumes.
         if timeout(ANSWERS, self.answering).await.is_err() {

@@ -14,7 +14,12 @@ use corticast_wire::{message::Durability, socket::Router};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    commands, http, notify, options::ServiceOptions, query, shutdown::Running, sockets::Sockets,
+    commands, http, notify,
+    options::ServiceOptions,
+    query,
+    reports::{self, Reports},
+    shutdown::Running,
+    sockets::Sockets,
 };
 use crate::{
     clock::{monotonic_ns, wall_ns},
@@ -155,6 +160,14 @@ pub(super) async fn build(
         &metrics,
         supervisor,
     )?;
+    let (mut reports, mut reporting) = (None, None);
+    if let (Some(folder), Some(recording)) = (&config.outputs.report, &config.recording.file) {
+        let (feeder, ended) = drop_oldest(reports::QUEUE, metrics.output_dropped("report"));
+        let (folder, recording) = (folder.clone(), recording.clone());
+        let thread = Reports { recording, folder, ended, supervisor: supervisor.clone() };
+        reports = Some(Arc::new(feeder));
+        reporting = Some(thread.start()?);
+    }
     let mut fanout = Fanout {
         publish: Arc::new(publish),
         publish_large: Arc::new(publish_large),
@@ -162,6 +175,7 @@ pub(super) async fn build(
         watch: options.watch.take().map(Arc::new),
         recorder: None,
         records: RecordedProducts::of(&config.recording),
+        reports,
         pictures,
         clips: None,
         blanking: blanking.clone(),
@@ -268,6 +282,7 @@ pub(super) async fn build(
         pictures: picture_threads,
         results: writing,
         recording,
+        reporting,
         serving,
         answering,
     };
