@@ -28,7 +28,7 @@ use crate::{
         json_lines::Continuing,
         limiter::Limiter,
         pictures::{self, PictureThreads},
-        publish, results,
+        publish, results, sinks,
     },
     plan::{Plan, describe},
     product::{
@@ -124,7 +124,7 @@ pub(super) async fn build(
         None => None,
     };
 
-    let sockets = Sockets::bind(&config, clips.is_some()).await?;
+    let mut sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
     let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);
     let blanking = Blanking::new(is_blanked);
@@ -155,6 +155,8 @@ pub(super) async fn build(
         &metrics,
         supervisor,
     )?;
+    let sinks = sinks::start(&config.sinks, &blanking, &metrics, supervisor).await?;
+    sockets.endpoints.sinks = sinks.endpoints;
     let mut fanout = Fanout {
         publish: Arc::new(publish),
         publish_large: Arc::new(publish_large),
@@ -163,6 +165,7 @@ pub(super) async fn build(
         recorder: None,
         records: RecordedProducts::of(&config.recording),
         pictures,
+        sinks: sinks.feeders,
         clips: None,
         blanking: blanking.clone(),
         limiter: Limiter::new(metrics.warnings_left_out.clone()),
@@ -266,6 +269,7 @@ pub(super) async fn build(
         publishing,
         publisher: sockets.publisher,
         pictures: picture_threads,
+        sinks: sinks.threads,
         results: writing,
         recording,
         serving,
