@@ -112,6 +112,7 @@ mod tests {
             rot_z: 0.3_f64.to_radians(),
             outcome: None,
         };
-        assert_eq!(to_afni(&motion), [3.0, -1.0, -2.0, 0.3, -0.1, -0.2]);
+        let tenths = to_afni(&motion).map(|value| (value * 10.0).round() as i32);
+        assert_eq!(tenths, [30, -10, -20, 3, -1, -2]);
     }
 }
