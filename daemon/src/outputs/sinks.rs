@@ -17,6 +17,7 @@ mod pyneal;
 mod rtcloud;
 mod rtpspy;
 mod server;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -26,15 +27,8 @@ use corticast_wire::text::explain;
 use tokio::{runtime::Handle, task::JoinHandle as Task};
 
 use self::{
-    afni::Afni,
-    event::{Event, Selection},
-    lsl::Lsl,
-    murfi::Murfi,
-    opennft::OpenNft,
-    pyneal::Pyneal,
-    rtcloud::RtCloud,
-    rtpspy::RtpSpy,
-    server::Server,
+    afni::Afni, event::Selection, lsl::Lsl, murfi::Murfi, opennft::OpenNft, pyneal::Pyneal,
+    rtcloud::RtCloud, rtpspy::RtpSpy, server::Server, sink::Sink,
 };
 use super::blanking::Blanking;
 use crate::{
@@ -48,28 +42,6 @@ use crate::{
 
 /// Products that wait for a sink.
 const QUEUE: usize = 64;
-
-/// An output in the protocol of another program.
-pub(super) trait Sink: Send {
-    /// Name of its table in the configuration, of its thread, and in metrics.
-    fn name(&self) -> &'static str;
-
-    /// Prepares to deliver an event, for example by connecting. May take a fraction of a second.
-    ///
-    /// # Errors
-    ///
-    /// Fails when this event cannot be delivered; the next may be.
-    fn prepare(&mut self, _: &Event) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    /// Delivers an event. `blank` is not confirmed before this returns, so it must not wait.
-    ///
-    /// # Errors
-    ///
-    /// Fails when this event cannot be delivered; the next may be.
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()>;
-}
 
 /// The sinks of a session.
 pub struct Started {

@@ -12,7 +12,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Sink, event::Event, peer::Peer};
+use super::{event::Event, peer::Peer, sink::Sink};
 use crate::product::reports::MotionReport;
 
 const HELLO: [u8; 4] = [0xab, 0xcd, 0xef, 0xab + 1];

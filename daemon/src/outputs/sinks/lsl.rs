@@ -31,8 +31,8 @@ use tokio::{
 
 use self::info::Info;
 use super::{
-    Sink,
     event::{Event, Value},
+    sink::Sink,
 };
 use crate::{config::sinks::LslSink, supervise::Supervisor};
 

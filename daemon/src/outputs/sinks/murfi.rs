@@ -7,9 +7,9 @@
 //! Source: `RtInfoServer.cpp` of MURFI.
 
 use super::{
-    Sink,
     event::{Event, is_decoded},
     server::{Answer, Values},
+    sink::Sink,
 };
 use crate::config::sinks::ValueChoice;
 

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{Sink, event::Event};
+use super::{event::Event, sink::Sink};
 
 /// The sink.
 pub(super) struct OpenNft {

@@ -5,9 +5,9 @@
 //! anything that is no number. Source: `src/resultsServer.py` of pyneal.
 
 use super::{
-    Sink,
     event::{Event, is_decoded},
     server::{Answer, Values},
+    sink::Sink,
 };
 use crate::config::sinks::ValueChoice;
 

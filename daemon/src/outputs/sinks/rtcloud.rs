@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use corticast_bold::run::RunEntities;
 
-use super::{Sink, event::Event};
+use super::{event::Event, sink::Sink};
 
 /// The sink.
 pub(super) struct RtCloud {

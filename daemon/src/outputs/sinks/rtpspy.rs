@@ -6,9 +6,9 @@
 use std::net::SocketAddr;
 
 use super::{
-    Sink,
     event::{Event, Value},
     peer::Peer,
+    sink::Sink,
 };
 
 /// The sink.
