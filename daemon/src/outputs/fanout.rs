@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{
     blanking::{Blanking, shown},
     limiter::Limiter,
+    sinks::event::takes,
 };
 use crate::{
     clock::monotonic_ns,
@@ -41,6 +42,8 @@ pub struct Fanout {
     pub reports: Option<Arc<Feeder<Arc<str>>>>,
     /// Outputs that write clips to files.
     pub pictures: Arc<[Feeder<Product>]>,
+    /// Outputs in the protocols of other programs.
+    pub sinks: Arc<[Feeder<Product>]>,
     /// Conditions for the generator. Its clips come back through a fanout without this mailbox.
     pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
     /// Whether subscribers and a display get neutral feedback.
@@ -66,6 +69,9 @@ impl Fanout {
         publish.push(marked.clone());
         if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &marked) {
             clips.put(conditions.clone());
+        }
+        if takes(&marked) {
+            self.sinks.iter().for_each(|sink| sink.push(marked.clone()));
         }
         if let Some(watch) = &self.watch
             && !matches!(product, Product::Conditions(_))

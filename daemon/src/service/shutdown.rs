@@ -21,7 +21,11 @@ use tokio::{
 };
 
 use super::notify;
-use crate::{exit::Exit, outputs::pictures::PictureThreads, recording::recorder::RecorderThread};
+use crate::{
+    exit::Exit,
+    outputs::{pictures::PictureThreads, sinks::SinkThreads},
+    recording::recorder::RecorderThread,
+};
 
 /// How long volumes in transit may be decoded. Those that are left are recorded, and a restart
 /// decodes them.
@@ -47,6 +51,7 @@ pub(super) struct Running {
     /// The PUB socket stays open until everything has ended, so that it can send its queue.
     pub(super) publisher: Arc<Publisher>,
     pub(super) pictures: PictureThreads,
+    pub(super) sinks: SinkThreads,
     /// The results file.
     pub(super) results: Option<thread::JoinHandle<()>>,
     pub(super) recording: Option<RecorderThread>,
@@ -84,6 +89,8 @@ impl Running {
         }
         let pictures = self.pictures;
         wait.of("films and pictures", spawn_blocking(move || pictures.join())).await?;
+        let sinks = self.sinks;
+        wait.of("sinks", spawn_blocking(move || sinks.join())).await?;
         if let Some(results) = self.results {
             wait.of("the results file", spawn_blocking(move || results.join())).await?.ok();
         }

@@ -33,7 +33,7 @@ use crate::{
         json_lines::Continuing,
         limiter::Limiter,
         pictures::{self, PictureThreads},
-        publish, results,
+        publish, results, sinks,
     },
     plan::{Plan, describe},
     product::{
@@ -129,7 +129,7 @@ pub(super) async fn build(
         None => None,
     };
 
-    let sockets = Sockets::bind(&config, clips.is_some()).await?;
+    let mut sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
     let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);
     let blanking = Blanking::new(is_blanked);
@@ -168,6 +168,8 @@ pub(super) async fn build(
         reports = Some(Arc::new(feeder));
         reporting = Some(thread.start()?);
     }
+    let sinks = sinks::start(&config.sinks, &blanking, &metrics, supervisor).await?;
+    sockets.endpoints.sinks = sinks.endpoints;
     let mut fanout = Fanout {
         publish: Arc::new(publish),
         publish_large: Arc::new(publish_large),
@@ -177,6 +179,7 @@ pub(super) async fn build(
         records: RecordedProducts::of(&config.recording),
         reports,
         pictures,
+        sinks: sinks.feeders,
         clips: None,
         blanking: blanking.clone(),
         limiter: Limiter::new(metrics.warnings_left_out.clone()),
@@ -280,6 +283,7 @@ pub(super) async fn build(
         publishing,
         publisher: sockets.publisher,
         pictures: picture_threads,
+        sinks: sinks.threads,
         results: writing,
         recording,
         reporting,
