@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference check bench runtime haxby train-demo deps fuzz deny binaries clean
+.PHONY: help demo test test-reference check bench runtime haxby motion train-demo deps fuzz deny binaries clean
 
 CARGO ?= cargo
 PYTHON := .venv/bin/python
@@ -39,17 +39,25 @@ bench: runtime binaries .venv/linear.stamp ## measure the figures of docs/benchm
 runtime: ## fetch ONNX Runtime into .runtime; GPU=1 fetches the CUDA build (about 1.8 GB)
 	scripts/fetch_runtime.sh
 
-haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=…]
+haxby: runtime binaries .venv/linear.stamp ## prepare, train and replay real runs: HAXBY_DIR=… [TRAIN=… TEST=… NORMALISE=… ACROSS=0 METHOD=ridge EVIDENCE=0]
 	$(PYTHON) scripts/haxby.py
+
+motion: binaries ## motion parameters of a run: DIR=FOLDER_OF_DICOM_OR_NIFTI OUT=motion.tsv
+	@test -n "$(DIR)" -a -n "$(OUT)" || { echo "make motion: say DIR=folder-or-image OUT=motion.tsv"; exit 2; }
+	@scripts/motion.sh "$(DIR)" "$(OUT)"
 
 train-demo: runtime binaries .venv/train.stamp ## all of training at preset `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
 	scripts/train_demo.sh $${TRAIN_DEMO_DIR:-train-demo-out} $(if $(INSTALL),install)
 
-deps: ## install Debian packages for optional tests (prometheus, for promtool)
-	@if command -v promtool >/dev/null; then echo "promtool is already installed"; else \
+deps: ## install Debian packages for optional tests (prometheus for promtool, octave with sockets)
+	@wanted=; \
+	command -v promtool >/dev/null || wanted="$$wanted prometheus"; \
+	command -v octave-cli >/dev/null && octave-cli --eval 'pkg load sockets' >/dev/null 2>&1 \
+	    || wanted="$$wanted octave octave-sockets"; \
+	if [ -z "$$wanted" ]; then echo "promtool and octave are already installed"; else \
 	    if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
 	    $$sudo apt-get update -qq; \
-	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$wanted >/dev/null; \
 	fi
 
 fuzz: ## search for input that makes a reader panic; SECONDS_EACH=60 for each target (the build takes minutes)

@@ -5,16 +5,25 @@ For each fold `corticast prepare` makes training data, `corticast-train linear` 
 from the results file, the way a participant would be: nothing of the test run is known in
 advance. Without TRAIN and TEST every run is left out once.
 
-    HAXBY_DIR=DIR [TRAIN='run-01 …' TEST='run-07 …'] [NORMALISE=growing|frozen|…] make haxby
+    HAXBY_DIR=DIR [TRAIN='run-01 …' TEST='run-07 …'] make haxby
+
+| variable | default | |
+|---|---|---|
+| `NORMALISE` | `growing` | mode of `[normalise]` |
+| `ACROSS` | `1` | 1: each volume is z-scored across its voxels |
+| `METHOD` | `lda` | of `corticast-train linear` |
+| `EVIDENCE` | `1` | 1: evidence is added up over volumes |
+| `SIGNAL` | | further settings, as in `SIGNAL='signal.window_volumes=2 …'` |
+| `PERMUTATIONS` | `1000` | random orders of the labels of test blocks: they fall to chance |
 
 Models, results and logs stay in haxby-out/, or in HAXBY_OUT.
 
 Per TR counts volumes whose stimulus time lies in a block, per block takes the class with the
-highest mean probability over the block; both are averaged over folds.
+highest mean probability over the block; both are averaged over folds. Intervals are Student's, over
+folds.
 """
 
 import json
-import math
 import os
 import shutil
 import statistics
@@ -29,6 +38,7 @@ from numpy.typing import NDArray
 
 from corticast_training.errors import TrainingError
 from corticast_training.evaluate.decoding import Accuracy, accuracy
+from corticast_training.evaluate.intervals import Decoded, of_mean, permutation_control
 from corticast_training.labels.blocks import block_of_each, read_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,16 +86,21 @@ def main() -> int:
         data = Path(folder).resolve()
         environment = environment_for(data)
         shutil.rmtree(OUT, ignore_errors=True)
-        scores = [score_fold(data, fold, environment) for fold in folds_of(data)]
+        decoded = [decode_fold(data, fold, environment) for fold in folds_of(data)]
     except (HaxbyError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    scores = [score_of(fold) for fold in decoded]
     if len(scores) > 1:
-        n = math.sqrt(len(scores))
-        tr, block = [s.per_tr for s in scores], [s.per_block for s in scores]
+        print(f"per TR    {of_mean([score.per_tr for score in scores])}")
+        print(f"per block {of_mean([score.per_block for score in scores])}")
+    if n_permutation := int(os.environ.get("PERMUTATIONS", "1000")):
+        control = permutation_control(decoded, n_permutation)
+        n_class = decoded[0].probabilities.shape[1]
         print(
-            f"{len(scores)} folds, s.e. per TR {statistics.pstdev(tr) / n:.3f}, "
-            f"per block {statistics.pstdev(block) / n:.3f}"
+            f"labels of test blocks permuted {control.n} times: per TR {control.per_tr:.3f}, per "
+            f"block {control.per_block:.3f}, chance {1 / n_class:.3f}; {control.n_as_good} of them "
+            "reach the score per block"
         )
     per_tr = statistics.fmean(score.per_tr for score in scores)
     per_block = statistics.fmean(score.per_block for score in scores)
@@ -94,13 +109,23 @@ def main() -> int:
 
 
 def environment_for(data: Path) -> dict[str, str]:
-    """What overrides `configs/haxby.toml`: where the mask is, and NORMALISE."""
+    """What overrides `configs/haxby.toml`: the mask, NORMALISE and ACROSS."""
     if not (data / MASK).is_file():
         raise HaxbyError(f"{data / MASK}: missing, HAXBY_DIR should hold it")
     environment = dict(os.environ, CORTICAST_SIGNAL__MASK=str(data / MASK))
     if mode := os.environ.get("NORMALISE"):
         environment["CORTICAST_NORMALISE__MODE"] = mode
+    across = "true" if is_on("ACROSS") else "false"
+    environment["CORTICAST_NORMALISE__ACROSS_VOXELS"] = across
     return environment
+
+
+def is_on(name: str) -> bool:
+    """Whether a variable that is 0 or 1 is 1, which it is when it is not set."""
+    value = os.environ.get(name) or "1"
+    if value not in ("0", "1"):
+        raise HaxbyError(f"{name} is {value!r}, expected 0 or 1")
+    return value == "1"
 
 
 def folds_of(data: Path) -> list[Fold]:
@@ -124,7 +149,7 @@ def folds_of(data: Path) -> list[Fold]:
     return folds
 
 
-def score_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Accuracy:
+def decode_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Decoded:
     """Prepares, trains and replays one fold."""
     folder = OUT / "+".join(fold.test)
     folder.mkdir(parents=True)
@@ -135,9 +160,12 @@ def score_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Accura
         ]
 
     log = folder / "log.txt"
-    prepare: list[str | Path] = [CORTICAST, "prepare", "--config", CONFIG]
+    settings = [word for one in os.environ.get("SIGNAL", "").split() for word in ("--set", one)]
+    prepare: list[str | Path] = [CORTICAST, "prepare", "--config", CONFIG, *settings]
     call([*prepare, *run_flags(fold.train), "--out", folder / "prepared"], log, environment)
     train: list[str | Path] = [TRAINER, "linear", "--data", folder / "prepared", "--target", TARGET]
+    train += ["--method", os.environ.get("METHOD") or "lda"]
+    train += ["--evidence"] if is_on("EVIDENCE") else []
     call([*train, "--out", folder / "model"], log, environment)
     labels, blocks, rows = [], [], []
     n_block = 0
@@ -149,6 +177,7 @@ def score_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Accura
             "replay",
             "--config",
             CONFIG,
+            *settings,
             "--model",
             folder / "model",
         ]
@@ -168,13 +197,19 @@ def score_fold(data: Path, fold: Fold, environment: Mapping[str, str]) -> Accura
         n_block += len(events)
     if not labels:
         raise HaxbyError(f"no result of {' '.join(fold.test)} lies in a block")
-    score = accuracy(np.array(rows, dtype=np.float64), np.array(labels), np.array(blocks))
+    decoded = Decoded(np.array(rows, dtype=np.float64), np.array(labels), np.array(blocks))
+    score = score_of(decoded)
     print(
         f"{' '.join(fold.test)}: per TR {score.per_tr:.3f} ({score.n_tr} volumes), "
         f"per block {score.per_block:.3f} ({score.n_block} blocks)",
         flush=True,
     )
-    return score
+    return decoded
+
+
+def score_of(decoded: Decoded) -> Accuracy:
+    """How often the right class was named."""
+    return accuracy(decoded.probabilities, decoded.label, decoded.block)
 
 
 def read_results(path: Path) -> tuple[NDArray[np.float64], list[dict[str, float]]]:

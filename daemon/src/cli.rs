@@ -6,9 +6,11 @@ pub mod demo;
 pub mod export;
 pub mod generate;
 pub mod keygen;
+pub mod motion;
 pub mod prepare;
 pub mod recover;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod sham;
 

@@ -20,6 +20,7 @@ pub mod quality;
 pub mod recording;
 pub mod session;
 pub mod signal;
+pub mod sinks;
 pub mod stages;
 pub mod wire;
 
@@ -32,7 +33,8 @@ use toml::{Table, Value};
 pub use self::{
     decoder::DecoderConfig, generator::GeneratorConfig, model::ModelConfig,
     normalise::NormaliseConfig, outputs::OutputsConfig, quality::QualityConfig,
-    recording::RecordingConfig, session::SessionConfig, signal::SignalConfig, wire::WireConfig,
+    recording::RecordingConfig, session::SessionConfig, signal::SignalConfig, sinks::SinksConfig,
+    wire::WireConfig,
 };
 
 /// Prefix of environment variables that set configuration keys.
@@ -57,6 +59,8 @@ const PATH_KEYS: &[&str] = &[
     "outputs.film",
     "outputs.webp",
     "outputs.png",
+    "outputs.report",
+    "sinks.rtcloud.folder",
     "recording.file",
     "recording.results",
     "wire.key",
@@ -126,6 +130,8 @@ pub struct Config {
     pub generator: GeneratorConfig,
     /// `[outputs]`
     pub outputs: OutputsConfig,
+    /// `[sinks]`
+    pub sinks: SinksConfig,
     /// `[recording]`
     pub recording: RecordingConfig,
 }
@@ -214,7 +220,7 @@ pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Ve
     let mut overlays: Vec<Overlay> = variables
         .filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(ENVIRONMENT_PREFIX)?.split_once("__")?;
-            let (section, key) = (section.to_lowercase(), key.to_lowercase());
+            let (section, key) = (section.to_lowercase(), key.to_lowercase().replace("__", "."));
             Some(Overlay::from_text(&name, &section, &key, &value))
         })
         .collect();
@@ -229,8 +235,18 @@ impl Overlay {
         let mut set = |value: Value| {
             let section =
                 table.entry(self.section.clone()).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(self.key.clone(), value);
+            let (tables, key) = self.key.rsplit_once('.').unwrap_or(("", &self.key));
+            let inner = tables.split('.').filter(|name| !name.is_empty()).try_fold(
+                section,
+                |table, name| match table {
+                    Value::Table(table) => {
+                        Some(table.entry(name).or_insert_with(|| Value::Table(Table::new())))
+                    }
+                    _ => None,
+                },
+            );
+            if let Some(Value::Table(inner)) = inner {
+                inner.insert(key.to_owned(), value);
             }
             table.clone().try_into::<Config>()
         };
@@ -375,6 +391,19 @@ mod tests {
         let config = load("[signal]\nmask = \"masks/v1.nii\"\n", &[]).unwrap();
         let expected = Path::new("/etc/corticast/masks/v1.nii");
         assert_eq!(config.signal.mask.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_table_in_a_section_is_set_by_its_dotted_name() {
+        let text = "[sinks.rtcloud]\nfolder = \"out\"\n";
+        let environment = [("CORTICAST_SINKS__RTCLOUD__VALUE".to_owned(), "dvars".to_owned())];
+        let mut overlays = from_environment(environment.into_iter());
+        overlays.push(Overlay::from_flag("sinks.afni.connect=127.0.0.1:1").unwrap());
+        let sinks = load(text, &overlays).unwrap().sinks;
+        let rtcloud = sinks.rtcloud.as_ref().unwrap();
+        assert_eq!(rtcloud.folder, Path::new("/etc/corticast/out"));
+        assert_eq!(rtcloud.value, sinks::ValueChoice::Dvars);
+        assert!(sinks.afni.is_some() && sinks.lsl.is_none());
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use corticast::{
-    cli::{check, ctl, demo, export, generate, keygen, prepare, recover, replay, run, sham},
+    cli::{
+        check, ctl, demo, export, generate, keygen, motion, prepare, recover, replay, report, run,
+        sham,
+    },
     config::{ConfigError, wire::TrustError},
     exit::Exit,
     offline::prepare::error::PrepareError,
@@ -34,6 +37,8 @@ const EXAMPLES: &str = "Examples:
   corticast replay --config site.toml --run session.mcap --film film.mp4
   corticast prepare --config site.toml --run bold.nii.gz,events.tsv --out prepared
   corticast export session.mcap --bids dataset
+  corticast motion bold.nii.gz --out motion.tsv
+  corticast report session.mcap --out reports
   corticast recover session.mcap
   corticast ctl status
 
@@ -57,6 +62,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Export a recording: NIfTI, BIDS, JSON lines
     Export(export::ExportArgs),
+    /// Estimate the motion of a run
+    Motion(motion::MotionArgs),
+    /// Report on each run of a recording: a page and JSON
+    Report(report::ReportArgs),
     /// Repair a recording that was cut
     Recover(recover::RecoverArgs),
     /// Command a running daemon
@@ -80,6 +89,8 @@ fn main() -> ExitCode {
         Command::Prepare(args) => prepare::run(args),
         Command::Check(args) => check::run(args),
         Command::Export(args) => export::run(args),
+        Command::Motion(args) => motion::run(args),
+        Command::Report(args) => report::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Ctl(args) => ctl::run(args),
         Command::Sham(args) => sham::run(args),

@@ -308,6 +308,11 @@ impl Metrics {
         dropped.increment(0);
         dropped
     }
+
+    /// Whether the last value reached a sink, as 0 or 1.
+    pub fn sink_working(&self, sink: &'static str) -> Gauge {
+        gauge!("corticast_sink_working", "output" => sink)
+    }
 }
 
 fn model_info(subject: &str, model: &str, provider: &str) -> Gauge {

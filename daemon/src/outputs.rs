@@ -17,4 +17,5 @@ pub mod pictures;
 pub mod png;
 pub(crate) mod publish;
 pub(crate) mod results;
+pub mod sinks;
 pub mod webp;

@@ -1,7 +1,8 @@
 //! The plan: the settings on which configuration, model and mask agree, before anything starts.
 //!
 //! A model only decodes the kind of data it was trained on: same mask (by hash), matrix, affine,
-//! TR, delay and normalisation. A key that the configuration leaves out is taken from the model; a
+//! TR, delay and normalisation. Or a sparse matrix makes the outputs of the model's mask of another
+//! scan, and names the mask that it stands for. A key that the configuration leaves out is taken from the model; a
 //! key that it sets must agree with the model. Everything is compared before the first volume, and
 //! the header of each run again when the run starts. An error names both values.
 
@@ -28,6 +29,7 @@ use self::{
     effective::Agreed,
     error::{MAX_PRODUCT_BYTES, PlanError},
     feedback::FeedbackPlan,
+    mask_file::MaskFile,
 };
 use crate::config::Config;
 
@@ -56,17 +58,20 @@ impl Plan {
     /// Fails when a file is missing or cannot be read, or on the first disagreement.
     pub fn make(config: Config) -> Result<Self, PlanError> {
         let mask_path = config.signal.mask.as_deref().ok_or(PlanError::NoMask)?;
-        let mask = mask_file::read(mask_path)?;
+        let MaskFile { mask, stands_for } = mask_file::read(mask_path)?;
         let decoder =
             config.model.dir.as_deref().map(|dir| open::open(dir, &config)).transpose()?;
         let manifest = decoder.as_ref().map(Decoder::manifest);
-        let signal = agree::agree(&config, &mask, manifest, &feedback::rois(&config))?;
+        if let Some(manifest) = manifest {
+            agree::is_of_model(&mask, stands_for.as_deref(), &manifest.mask)?;
+        }
+        let signal = agree::agree(&config, mask.space(), manifest, &feedback::rois(&config))?;
         signal.stages.check(&mask, manifest.map(|manifest| manifest.signal.repetition_time))?;
         let n_value = signal.window_volumes.get() * mask.n_voxel();
         let feedback = FeedbackPlan::make(&config, decoder.as_ref(), n_value)?;
         feedback.as_ref().map(|feedback| feedback.engine(signal.hrf_delay_s)).transpose()?;
         let clips = clips::agreed(&config, decoder.as_ref())?;
-        if clips.is_none() && !config.outputs.is_empty() {
+        if clips.is_none() && config.outputs.has_clips() {
             return Err(PlanError::NoClips);
         }
         for (what, found) in [

@@ -22,6 +22,7 @@ mod http;
 mod notify;
 pub mod options;
 mod query;
+mod reports;
 mod runtime_folder;
 mod shutdown;
 mod sockets;

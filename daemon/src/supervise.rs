@@ -55,6 +55,12 @@ impl Supervisor {
         })
     }
 
+    /// Whether the session is stopping.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
     /// From now on threads and tasks may end.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);

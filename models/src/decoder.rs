@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use corticast_bold::volume::Window;
+use corticast_bold::{
+    state::{Loader, Saver},
+    volume::Window,
+};
 
 use crate::{
     error::ModelError,
@@ -98,6 +101,36 @@ impl Decoder {
     #[must_use]
     pub fn fallback_reason(&self) -> Option<&str> {
         self.networks().into_iter().find_map(|(_, network)| network.fallback_reason())
+    }
+
+    /// Whether the result of a window depends on the windows before it. Such a model has to see the
+    /// windows of a run in order, each once.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        matches!(&self.family, FamilyDecoder::Linear(linear) if linear.has_memory())
+    }
+
+    /// Forgets the previous run.
+    pub fn start_run(&mut self) {
+        if let FamilyDecoder::Linear(linear) = &mut self.family {
+            linear.start_run();
+        }
+    }
+
+    /// Adds what it remembers of the run to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        if let FamilyDecoder::Linear(linear) = &self.family {
+            linear.save(to);
+        }
+    }
+
+    /// Takes what it remembers from a checkpoint. `None` when the bytes do not fit; then nothing has
+    /// changed.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        match &mut self.family {
+            FamilyDecoder::Linear(linear) => linear.load(from),
+            FamilyDecoder::Neurons(_) => Some(()),
+        }
     }
 
     /// Decodes one window into everything that the model reads out of it. `watch` is told when

@@ -14,6 +14,7 @@ mod contract;
 pub mod decoder;
 pub mod decoupler;
 pub mod error;
+pub mod evidence;
 pub mod generator;
 pub mod latent;
 pub mod linear;

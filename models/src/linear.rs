@@ -2,15 +2,20 @@
 //!
 //! Ridge or multinomial logistic regression with its softmax, exported by the training tool.
 //! The manifest has one network of role `decoder`, which takes the window as `[1, n_volume,
-//! n_voxel]` and gives `[1, n_class]`, and the names of the classes.
+//! n_voxel]` and gives `[1, n_class]`, and the names of the classes. With a section `[evidence]`, the
+//! probabilities of a window are those of the run so far ([`crate::evidence`]).
 
 use std::sync::Arc;
 
-use corticast_bold::volume::Window;
+use corticast_bold::{
+    state::{Loader, Saver},
+    volume::Window,
+};
 
 use crate::{
     error::ModelError,
-    manifest::{Dim, Manifest, Role, TensorFacts, listed},
+    evidence::Evidence,
+    manifest::{Dim, EvidenceFacts, Manifest, Role, TensorFacts, listed},
     network::{Input, Network, Runtime},
     readout::Concepts,
 };
@@ -22,7 +27,12 @@ const SUM_TOLERANCE: f32 = 1e-3;
 #[derive(Debug)]
 pub struct LinearDecoder {
     network: Box<dyn Network>,
+    /// Classes that are answers.
     names: Arc<[String]>,
+    /// Classes of the network.
+    n_class: usize,
+    /// `None`: each window is decoded on its own.
+    evidence: Option<Evidence>,
     /// Volumes and voxels of a window.
     window_shape: [usize; 2],
 }
@@ -61,11 +71,51 @@ impl LinearDecoder {
                 return Err(refuse(key, listed(found), listed(&expected)));
             }
         }
+        let mut names = network.classes.clone();
+        let n_class = names.len();
+        let evidence = manifest.evidence.map(|facts| {
+            names.remove(facts.rest);
+            Evidence::new(&facts, n_class, manifest.signal.repetition_time.as_secs())
+        });
         Ok(Self {
             network: runtime.open(network)?,
-            names: network.classes.clone().into(),
+            names: names.into(),
+            n_class,
+            evidence,
             window_shape: [n_tr, n_voxel],
         })
+    }
+
+    /// How the evidence of several windows is added up, if it is.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&EvidenceFacts> {
+        self.evidence.as_ref().map(Evidence::facts)
+    }
+
+    /// Whether the result of a window depends on the windows before it.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    /// Forgets the previous run.
+    pub fn start_run(&mut self) {
+        if let Some(evidence) = &mut self.evidence {
+            evidence.start_run();
+        }
+    }
+
+    /// Adds what it remembers of the run to a checkpoint.
+    pub fn save(&self, to: &mut Saver) {
+        if let Some(evidence) = &self.evidence {
+            evidence.save(to);
+        }
+    }
+
+    /// Takes what it remembers from a checkpoint. `None` when the bytes do not fit; then nothing has
+    /// changed.
+    pub fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        self.evidence.as_mut().map_or(Some(()), |evidence| evidence.load(from))
     }
 
     /// Decodes one window.
@@ -82,7 +132,7 @@ impl LinearDecoder {
         // No copy: windows are built in standard layout.
         let bold = window.bold.as_standard_layout();
         let bold = bold.as_slice().expect("a standard layout is one slice");
-        let mut probabilities = vec![0.0; self.names.len()];
+        let mut probabilities = vec![0.0; self.n_class];
         let [n_tr, n_voxel] = self.window_shape;
         self.network.run_into(&[Input::F32(&[1, n_tr, n_voxel], bold)], &mut probabilities)?;
 
@@ -90,6 +140,9 @@ impl LinearDecoder {
         let lowest = probabilities.iter().copied().fold(f32::INFINITY, f32::min);
         if (sum - 1.0).abs() > SUM_TOLERANCE || lowest < 0.0 {
             return Err(ModelError::NotProbabilities { sum, lowest });
+        }
+        if let Some(evidence) = &mut self.evidence {
+            probabilities = evidence.add(window.stimulus_time_s, &probabilities);
         }
         Ok(Concepts { names: Arc::clone(&self.names), probabilities, is_exclusive: true })
     }

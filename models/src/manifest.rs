@@ -7,12 +7,13 @@
 //! the key, what was found and what was expected.
 //!
 //! ```text
-//! written, normalise, neurons, network   a section as it is written, and its checks
+//! written, normalise, evidence, neurons, network   a section as it is written, and its checks
 //! facts, role, tensor                    what comes out
 //! read, file, error                      shared with the manifest of a video set ([`video`])
 //! ```
 
 pub(crate) mod error;
+mod evidence;
 mod facts;
 mod file;
 mod network;
@@ -26,6 +27,7 @@ mod written;
 
 pub use self::{
     error::ManifestError,
+    evidence::EvidenceFacts,
     facts::{FILE_NAME, Family, Manifest, MaskFacts, NormaliseFacts, SignalFacts},
     network::NetworkFacts,
     neurons::{CaptionFacts, NeuronsFacts, PriorSchedule},

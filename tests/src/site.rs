@@ -105,8 +105,9 @@ impl Site {
             intercept: None,
         };
         write_3d(&self.path("four.nii.gz"), format, &inside).expect("a mask");
-        let mask =
-            corticast::plan::mask_file::read(&self.path("four.nii.gz")).expect("the mask we wrote");
+        let mask = corticast::plan::mask_file::read(&self.path("four.nii.gz"))
+            .expect("the mask we wrote")
+            .mask;
 
         let shipped = crate::repository("tests/data/models/linear-3x4");
         fs::create_dir_all(self.path("model")).expect("a folder");

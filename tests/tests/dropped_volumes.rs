@@ -131,7 +131,7 @@ fn a_volume_sent_twice_changes_nothing() {
 #[test]
 fn a_voxel_that_is_not_finite_drops_only_its_volume() {
     let site = Site::new(60);
-    let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap();
+    let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap().mask;
     assert_eq!(mask.n_voxel(), 4);
     let session = session(&site, "nan", |daemon| {
         let (header, volumes) = site.acquire();

@@ -47,7 +47,7 @@ fn put_network(site: &Site, other: &str) {
 #[test]
 fn a_model_that_was_trained_on_something_else_does_not_start() {
     let site = Site::new(20);
-    let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap();
+    let mask = corticast::plan::mask_file::read(&site.path("four.nii.gz")).unwrap().mask;
     let other = "0".repeat(64);
     site.edit_manifest(set("mask", "hash", other.clone()));
     drop(checked(&site).expect(78, &["mask", mask.hash(), &other]));

@@ -126,6 +126,10 @@ fn what_does_not_fit_is_refused_with_its_reason() {
     let start = || corticast(&site, ["run", "--config", config.to_str().unwrap()]);
     let file = "sealed/sub-demo.sealed.json";
 
+    // A session without a name of its own.
+    sealed(&site, "session", file, "other.json");
+    drop(start().expect(78, &["a sealed assignment is for one session; name it"]));
+
     // Someone else's: the run is refused, because only its header names the participant.
     sealed(&site, "visit-1", "sealed/sub-07.sealed.json", "other.json");
     let daemon = Kept::new(&site, "seven").start(&[""; 0]);

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import MakeRun
@@ -26,6 +27,7 @@ from corticast_training.cli import COMMANDS
 from corticast_training.commands.baseline import DIFFERENCES
 from corticast_training.synth.dataset import PRESETS
 from movie_study import Study
+from projecting import image
 
 TRAINING = Path(__file__).parents[1]
 SOURCE = TRAINING / "src"
@@ -109,7 +111,7 @@ def test_every_help_works_without_any_package_and_names_the_set() -> None:
         assert done.returncode == 0, done.stderr
         assert f"needs the packages of `make .venv/{command.packages}.stamp`" in done.stdout
     done = without_packages("-c", run, given="--help\n")
-    assert done.returncode == 0 and "make .venv/linear.stamp    linear\n" in done.stdout
+    assert done.returncode == 0 and "make .venv/linear.stamp    linear, project\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["linear", "tiny-video"])
@@ -197,6 +199,14 @@ def test_the_linear_set_alone_trains_a_linear_decoder(
         assert done.returncode == 0, done.stderr
         assert f"wrote {out} (checked in ONNX Runtime)" in done.stdout
         assert (out / "manifest.toml").is_file()
+
+
+def test_the_linear_set_alone_projects_a_mask(fresh: Path, tmp_path: Path) -> None:
+    mask = image(tmp_path / "mask.nii.gz", np.ones((3, 3, 3), np.uint8))
+    given = ("--reference", mask, "--mask", mask, "--out", tmp_path / "out.safetensors")
+    done = ran(fresh / "corticast-train", "project", *given)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.safetensors").is_file()
 
 
 def test_the_linear_set_alone_shows_all_help_and_what_brings_the_rest(
@@ -300,6 +310,11 @@ def every_command(study: Study, tmp_path: Path) -> dict[str, list[str]]:
         ],
         "tiny-video": ["--data", missing, "--out", out("video")],
         "linear": ["--data", missing, "--target", "trial_type", "--out", out("linear")],
+        "project": [
+            *("--reference", str(study.movie.layout.brain_mask("01"))),
+            *("--mask", str(study.movie.layout.brain_mask("01"))),
+            *("--out", out("projected.safetensors")),
+        ],
         "export-animatediff": [
             *(word for folder in folders for word in (f"--{folder}", missing)),
             *("--out", out("animatediff")),

@@ -13,7 +13,10 @@
 //!
 //! Means and sums of squares accumulate in f64 ([`welford`](crate::welford)). The s.d. is the
 //! population's (divided by n). A voxel that does not vary gives 0, never NaN. Volumes that
-//! were filled in are normalised but do not change the statistics.
+//! were filled in are normalised but do not change the statistics. With `across_voxels` each volume
+//! is afterwards z-scored across its voxels ([`across`]).
+
+mod across;
 
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
@@ -73,6 +76,8 @@ pub struct NormaliseOptions {
     pub baseline_volumes: u32,
     /// Where the mean comes from, for [`Mode::Frozen`].
     pub frozen_mean: FrozenMean,
+    /// Whether each volume is then z-scored across its voxels.
+    pub across_voxels: bool,
     /// Statistics of the training data, for [`Mode::Frozen`].
     pub statistics: Option<Statistics>,
 }
@@ -270,6 +275,9 @@ impl Stage for Normalise {
                 }
                 self.z(values);
             }
+        }
+        if self.options.across_voxels {
+            across::z_score(values);
         }
         let is_warm = self.seen.n_volume() >= self.needed();
         Ok(is_warm.then_some(NormalisedVolume { tr, acquisition_time_s, bold, made_from }))

@@ -18,9 +18,10 @@
 //! None of these changes where the estimate for the next volume begins. A volume takes a bounded
 //! number of steps, so its time is bounded. From finite signal comes finite signal.
 
+pub mod coregister;
 mod estimate;
 mod points;
-mod reslice;
+pub mod reslice;
 mod rigid;
 mod solve;
 mod spline;
@@ -40,6 +41,10 @@ use reslice::Reslice;
 
 /// Voxels that every axis must have: fewer slices do not tell all six motions.
 const MIN_AXIS_VOXELS: usize = 4;
+/// Shortest edge of a voxel; shorter ones are not in mm.
+const MIN_VOXEL_MM: f64 = 0.1;
+/// Longest edge of a voxel.
+const MAX_VOXEL_MM: f64 = 20.0;
 /// Steps of one estimate. Heads that moved by 40 mm needed 14.
 const MAX_STEPS: usize = 24;
 /// Correlation with the reference below which a volume shows something else. After good estimates
@@ -112,6 +117,12 @@ pub enum InvalidRealign {
          switch it off for this run"
     )]
     TooSmall([usize; 3]),
+    /// The affine is not in mm.
+    #[error(
+        "realignment needs voxels of {MIN_VOXEL_MM} to {MAX_VOXEL_MM} mm along each axis, the \
+         affine gives {0:?} mm"
+    )]
+    VoxelSize([f64; 3]),
     /// The reference has another space than the run.
     #[error("the reference is not in the space of the run: {0}")]
     ReferenceSpace(#[from] SpaceMismatch),
@@ -170,15 +181,15 @@ impl Realign {
     ///
     /// # Errors
     ///
-    /// Fails when an option is out of range, when an axis has fewer than 4 voxels, or when the
-    /// reference is of another space, empty, constant or not finite.
+    /// Fails when an option is out of range, when an axis has fewer than 4 voxels, when voxels are
+    /// not of 0.1 to 20 mm, or when the reference is of another space, empty, constant or not finite.
     pub fn new(
         options: RealignOptions,
         space: &VoxelSpace,
         reference: Option<ReferenceImage<'_>>,
     ) -> Result<Self, InvalidRealign> {
         options.check()?;
-        check_matrix(space)?;
+        let reslice = Reslice::new(space)?;
         let level = match reference {
             None => None,
             Some(reference) => {
@@ -195,7 +206,7 @@ impl Realign {
             level,
             run_reference: Vec::new(),
             last: Motion::default(),
-            reslice: Reslice::new(space),
+            reslice,
         })
     }
 
@@ -273,7 +284,7 @@ impl Stage for Realign {
         if fit == Fit::Converged {
             self.last = motion;
         }
-        self.reslice.apply(&mut volume.signal, &motion.affine());
+        self.reslice.apply(&mut volume.signal, &motion);
         Ok(Some(Realigned { volume, motion, fit }))
     }
 }
@@ -311,8 +322,13 @@ impl ReferenceImage<'_> {
     }
 }
 
-fn check_matrix(space: &VoxelSpace) -> Result<(), InvalidRealign> {
-    let matrix = space.matrix();
-    let is_enough = matrix.iter().all(|&n| n >= MIN_AXIS_VOXELS);
-    if is_enough { Ok(()) } else { Err(InvalidRealign::TooSmall(matrix)) }
+fn check_space(space: &VoxelSpace) -> Result<(), InvalidRealign> {
+    let (matrix, size_mm) = (space.matrix(), space.voxel_size_mm());
+    if matrix.iter().any(|&n| n < MIN_AXIS_VOXELS) {
+        return Err(InvalidRealign::TooSmall(matrix));
+    }
+    if !size_mm.iter().all(|size_mm| (MIN_VOXEL_MM..=MAX_VOXEL_MM).contains(size_mm)) {
+        return Err(InvalidRealign::VoxelSize(size_mm));
+    }
+    Ok(())
 }

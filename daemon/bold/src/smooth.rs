@@ -2,8 +2,8 @@
 //!
 //! The kernel is cut off at 4 standard deviations, rounded to whole voxels, as in scipy. Where it
 //! reaches over the border, the weights inside the volume are scaled to the sum 1: a constant
-//! volume stays constant, and signal at the border is neither darkened (as with zeros outside, SPM
-//! and nilearn) nor counted twice (as with a mirrored border).
+//! volume stays constant, and signal at the border is neither darkened (as with zeros outside: SPM
+//! along x and y) nor counted twice (as with a mirrored border: the default of scipy).
 //!
 //! A volume with a value that is not finite is refused, because smoothing would spread it. Later
 //! volumes are unaffected.

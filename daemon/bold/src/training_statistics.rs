@@ -99,6 +99,7 @@ mod tests {
             warm_up_volumes: 1,
             baseline_volumes: 3,
             frozen_mean: FrozenMean::Growing,
+            across_voxels: false,
             statistics: None,
         };
         let mut learnt = TrainingStatistics::new(&growing, 1);

@@ -212,7 +212,7 @@ impl ReplayArgs {
 
     fn outputs(&self) -> OutputsConfig {
         let (film, webp, png) = (self.film.clone(), self.webp.clone(), self.png.clone());
-        OutputsConfig { film, webp, png }
+        OutputsConfig { film, webp, png, report: None }
     }
 }
 

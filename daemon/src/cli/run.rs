@@ -6,7 +6,7 @@ use super::ConfigArgs;
 use crate::{
     config::Overlay,
     exit::Exit,
-    plan::Plan,
+    plan::{Plan, error::PlanError},
     service::{self, options::ServiceOptions},
 };
 
@@ -38,6 +38,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let results = results.map(|path| Overlay::from_path("--results", "recording", "results", path));
     let config = args.config.load(&record.chain(results).collect::<Vec<_>>())?;
     config.wire.security()?;
+    if config.outputs.report.is_some() && config.recording.file.is_none() {
+        return Err(PlanError::ReportWithoutRecording.into());
+    }
     let plan = Plan::make(config)?;
     let options =
         ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };

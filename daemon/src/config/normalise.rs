@@ -20,4 +20,7 @@ pub struct NormaliseConfig {
     /// Source of the mean with mode `frozen`: `growing` (this run) or `manifest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen_mean: Option<FrozenMean>,
+    /// Whether each volume is then z-scored across its voxels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub across_voxels: Option<bool>,
 }

@@ -1,10 +1,10 @@
-//! The `[outputs]` section: clips as films and pictures.
+//! The `[outputs]` section: clips as films and pictures, and the report of each run.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Outputs for clips besides subscribers and the recording.
+/// Outputs besides subscribers and the recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputsConfig {
@@ -17,12 +17,15 @@ pub struct OutputsConfig {
     /// New folder for the single pictures of each clip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub png: Option<PathBuf>,
+    /// Folder for the report of each run. Needs a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<PathBuf>,
 }
 
 impl OutputsConfig {
-    /// Whether no output is configured.
+    /// Whether an output for clips is configured.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    pub fn has_clips(&self) -> bool {
+        self.film.is_some() || self.webp.is_some() || self.png.is_some()
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn describe_families() {
         "Oldest products that an output dropped because it was too slow."
     );
     describe_gauge!(
+        "corticast_sink_working",
+        Unit::Count,
+        "1 while the last value reached the sink, else 0."
+    );
+    describe_gauge!(
         "corticast_model_info",
         Unit::Count,
         "Always 1; its labels give the model, its subject, and its device."

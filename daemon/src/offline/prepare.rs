@@ -111,7 +111,7 @@ fn learn(
         hrf_delay_s: 0.0,
         shift: ShiftInterpolation::Nearest,
         window_volumes: NonZeroUsize::MIN,
-        normalise: NormaliseOptions { mode: Mode::None, ..options.clone() },
+        normalise: NormaliseOptions { mode: Mode::None, across_voxels: false, ..options.clone() },
         ..plan.signal
     };
     let learnt = TrainingStatistics::new(&options, plan.mask.n_voxel());

@@ -25,6 +25,8 @@ struct State {
     is_blanked: AtomicBool,
     /// Held for reading while a product is sent.
     sending: RwLock<()>,
+    /// The same for sinks: a disk or a program that hangs delays no subscriber.
+    sending_to_sink: RwLock<()>,
 }
 
 /// Proof that a product may be sent: `blank` waits until it is dropped.
@@ -52,8 +54,10 @@ impl Blanking {
     /// on the board.
     pub async fn blank(&self, board: &Board) {
         self.0.is_blanked.store(true, Ordering::SeqCst);
-        let _none_is_being_sent = self.0.sending.write().await;
+        let none_is_being_sent = self.0.sending.write().await;
         board.change_all(neutral);
+        drop(none_is_being_sent);
+        drop(self.0.sending_to_sink.write().await);
     }
 
     /// Shows what is decoded from now on. Products that passed [`Blanking::mark`] before stay
@@ -74,9 +78,20 @@ impl Blanking {
         let held = self.0.sending.read().await;
         Sending { is_blanked: self.is_blanked(), _held: held }
     }
+
+    /// As [`Blanking::sending`], for a sink.
+    pub(super) async fn sending_to_sink(&self) -> Sending<'_> {
+        let held = self.0.sending_to_sink.read().await;
+        Sending { is_blanked: self.is_blanked(), _held: held }
+    }
 }
 
 impl Sending<'_> {
+    /// Whether what was decoded before must not be sent.
+    pub(super) fn is_blanked(&self) -> bool {
+        self.is_blanked
+    }
+
     /// The product as subscribers get it: neutral and without pictures while feedback is blanked.
     pub(super) fn shown(&self, product: Product) -> Product {
         shown(if self.is_blanked { blanked(product) } else { product })

@@ -7,10 +7,15 @@ use std::sync::Arc;
 use super::{
     blanking::{Blanking, shown},
     limiter::Limiter,
+    sinks::event::takes,
 };
 use crate::{
     clock::monotonic_ns,
-    product::{Product, reports::StatusReport, results::ConditionsReport},
+    product::{
+        Product,
+        reports::{RunState, StatusReport},
+        results::ConditionsReport,
+    },
     queue::{drop_oldest::Feeder, latest::Mailbox},
     recording::{
         products::{RecordedProducts, recorded_entry},
@@ -33,8 +38,12 @@ pub struct Fanout {
     pub recorder: Option<Recorder>,
     /// Which products are recorded.
     pub records: RecordedProducts,
+    /// Names of runs that have ended, for their reports.
+    pub reports: Option<Arc<Feeder<Arc<str>>>>,
     /// Outputs that write clips to files.
     pub pictures: Arc<[Feeder<Product>]>,
+    /// Outputs in the protocols of other programs.
+    pub sinks: Arc<[Feeder<Product>]>,
     /// Conditions for the generator. Its clips come back through a fanout without this mailbox.
     pub clips: Option<Arc<Mailbox<ConditionsReport>>>,
     /// Whether subscribers and a display get neutral feedback.
@@ -61,6 +70,9 @@ impl Fanout {
         if let (Some(clips), Product::Conditions(conditions)) = (&self.clips, &marked) {
             clips.put(conditions.clone());
         }
+        if takes(&marked) {
+            self.sinks.iter().for_each(|sink| sink.push(marked.clone()));
+        }
         if let Some(watch) = &self.watch
             && !matches!(product, Product::Conditions(_))
         {
@@ -76,6 +88,11 @@ impl Fanout {
         }
         if matches!(product, Product::Result(_) | Product::Clip(_)) {
             self.pictures.iter().for_each(|output| output.push(product.clone()));
+        }
+        if let (Some(reports), Product::Run(run)) = (&self.reports, &product)
+            && run.state == RunState::Ended
+        {
+            reports.push(Arc::clone(&run.run));
         }
         if let Product::Status(status) = &product {
             match status.level {

@@ -116,7 +116,13 @@ pub fn with_free_names(config: &OutputsConfig) -> OutputsConfig {
         }
         Some(free)
     };
-    OutputsConfig { film: free(&config.film), webp: free(&config.webp), png: free(&config.png) }
+    OutputsConfig {
+        film: free(&config.film),
+        webp: free(&config.webp),
+        png: free(&config.png),
+        // A report chooses its own name.
+        report: config.report.clone(),
+    }
 }
 
 /// Threads that write pictures, one for each sink.

@@ -10,10 +10,11 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use corticast_bold::{
     gap_fill::MissingVolumes,
     normalise::{FrozenMean, Mode, NormaliseOptions},
+    space::VoxelSpace,
     spatial_mask::SpatialMask,
     volume::ShiftInterpolation,
 };
-use corticast_models::manifest::Manifest;
+use corticast_models::manifest::{Manifest, MaskFacts};
 
 use super::{error::PlanError, stages::StagePlan};
 use crate::config::{Config, QualityConfig};
@@ -71,22 +72,40 @@ impl SignalOptions {
     }
 }
 
-/// The settings of the session, if configuration, mask and model agree.
+/// Checks that a mask is the model's, or makes the outputs of the model's mask of another scan.
+/// Then its matrix and affine are today's, and the file names the model's mask by hash.
+///
+/// # Errors
+///
+/// Fails on the first property that differs.
+pub(super) fn is_of_model(
+    mask: &SpatialMask,
+    stands_for: Option<&str>,
+    facts: &MaskFacts,
+) -> Result<(), PlanError> {
+    if mask.hash() != facts.hash
+        && let Some(found) = stands_for
+    {
+        same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
+        let expected = facts.hash.as_str();
+        return same("hash of the mask that the matrix stands for", found, expected);
+    }
+    mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
+    same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
+    same("hash of the mask", mask.hash(), facts.hash.as_str())
+}
+
+/// The settings of the session, if configuration and model agree.
 ///
 /// # Errors
 ///
 /// Fails on the first setting on which they disagree.
 pub(super) fn agree(
     config: &Config,
-    mask: &SpatialMask,
+    space: &VoxelSpace,
     manifest: Option<&Manifest>,
     rois: &[PathBuf],
 ) -> Result<SignalOptions, PlanError> {
-    if let Some(facts) = manifest.map(|manifest| &manifest.mask) {
-        mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
-        same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
-        same("hash of the mask", mask.hash(), facts.hash.as_str())?;
-    }
     let signal = &config.signal;
     let trained = manifest.map(|manifest| &manifest.signal);
     let normalise = &config.normalise;
@@ -141,9 +160,15 @@ pub(super) fn agree(
                 learnt.and_then(|l| l.frozen_mean),
                 FrozenMean::default(),
             )?,
+            across_voxels: pick(
+                "`across_voxels`",
+                normalise.across_voxels,
+                learnt.map(|l| l.across_voxels),
+                false,
+            )?,
             statistics: learnt.and_then(|l| l.statistics.clone()),
         },
-        stages: StagePlan::make(config, mask.space(), manifest, rois)?,
+        stages: StagePlan::make(config, space, manifest, rois)?,
         quality: config.quality.clone(),
     })
 }
@@ -179,4 +204,45 @@ fn same<T: PartialEq + std::fmt::Display>(
         return Ok(());
     }
     Err(PlanError::Disagreement { what, found: found.to_string(), expected: expected.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All voxels of a scan that lies this far from the isocentre.
+    fn mask(x_mm: f64, n_z: usize) -> SpatialMask {
+        let rows = [[3.0, 0.0, 0.0, x_mm], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]];
+        let affine = [rows[0], rows[1], rows[2], [0.0, 0.0, 0.0, 1.0]];
+        SpatialMask::whole(VoxelSpace::new([2, 2, n_z], affine).unwrap())
+    }
+
+    fn facts(mask: &SpatialMask) -> MaskFacts {
+        let (hash, space) = (mask.hash().to_owned(), mask.space().clone());
+        MaskFacts { hash, n_voxel: mask.n_voxel(), space }
+    }
+
+    #[test]
+    fn another_scan_needs_a_mask_that_stands_for_the_models() {
+        let (model, today) = (facts(&mask(0.0, 2)), mask(5.0, 2));
+        assert!(matches!(is_of_model(&today, None, &model), Err(PlanError::Space(_))));
+        is_of_model(&today, Some(&model.hash), &model).unwrap();
+        is_of_model(&mask(0.0, 2), None, &model).unwrap();
+    }
+
+    #[test]
+    fn a_mask_that_stands_for_another_models_is_refused() {
+        let (model, today) = (facts(&mask(0.0, 2)), mask(5.0, 2));
+        let error = is_of_model(&today, Some(today.hash()), &model).unwrap_err().to_string();
+        assert!(error.starts_with("hash of the mask that the matrix stands for: "), "{error}");
+        let error = is_of_model(&mask(5.0, 3), Some(&model.hash), &model).unwrap_err();
+        let expected = "number of voxels: the model was trained with 8, the session has 12";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_model_that_was_trained_with_the_matrix_itself_is_fine() {
+        let today = mask(5.0, 2);
+        is_of_model(&today, Some("of an older model"), &facts(&today)).unwrap();
+    }
 }

@@ -48,6 +48,7 @@ pub(super) fn table(agreed: &Agreed<'_>) -> toml::Table {
         ("warm_up_volumes".to_owned(), integer(normalise.warm_up_volumes as usize)),
         ("baseline_volumes".to_owned(), integer(normalise.baseline_volumes as usize)),
         ("frozen_mean".to_owned(), word(normalise.frozen_mean)),
+        ("across_voxels".to_owned(), Value::Boolean(normalise.across_voxels)),
     ]);
     let mut effective = toml::Table::from_iter([
         ("mask".to_owned(), Value::Table(mask)),
@@ -68,6 +69,16 @@ pub(super) fn table(agreed: &Agreed<'_>) -> toml::Table {
             ("seed".to_owned(), Value::Integer(config.seed.into())),
             ("heads".to_owned(), Value::Array(heads)),
         ]);
+        effective.insert("decoder".to_owned(), Value::Table(decoder));
+    }
+    if let Some(FamilyDecoder::Linear(linear)) = agreed.family
+        && let Some(facts) = linear.evidence()
+    {
+        let evidence = toml::Table::from_iter([
+            ("block_s".to_owned(), Value::Float(facts.block_s)),
+            ("rest_s".to_owned(), Value::Float(facts.rest_s)),
+        ]);
+        let decoder = toml::Table::from_iter([("evidence".to_owned(), Value::Table(evidence))]);
         effective.insert("decoder".to_owned(), Value::Table(decoder));
     }
     if let Some(clips) = agreed.clips {

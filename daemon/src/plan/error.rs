@@ -48,6 +48,12 @@ pub enum PlanError {
     /// Outputs for clips are configured, but no clips are made.
     #[error("[outputs] asks for clips, but none are made; set `mode` in [generator]")]
     NoClips,
+    /// Reports are made from a recording, and nothing is recorded.
+    #[error(
+        "`report` in [outputs] needs a recording, but nothing is recorded; set --record or `file` in \
+         [recording]"
+    )]
+    ReportWithoutRecording,
     /// The normalisation does not fit the mask.
     #[error(transparent)]
     Normalise(#[from] InvalidNormalise),

@@ -24,7 +24,7 @@ use corticast_models::{
 
 use self::files::tensor;
 use super::error::PlanError;
-use crate::config::Config;
+use crate::config::{Config, SessionConfig};
 
 /// The feedback of a session, read and checked.
 #[derive(Clone, Debug)]
@@ -55,6 +55,12 @@ impl FeedbackPlan {
         let (sham, participant) = match &options.sham {
             None => (None, None),
             Some(sham) => {
+                // A name that every session has would not tell two sessions apart.
+                if config.session.name == SessionConfig::default().name {
+                    let what =
+                        "a sealed assignment is for one session; name it, `name` in [session]";
+                    return Err(failed(what.to_owned()));
+                }
                 let (assignment, participant) = sealed::open(sham, &config.session.name)?;
                 let recorded: RecordedSession = files::json(&sham.scores)?;
                 let sham = Sham::new(assignment, recorded).map_err(|e| failed(e.to_string()))?;

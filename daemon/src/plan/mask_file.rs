@@ -3,7 +3,9 @@
 //! - `.nii`, `.nii.gz`: voxels that are not 0 are in the mask; a value is the voxel's weight.
 //! - `.safetensors`: a sparse matrix in compressed rows, with tensors `indptr` `[n_row + 1]`,
 //!   `indices` `[n_entry]` (linear index `(x·ny + y)·nz + z`), `weights` `[n_entry]` f32, `matrix`
-//!   `[3]` and `affine` `[4, 4]` f64. Integers may be i32, u32 or i64, as scipy gives them.
+//!   `[3]` and `affine` `[4, 4]` f64. Integers may be i32, u32 or i64, as scipy gives them. The
+//!   metadata `model_mask_hash`, which `corticast-train project --model` writes, names the mask of a
+//!   model whose outputs the matrix makes of another scan.
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,18 @@ use safetensors::{SafeTensors, tensor::TensorView};
 
 /// Largest sparse matrix that is read, in bytes.
 const MAX_MATRIX_BYTES: u64 = 2 << 30;
+
+/// Key of the metadata with the hash of the mask that a matrix stands for.
+const STANDS_FOR: &str = "model_mask_hash";
+
+/// A mask, and what its file says about it.
+#[derive(Debug)]
+pub struct MaskFile {
+    /// The mask.
+    pub mask: SpatialMask,
+    /// Hash of the model's mask that this one replaces in today's scan, 64 hexadecimal digits.
+    pub stands_for: Option<String>,
+}
 
 /// Why a mask cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +72,7 @@ pub enum MaskFileError {
 /// # Errors
 ///
 /// Fails when the file cannot be read or does not hold a valid mask.
-pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
+pub fn read(path: &Path) -> Result<MaskFile, MaskFileError> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return read_matrix(path);
     }
@@ -66,16 +80,17 @@ pub fn read(path: &Path) -> Result<SpatialMask, MaskFileError> {
     let image = Array3::from_shape_vec(space.matrix().f(), values).map_err(|error| {
         MaskFileError::Malformed { path: path.to_owned(), reason: error.to_string() }
     })?;
-    SpatialMask::from_image(space, image.view())
-        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })
+    let mask = SpatialMask::from_image(space, image.view())
+        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })?;
+    Ok(MaskFile { mask, stands_for: None })
 }
 
 /// An image of one volume.
-pub(super) struct Image {
+pub struct Image {
     /// Matrix and affine.
-    pub(super) space: VoxelSpace,
+    pub space: VoxelSpace,
     /// Scaled values, x fastest. Shape `[n_voxel]`.
-    pub(super) values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 /// Reads a NIfTI image of one volume.
@@ -83,7 +98,7 @@ pub(super) struct Image {
 /// # Errors
 ///
 /// Fails when the file cannot be read or holds several volumes.
-pub(super) fn read_image(path: &Path) -> Result<Image, MaskFileError> {
+pub fn read_image(path: &Path) -> Result<Image, MaskFileError> {
     let mut reader = NiftiReader::open(path)?;
     let header = reader.header().clone();
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
@@ -100,7 +115,7 @@ pub(super) fn read_image(path: &Path) -> Result<Image, MaskFileError> {
     Ok(Image { space: header.space, values })
 }
 
-fn read_matrix(path: &Path) -> Result<SpatialMask, MaskFileError> {
+fn read_matrix(path: &Path) -> Result<MaskFile, MaskFileError> {
     let read = |source| MaskFileError::Read { path: path.to_owned(), source };
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
     let n_byte = std::fs::metadata(path).map_err(read)?.len();
@@ -138,8 +153,24 @@ fn read_matrix(path: &Path) -> Result<SpatialMask, MaskFileError> {
         indices: integers("indices")?,
         weights: floats("weights")?.into_iter().map(|weight| weight as f32).collect(),
     };
-    SpatialMask::from_rows(space, rows)
-        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })
+    let mask = SpatialMask::from_rows(space, rows)
+        .map_err(|source| MaskFileError::Invalid { path: path.to_owned(), source })?;
+    Ok(MaskFile { mask, stands_for: stands_for(&bytes).map_err(malformed)? })
+}
+
+fn stands_for(bytes: &[u8]) -> Result<Option<String>, String> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let Some(hash) = metadata.metadata().as_ref().and_then(|all| all.get(STANDS_FOR)) else {
+        return Ok(None);
+    };
+    let is_hash = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    if hash.len() != 64 || !hash.chars().all(is_hash) {
+        let n_byte = hash.len();
+        return Err(format!(
+            "metadata `{STANDS_FOR}` is no hash ({n_byte} bytes), expected 64 digits 0-9 and a-f"
+        ));
+    }
+    Ok(Some(hash.clone()))
 }
 
 fn integers(tensor: &TensorView<'_>) -> Result<Vec<u32>, String> {
@@ -183,6 +214,61 @@ fn to_f32(voxels: &[u8], dtype: Dtype) -> Vec<f32> {
         }
         Dtype::Float32 => {
             voxels.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::{Dtype as D, serialize};
+
+    use super::*;
+
+    /// A matrix of one output, the mean of two voxels, with this metadata.
+    fn file(metadata: &[(&str, &str)]) -> tempfile::TempDir {
+        let integers = |values: &[u32]| values.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let floats = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (indptr, indices): (Vec<u8>, Vec<u8>) = (integers(&[0, 2]), integers(&[0, 5]));
+        let (matrix, weights): (Vec<u8>, Vec<u8>) = (integers(&[2, 3, 1]), floats(&[0.5, 0.5]));
+        let identity = std::array::from_fn::<f64, 16, _>(|i| if i % 5 == 0 { 1.0 } else { 0.0 });
+        let affine: Vec<u8> = floats(&identity);
+        let tensor = |dtype, shape: &[usize], data| {
+            TensorView::new(dtype, shape.to_vec(), data).expect("sizes match")
+        };
+        let tensors = [
+            ("indptr", tensor(D::U32, &[2], &indptr)),
+            ("indices", tensor(D::U32, &[2], &indices)),
+            ("weights", tensor(D::F64, &[2], &weights)),
+            ("matrix", tensor(D::U32, &[3], &matrix)),
+            ("affine", tensor(D::F64, &[4, 4], &affine)),
+        ];
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let metadata: HashMap<_, _> = metadata.iter().map(own).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = serialize(tensors, Some(metadata)).unwrap();
+        std::fs::write(folder.path().join("m.safetensors"), bytes).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_matrix_says_which_models_mask_it_stands_for() {
+        let hash = "0f".repeat(32);
+        let folder = file(&[("tool", "any"), (STANDS_FOR, &hash)]);
+        let found = read(&folder.path().join("m.safetensors")).unwrap();
+        assert_eq!((found.mask.n_voxel(), found.mask.kind()), (1, "sparse matrix"));
+        assert_eq!(found.stands_for, Some(hash));
+        let folder = file(&[]);
+        assert_eq!(read(&folder.path().join("m.safetensors")).unwrap().stands_for, None);
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        for text in ["", "0F", &"0F".repeat(32), &"é".repeat(32)] {
+            let folder = file(&[(STANDS_FOR, text)]);
+            let error = read(&folder.path().join("m.safetensors")).unwrap_err().to_string();
+            assert!(error.contains("is no hash"), "{error}");
         }
     }
 }

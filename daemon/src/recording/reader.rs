@@ -114,7 +114,7 @@ impl Recording {
     }
 
     /// The file that is being read, and the first byte of its next record.
-    pub(super) fn position(&self) -> Option<(&PathBuf, u64)> {
+    pub(crate) fn position(&self) -> Option<(&PathBuf, u64)> {
         self.open.as_ref().map(Segment::position)
     }
 

@@ -1,6 +1,6 @@
 //! The endpoints of the daemon.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -21,6 +21,9 @@ pub struct Endpoints {
     /// For workers, if workers make the clips.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<String>,
+    /// For the clients of each sink that listens, by the name of its table.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sinks: BTreeMap<&'static str, String>,
 }
 
 impl Endpoints {

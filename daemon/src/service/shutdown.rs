@@ -21,7 +21,11 @@ use tokio::{
 };
 
 use super::notify;
-use crate::{exit::Exit, outputs::pictures::PictureThreads, recording::recorder::RecorderThread};
+use crate::{
+    exit::Exit,
+    outputs::{pictures::PictureThreads, sinks::SinkThreads},
+    recording::recorder::RecorderThread,
+};
 
 /// How long volumes in transit may be decoded. Those that are left are recorded, and a restart
 /// decodes them.
@@ -47,9 +51,12 @@ pub(super) struct Running {
     /// The PUB socket stays open until everything has ended, so that it can send its queue.
     pub(super) publisher: Arc<Publisher>,
     pub(super) pictures: PictureThreads,
+    pub(super) sinks: SinkThreads,
     /// The results file.
     pub(super) results: Option<thread::JoinHandle<()>>,
     pub(super) recording: Option<RecorderThread>,
+    /// The reports of runs; its thread ends after the recorder.
+    pub(super) reporting: Option<thread::JoinHandle<()>>,
     /// The tasks that serve `query`, `control` and metrics.
     pub(super) serving: [JoinHandle<()>; 3],
     /// The task that answers adapters.
@@ -82,6 +89,8 @@ impl Running {
         }
         let pictures = self.pictures;
         wait.of("films and pictures", spawn_blocking(move || pictures.join())).await?;
+        let sinks = self.sinks;
+        wait.of("sinks", spawn_blocking(move || sinks.join())).await?;
         if let Some(results) = self.results {
             wait.of("the results file", spawn_blocking(move || results.join())).await?.ok();
         }
@@ -89,6 +98,9 @@ impl Running {
             Some(thread) => wait.of("the recorder", spawn_blocking(move || thread.join())).await?,
             None => Ok(()),
         };
+        if let Some(reporting) = self.reporting {
+            wait.of("reports", spawn_blocking(move || reporting.join())).await?.ok();
+        }
         self.serving.iter().for_each(JoinHandle::abort);
         // The recorder's last flush may have acknowledged volumes.
         if timeout(ANSWERS, self.answering).await.is_err() {

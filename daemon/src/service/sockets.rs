@@ -1,6 +1,6 @@
 //! The sockets of the daemon, bound before anything is received.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
 use corticast_wire::socket::{Limits, Publisher, Router};
@@ -59,6 +59,7 @@ impl Sockets {
             control: control.endpoint().to_owned(),
             http: format!("http://{}", http.local_addr()?),
             workers: workers.as_ref().map(|workers| workers.endpoint().to_owned()),
+            sinks: BTreeMap::new(),
         };
         let (adapters, publisher) = (Arc::new(adapters), Arc::new(publisher));
         Ok(Self { adapters, publisher, query, control, workers, http, endpoints })

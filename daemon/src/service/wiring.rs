@@ -14,7 +14,12 @@ use corticast_wire::{message::Durability, socket::Router};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    commands, http, notify, options::ServiceOptions, query, shutdown::Running, sockets::Sockets,
+    commands, http, notify,
+    options::ServiceOptions,
+    query,
+    reports::{self, Reports},
+    shutdown::Running,
+    sockets::Sockets,
 };
 use crate::{
     clock::{monotonic_ns, wall_ns},
@@ -28,7 +33,7 @@ use crate::{
         json_lines::Continuing,
         limiter::Limiter,
         pictures::{self, PictureThreads},
-        publish, results,
+        publish, results, sinks,
     },
     plan::{Plan, describe, feedback::sealed},
     product::{
@@ -126,7 +131,7 @@ pub(super) async fn build(
 
     // Everything else was checked: a session that cannot start uses no sealed assignment.
     sealed::mark_used(&config)?;
-    let sockets = Sockets::bind(&config, clips.is_some()).await?;
+    let mut sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
     let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);
     let blanking = Blanking::new(is_blanked);
@@ -157,6 +162,16 @@ pub(super) async fn build(
         &metrics,
         supervisor,
     )?;
+    let (mut reports, mut reporting) = (None, None);
+    if let (Some(folder), Some(recording)) = (&config.outputs.report, &config.recording.file) {
+        let (feeder, ended) = drop_oldest(reports::QUEUE, metrics.output_dropped("report"));
+        let (folder, recording) = (folder.clone(), recording.clone());
+        let thread = Reports { recording, folder, ended, supervisor: supervisor.clone() };
+        reports = Some(Arc::new(feeder));
+        reporting = Some(thread.start()?);
+    }
+    let sinks = sinks::start(&config.sinks, &blanking, &metrics, supervisor).await?;
+    sockets.endpoints.sinks = sinks.endpoints;
     let mut fanout = Fanout {
         publish: Arc::new(publish),
         publish_large: Arc::new(publish_large),
@@ -164,7 +179,9 @@ pub(super) async fn build(
         watch: options.watch.take().map(Arc::new),
         recorder: None,
         records: RecordedProducts::of(&config.recording),
+        reports,
         pictures,
+        sinks: sinks.feeders,
         clips: None,
         blanking: blanking.clone(),
         limiter: Limiter::new(metrics.warnings_left_out.clone()),
@@ -268,8 +285,10 @@ pub(super) async fn build(
         publishing,
         publisher: sockets.publisher,
         pictures: picture_threads,
+        sinks: sinks.threads,
         results: writing,
         recording,
+        reporting,
         serving,
         answering,
     };

@@ -23,7 +23,10 @@ use std::{
     time::Instant,
 };
 
-use corticast_bold::volume::Window;
+use corticast_bold::{
+    state::{Loader, Saver},
+    volume::Window,
+};
 use corticast_models::{
     decoder::Decoder,
     error::ModelError,
@@ -89,6 +92,39 @@ impl Decoding {
         self.alarm.take()
     }
 
+    /// Whether the result of a window depends on the windows before it.
+    pub(super) fn has_memory(&self) -> bool {
+        matches!(&self.state, State::Works { decoder, .. } if decoder.has_memory())
+    }
+
+    /// Forgets the previous run.
+    pub(super) fn start_run(&mut self) {
+        if let State::Works { decoder, .. } = &mut self.state {
+            decoder.start_run();
+        }
+    }
+
+    /// Adds what the model remembers of the run to a checkpoint.
+    pub(super) fn save(&self, to: &mut Saver) {
+        to.u32(u32::from(self.has_memory()));
+        if let State::Works { decoder, .. } = &self.state {
+            decoder.save(to);
+        }
+    }
+
+    /// Takes what the model remembers from a checkpoint. `None` when the bytes do not fit; then
+    /// nothing has changed.
+    pub(super) fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        match (&mut self.state, from.u32()?) {
+            (State::Works { decoder, .. }, 1) => decoder.load(from),
+            (_, 0) => {
+                self.start_run();
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
     /// The model's readouts of a window; `None` without a model.
     pub(super) fn decode(
         &mut self,
@@ -148,7 +184,9 @@ impl Decoding {
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.stop("opening the networks again failed"),
             Ok(Err(reason)) => self.stop(&reason),
-            Ok(Ok(decoder)) => {
+            Ok(Ok(mut decoder)) => {
+                // It was tried on windows that belong to no run.
+                decoder.start_run();
                 self.alarm = Some(format!(
                     "the model's networks were opened again on the CPU: results from {} on come \
                      from `{}`, those before from `{before}`",

@@ -156,6 +156,7 @@ impl SignalPath {
         if let Some(feedback) = &self.feedback {
             feedback.save(to);
         }
+        self.decoding.save(to);
     }
 
     /// Takes the state of all stages from a checkpoint, in this run if one is open. `None` when the
@@ -170,6 +171,8 @@ impl SignalPath {
         if let Some(feedback) = &mut feedback {
             feedback.load(from)?;
         }
+        // The last one, because it changes in place.
+        self.decoding.load(from)?;
         (self.stages, self.feedback) = (stages, feedback);
         Some(())
     }
@@ -193,6 +196,7 @@ impl SignalPath {
     /// Fails when the run cannot have feedback; it is decoded all the same.
     pub fn start_run(&mut self, header: &RunHeader) -> Result<(), String> {
         self.stages.start_run(header, &self.options);
+        self.decoding.start_run();
         self.feedback.as_mut().map_or(Ok(()), |feedback| feedback.start_run(header))
     }
 
@@ -331,6 +335,14 @@ impl SignalPath {
             metrics.stage_failed(failure.head.name());
         }
         Ok(Some(readouts))
+    }
+
+    /// Shows the model a window whose result is known, if it decodes later windows by it.
+    pub(super) fn remember(&mut self, window: &Window) {
+        if self.decoding.has_memory() {
+            // A window that fails fails again, and leaves the same gap.
+            drop(self.decoding.decode(window, &mut ()));
+        }
     }
 
     /// What the operator has to be told about the model since the last call.

@@ -265,7 +265,7 @@ impl Session {
             if let Some(feedback) = &mut self.path.feedback {
                 feedback.again(&run, window, step);
             }
-            return;
+            return self.path.remember(window);
         }
         let mut stages_ns = step.stages_ns.clone();
         let decoded = self.path.decode(window, &mut stages_ns);

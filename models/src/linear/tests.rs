@@ -89,3 +89,47 @@ fn a_manifest_that_is_no_linear_decoder_is_refused() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+/// The decoder of `linear-3x4` with `chair` for rest; the TR is 2 s.
+fn open_with_evidence(
+    network: impl Fn(&[Input<'_>]) -> Vec<Tensor> + Send + Sync + 'static,
+) -> LinearDecoder {
+    let folder = edited(
+        "[[network]]",
+        "[evidence]\nrest = \"chair\"\nblock_s = 8.0\nrest_s = 4.0\n\n[[network]]",
+    );
+    let manifest = Manifest::read(folder.path()).unwrap();
+    let runtime = InMemoryRuntime::default().with(Role::Decoder, network);
+    LinearDecoder::open(&manifest, &runtime).unwrap()
+}
+
+#[test]
+fn evidence_is_added_up_over_the_windows_of_a_run() {
+    let mut decoder = open_with_evidence(softmax);
+    assert!(decoder.has_memory() && !open(softmax).has_memory());
+    let at = |time_s: f64| corticast_bold::volume::Window {
+        stimulus_time_s: time_s,
+        ..window(&[1.0, 0.0, 0.0, 0.0])
+    };
+    // The network says 1/2, 1/4, 1/4.
+    let first = decoder.decode(&at(0.0)).unwrap();
+    let found: Vec<_> = first.iter().collect();
+    assert_eq!(found, [("bottle", 2.0_f32 / 3.0), ("cat", 1.0_f32 / 3.0)]);
+    // Expected: 1/2·3/4 + 1/4·1/2/2 = 7/16, 1/4·3/4 + 1/16 = 4/16; times the window: 7/32, 2/32.
+    let second = decoder.decode(&at(2.0)).unwrap();
+    assert!((second.probabilities[0] - 7.0 / 9.0).abs() < 1e-6, "{second:?}");
+    decoder.start_run();
+    assert_eq!(decoder.decode(&at(4.0)).unwrap(), first);
+}
+
+#[test]
+fn a_window_that_fails_leaves_a_gap() {
+    let mut decoder = open_with_evidence(softmax);
+    let at = |time_s: f64, first: f32| corticast_bold::volume::Window {
+        stimulus_time_s: time_s,
+        ..window(&[first, 0.0, 0.0, 0.0])
+    };
+    let alone = decoder.decode(&at(0.0, 1.0)).unwrap();
+    assert!(decoder.decode(&at(2.0, f32::NAN)).is_err());
+    assert_eq!(decoder.decode(&at(4.0, 1.0)).unwrap(), alone);
+}

@@ -16,6 +16,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    evidence::EvidenceFacts,
     network::{NetworkFacts, find},
     neurons::NeuronsFacts,
     role::Role,
@@ -45,6 +46,8 @@ pub struct Manifest {
     pub stages: StageSettings,
     /// The networks, at least one; each role at most once. The SHA-256 of every file matched.
     pub networks: Vec<NetworkFacts>,
+    /// How a linear decoder adds up evidence; `None`: each window is decoded on its own.
+    pub evidence: Option<EvidenceFacts>,
     /// Sizes and files of a `neurons` model; set exactly for [`Family::Neurons`].
     pub neurons: Option<NeuronsFacts>,
     /// How the model was made. Free form.
@@ -96,6 +99,8 @@ pub struct NormaliseFacts {
     pub baseline_volumes: Option<NonZeroU32>,
     /// Where the mean comes from; set exactly for [`Mode::Frozen`].
     pub frozen_mean: Option<FrozenMean>,
+    /// Whether each volume was then z-scored across its voxels.
+    pub across_voxels: bool,
     /// Mean and standard deviation; set exactly for [`Mode::Frozen`].
     pub statistics: Option<Statistics>,
 }

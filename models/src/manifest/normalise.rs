@@ -20,6 +20,8 @@ pub(super) struct NormaliseWritten {
     warm_up_volumes: Option<u32>,
     baseline_volumes: Option<NonZeroU32>,
     frozen_mean: Option<FrozenMean>,
+    #[serde(default)]
+    across_voxels: bool,
     statistics: Option<FileName>,
     statistics_sha256: Option<Hex64>,
 }
@@ -59,6 +61,7 @@ impl NormaliseWritten {
             warm_up_volumes: self.warm_up_volumes,
             baseline_volumes: self.baseline_volumes,
             frozen_mean: frozen.then(|| self.frozen_mean.unwrap_or(FrozenMean::Manifest)),
+            across_voxels: self.across_voxels,
             statistics,
         })
     }

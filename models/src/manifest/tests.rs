@@ -173,3 +173,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn evidence_that_does_not_fit_the_decoder_is_refused() {
+    let with = |evidence: &str| {
+        let section = format!("[evidence]\n{evidence}\n\n[[network]]");
+        Manifest::read(edited("[[network]]", &section).path())
+    };
+    let manifest = with("rest = \"cat\"\nblock_s = 22.5\nrest_s = 2.0").unwrap();
+    assert_eq!(manifest.evidence, Some(EvidenceFacts { rest: 1, block_s: 22.5, rest_s: 2.0 }));
+    for (evidence, expected) in [
+        ("rest = \"pause\"\nblock_s = 22.5\nrest_s = 10.0", "`evidence.rest`: is \"pause\""),
+        ("rest = \"cat\"\nblock_s = 1.9\nrest_s = 10.0", "`evidence.block_s`: is 1.9, expected 2"),
+        ("rest = \"cat\"\nblock_s = 22.5\nrest_s = nan", "`evidence.rest_s`: is NaN"),
+        ("rest = \"cat\"\nblock_s = inf\nrest_s = 10.0", "`evidence.block_s`: is inf"),
+        ("rest = \"cat\"\nblock_s = 22.5", "missing field `rest_s`"),
+    ] {
+        let message = with(evidence).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::{
     error::ManifestError,
+    evidence::EvidenceWritten,
     facts::{FILE_NAME, Family, Manifest, MaskFacts, SignalFacts},
     file::Hex64,
     network::{self, NetworkWritten},
@@ -66,6 +67,10 @@ impl Manifest {
                 return Err(document.refuse("neurons", reason));
             }
         };
+        let evidence = written.evidence;
+        let evidence = evidence
+            .map(|evidence| evidence.check(written.family, &signal, &networks, &document))
+            .transpose()?;
         Ok(Self {
             dir: dir.into(),
             family: written.family,
@@ -75,6 +80,7 @@ impl Manifest {
             mask,
             signal,
             stages: written.stages,
+            evidence,
             networks,
             neurons,
             provenance: written.provenance,
@@ -98,6 +104,7 @@ struct Written {
     #[serde(default)]
     network: Vec<NetworkWritten>,
     neurons: Option<NeuronsWritten>,
+    evidence: Option<EvidenceWritten>,
     #[serde(default)]
     provenance: toml::Table,
 }

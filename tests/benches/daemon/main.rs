@@ -17,6 +17,7 @@ mod haxby;
 mod latency;
 mod machine;
 mod memory;
+mod motion;
 mod noise;
 mod numbers;
 mod process;

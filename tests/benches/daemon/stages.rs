@@ -1,5 +1,6 @@
 //! Stages on their own, in this process: stored bytes to masked signal beside the code it replaced,
-//! and normalisation. The prior's noise, of the same chapter, is in `noise.rs`.
+//! and normalisation. Of the same chapter are `motion.rs` (realign and smooth) and `noise.rs` (the
+//! prior's).
 
 use std::hint::black_box;
 
@@ -17,7 +18,7 @@ use corticast_bold::{
 use ndarray::Array3;
 
 use crate::{
-    Chapter, Figure, noise,
+    Chapter, Figure, motion, noise,
     numbers::{COLUMNS, Samples, median},
     scan::Scan,
 };
@@ -34,6 +35,7 @@ pub async fn measure() -> anyhow::Result<Chapter> {
     let mut chapter = Chapter { text: "## Stages on their own\n".to_owned(), ..Chapter::default() };
     mask(&mut chapter)?;
     normalise(&mut chapter)?;
+    motion::measure(&mut chapter)?;
     noise::measure(&mut chapter).await;
     Ok(chapter)
 }
@@ -203,6 +205,7 @@ fn copy_ms(scans: &[Vec<u8>]) -> Samples {
 fn normalise(chapter: &mut Chapter) -> anyhow::Result<()> {
     const VOXELS: usize = 131_072;
     let options = NormaliseOptions {
+        across_voxels: false,
         mode: Mode::Growing,
         warm_up_volumes: 6,
         baseline_volumes: 0,

@@ -4,7 +4,7 @@ They stand apart because this file needs the standard library only, and so does 
 command, whichever packages are installed.
 """
 
-LINEAR_METHODS = ("ridge", "logistic")
+LINEAR_METHODS = ("ridge", "logistic", "lda")
 BASELINES = ("wen-like", "nishimoto-like", "neuroclips-like")
 CORRECTIONS = ("bonferroni", "fdr", "none")
 SYNTH_PRESETS = ("small", "tiny")

@@ -46,6 +46,7 @@ COMMANDS = {
     "export-animatediff": Command("train", "export pretrained video networks from local folders"),
     "tiny-video": Command("train", "train and export tiny video networks of the same interfaces"),
     "linear": Command("linear", "train and export a linear decoder (ridge or logistic)"),
+    "project": Command("linear", "map today's scan to a model's voxels, vertices or parcels"),
 }
 EPILOG = """\
 from a scanner's recording to a model in the daemon, in this order (`corticast` is the daemon):

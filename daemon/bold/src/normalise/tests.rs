@@ -12,6 +12,7 @@ fn options(mode: Mode) -> NormaliseOptions {
         warm_up_volumes: 1,
         baseline_volumes: 3,
         frozen_mean: FrozenMean::Manifest,
+        across_voxels: false,
         statistics: Some(Statistics { mean: array![10.0], sd: array![2.0] }),
     }
 }
@@ -166,4 +167,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn across_voxels_keeps_the_pattern_of_a_volume() {
+    let options = NormaliseOptions { mode: Mode::None, across_voxels: true, ..options(Mode::None) };
+    let mut stage = Normalise::new(options, 4).unwrap();
+    let mut of = |bold| {
+        let volume = MaskedVolume { bold, ..volume(0, 0.0) };
+        stage.process(volume).unwrap().unwrap().bold
+    };
+    // Mean 4, s.d. sqrt(5).
+    let s = 5.0_f32.sqrt();
+    let found = of(array![1.0, 3.0, 5.0, 7.0]);
+    let expected = array![-3.0 / s, -1.0 / s, 1.0 / s, 3.0 / s];
+    assert!((&found - &expected).iter().all(|difference| difference.abs() < 1e-6), "{found}");
+    assert_eq!(of(array![2.0, 6.0, 10.0, 14.0]), found, "gain and offset leave");
+    assert_eq!(of(array![3.0, 3.0, 3.0, 3.0]), array![0.0, 0.0, 0.0, 0.0]);
 }

@@ -7,9 +7,9 @@
 //! fall outside the volume are taken out of the equations.
 
 use super::{
-    points::{MIN_CONTRAST, Points, gram},
+    points::{MIN_CONTRAST, Points},
     rigid::{Affine, norm},
-    solve::{Cholesky, N_ROW, Row},
+    solve::{Cholesky, Gram, N_ROW, add, gram},
     spline::{QUADRATIC, prefilter, quadratic},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) struct Found {
 pub(super) struct Level {
     points: Points,
     /// `row·rowᵀ` summed over all points, lower triangle.
-    gram: Vec<Vec<f64>>,
+    gram: Gram,
     reference_to_mm: Affine,
     mm_to_voxel: Affine,
     matrix: [usize; 3],
@@ -70,7 +70,7 @@ impl Level {
         let points =
             Points::new(&reference.apply(signal), space.matrix(), &reference_to_mm, separation_mm)?;
         Some(Self {
-            gram: gram(&points.rows, N_ROW),
+            gram: gram(&points.rows),
             points,
             reference_to_mm,
             mm_to_voxel: Affine::of(volumes.affine()).inverse(),
@@ -99,7 +99,7 @@ impl Level {
             found.correlation = correlation;
             let right: [f64; 6] =
                 std::array::from_fn(|i| scale * sums.with_volume[i] - sums.gram[6][i]);
-            let [x, y, z, a, b, c] = Cholesky::new(&sums.gram[..6])?.solve(right);
+            let [x, y, z, a, b, c] = Cholesky::<6>::new(&sums.gram)?.solve(right);
             let length_mm = norm([x, y, z]) + norm([a, b, c]);
             if !length_mm.is_finite() {
                 return None;
@@ -127,13 +127,13 @@ impl Level {
         let linear = to_voxel.linear.map(|row| row.map(|v| v as f32));
         let shift = to_voxel.shift.map(|v| v as f32);
         let last = self.matrix.map(|n| (n - 1) as f32);
-        let mut sums = Sums { gram: self.gram.clone(), with_volume: [0.0; N_ROW], square: 0.0 };
+        let mut sums = Sums { gram: self.gram, with_volume: [0.0; N_ROW], square: 0.0 };
         for (at, row) in self.points.voxel.iter().zip(&self.points.rows) {
             let p: [f32; 3] = std::array::from_fn(|i| {
                 linear[i][0] * at[0] + linear[i][1] * at[1] + linear[i][2] * at[2] + shift[i]
             });
             if !(0..3).all(|axis| p[axis] >= 0.0 && p[axis] <= last[axis]) {
-                sums.leave_out(row);
+                add(&mut sums.gram, row, -1.0);
                 continue;
             }
             let signal = sample(volume, p);
@@ -149,7 +149,7 @@ impl Level {
 /// Sums over the points inside the volume.
 struct Sums {
     /// Of `row·rowᵀ`, lower triangle.
-    gram: Vec<Vec<f64>>,
+    gram: Gram,
     /// Of the row times the volume's signal.
     with_volume: [f64; N_ROW],
     /// Of the volume's signal, squared.
@@ -157,14 +157,6 @@ struct Sums {
 }
 
 impl Sums {
-    fn leave_out(&mut self, row: &Row) {
-        for i in 0..N_ROW {
-            for j in 0..=i {
-                self.gram[i][j] -= f64::from(row[i]) * f64::from(row[j]);
-            }
-        }
-    }
-
     /// The factor of the volume's signal, and the correlation with the reference. `None` when the
     /// volume has no signal.
     fn scale_and_correlation(&self) -> Option<(f64, f64)> {

@@ -8,15 +8,18 @@
 
 use super::{
     rigid::{Affine, Matrix, cross, norm, times},
-    solve::{Cholesky, Row},
+    solve::{Cholesky, Row, add, gram},
     spline::{quadratic, quadratic_slope},
 };
 use crate::separable::Filtered;
 
 /// Determinant with the chosen points over that with all of them. SPM's default.
 const QUALITY: f64 = 0.9;
-/// Share of the points that is left out at a time.
-const LEFT_OUT: usize = 10;
+/// Most points before some are left out; a larger volume is compared at points farther apart. A
+/// head has 100,000.
+const MAX_POINTS: usize = 400_000;
+/// Points are left out in this many steps at most.
+const LEFT_OUT: usize = 100;
 
 /// Variance over squared mean below which a volume counts as constant: far below any head's.
 pub(super) const MIN_CONTRAST: f64 = 1e-6;
@@ -72,23 +75,26 @@ impl Points {
         Some(points)
     }
 
-    /// Leaves out the points that say least.
+    /// Leaves out the points that say least. `None` when all of them do not tell the six motions.
     fn choose(&mut self) -> Option<()> {
-        let first = Cholesky::new(&gram(&self.rows, 7))?;
-        let mut now = first.clone();
-        while now.determinant() > QUALITY * first.determinant() {
-            let leverage: Vec<f32> = self.rows.iter().map(|row| now.leverage(row)).collect();
-            let mut ranked = leverage.clone();
-            let n_out = self.rows.len() / LEFT_OUT;
-            let limit = *ranked.select_nth_unstable_by(n_out, f32::total_cmp).1;
-            let kept = |index: usize| leverage[index] > limit;
-            let rows: Vec<Row> =
-                (0..self.rows.len()).filter(|&i| kept(i)).map(|i| self.rows[i]).collect();
-            let Some(next) = Cholesky::new(&gram(&rows, 7)) else { break };
-            self.voxel = (0..self.rows.len()).filter(|&i| kept(i)).map(|i| self.voxel[i]).collect();
-            self.rows = rows;
-            now = next;
+        let mut sums = gram(&self.rows);
+        let all = Cholesky::<7>::new(&sums)?;
+        let leverage: Vec<f32> = self.rows.iter().map(|row| all.leverage(row)).collect();
+        let mut ranked: Vec<usize> = (0..self.rows.len()).collect();
+        ranked.sort_unstable_by(|&a, &b| leverage[a].total_cmp(&leverage[b]).then(a.cmp(&b)));
+        let mut is_kept = vec![true; self.rows.len()];
+        for some in ranked.chunks(self.rows.len().div_ceil(LEFT_OUT)) {
+            some.iter().for_each(|&index| add(&mut sums, &self.rows[index], -1.0));
+            let left = Cholesky::<7>::new(&sums).map_or(0.0, |left| left.determinant());
+            if left < QUALITY * all.determinant() {
+                break;
+            }
+            some.iter().for_each(|&index| is_kept[index] = false);
         }
+        let mut kept = is_kept.iter();
+        self.rows.retain(|_| kept.next() == Some(&true));
+        let mut kept = is_kept.iter();
+        self.voxel.retain(|_| kept.next() == Some(&true));
         Some(())
     }
 }
@@ -102,28 +108,20 @@ fn mean_of_contrast(signal: impl Iterator<Item = f64> + Clone) -> Option<f64> {
     (mean > 0.0 && variance > MIN_CONTRAST * mean * mean).then_some(mean)
 }
 
-/// The sum of `row·rowᵀ` over the rows, of which the first `n` columns count.
-pub(super) fn gram(rows: &[Row], n: usize) -> Vec<Vec<f64>> {
-    let mut sum = vec![vec![0.0; n]; n];
-    for row in rows {
-        for i in 0..n {
-            for j in 0..=i {
-                sum[i][j] += f64::from(row[i]) * f64::from(row[j]);
-            }
-        }
-    }
-    sum
-}
-
 /// Voxel coordinates of a grid, x fastest.
 fn grid(matrix: [usize; 3], to_mm: &Affine, separation_mm: f64) -> Vec<[f32; 3]> {
     // The real root of x⁴ = x + 1 gives the recurrence for three dimensions.
     const ROOT: f64 = 1.220_744_084_605_759_5;
-    let step: [f64; 3] = std::array::from_fn(|axis| {
-        separation_mm / norm(std::array::from_fn(|row| to_mm.linear[row][axis]))
-    });
-    let n: [usize; 3] =
-        std::array::from_fn(|axis| ((matrix[axis] as f64 - 1.5) / step[axis]).floor() as usize + 1);
+    let size_mm: [f64; 3] =
+        std::array::from_fn(|axis| norm(std::array::from_fn(|row| to_mm.linear[row][axis])));
+    let n_along = |step: [f64; 3]| -> [usize; 3] {
+        std::array::from_fn(|axis| ((matrix[axis] as f64 - 1.5) / step[axis]) as usize + 1)
+    };
+    let mut step = size_mm.map(|size_mm| separation_mm / size_mm);
+    while n_along(step).iter().product::<usize>() > MAX_POINTS {
+        step = step.map(|step| 1.1 * step);
+    }
+    let n = n_along(step);
     let mut points = Vec::with_capacity(n.iter().product());
     for z in 0..n[2] {
         for y in 0..n[1] {

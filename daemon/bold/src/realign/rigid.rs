@@ -130,3 +130,38 @@ pub(super) fn norm(v: [f64; 3]) -> f64 {
 pub(super) fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn motion_is_right_handed_and_turns_about_z_first() {
+        let quarter = std::f64::consts::FRAC_PI_2;
+        let turned = |rotation_rad: [f64; 3], p: [f64; 3]| {
+            let motion = Motion { translation_mm: [0.0, 0.0, 1.0], rotation_rad };
+            motion.affine().apply(p).map(|v| v.round() as i32)
+        };
+        assert_eq!(turned([0.0, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 1, 1]);
+        assert_eq!(turned([quarter, 0.0, 0.0], [0.0, 1.0, 0.0]), [0, 0, 2]);
+        assert_eq!(turned([0.0, quarter, 0.0], [0.0, 0.0, 1.0]), [1, 0, 1]);
+        // x → y by Rz, then y → z by Rx.
+        assert_eq!(turned([quarter, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 0, 2]);
+        let matrix = Motion { translation_mm: [4.0, 5.0, 6.0], rotation_rad: [0.0; 3] }.matrix();
+        assert_eq!(matrix[1].map(|v| v as i32), [0, 1, 0, 5]);
+    }
+
+    proptest! {
+        /// Six numbers to a matrix and back.
+        #[test]
+        fn motion_survives_its_matrix(t in prop::array::uniform3(-50.0..50.0_f64), r in prop::array::uniform3(-1.0..1.0_f64)) {
+            let motion = Motion { translation_mm: t, rotation_rad: r };
+            let back = Motion::of(&motion.affine());
+            prop_assert!((0..3).all(|i| (back.rotation_rad[i] - r[i]).abs() < 1e-12));
+            let there_and_back = motion.affine().inverse().after(&motion.affine()).apply(t);
+            prop_assert!((0..3).all(|i| (there_and_back[i] - t[i]).abs() < 1e-9));
+        }
+    }
+}

@@ -76,3 +76,53 @@ pub(super) fn quartic<const N: usize>(t: [f32; N]) -> [[f32; N]; 5] {
     }
     weights
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn splines_have_the_published_weights() {
+        // Unser (1999), table 1: β²(0) = 6/8, β²(±1) = 1/8; β⁴(0) = 230/384, β⁴(±1) = 76/384, 1/384.
+        let close = |found: &[f32], expected: &[f32]| {
+            found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
+        assert!(close(&quadratic(0.0), &[0.125, 0.75, 0.125, 0.0]));
+        let flat: Vec<f32> = quartic([0.0]).iter().map(|w| w[0] * 384.0).collect();
+        assert!(flat.iter().zip([1.0, 76.0, 230.0, 76.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-3));
+        // The prefilter is the inverse of these weights, mirrored borders included.
+        let five = [1.0, 76.0, 230.0, 76.0, 1.0].map(|weight| weight / 384.0);
+        for (poles, weights) in [(QUADRATIC, &[0.125, 0.75, 0.125][..]), (QUARTIC, &five)] {
+            for n in [4, 5, 9] {
+                let rows = prefilter(n, poles);
+                let half = weights.len() as isize / 2;
+                for at in 0..n {
+                    let unit: Vec<f64> = (0..n).map(|k| rows.row(k)[at]).collect();
+                    for out in 0..n as isize {
+                        let mirror =
+                            |k: isize| k.abs().min(2 * (n as isize - 1) - k.abs()).unsigned_abs();
+                        let sum: f64 = (-half..=half)
+                            .map(|k| weights[(k + half) as usize] * unit[mirror(out + k)])
+                            .sum();
+                        let expected = f64::from(u8::from(out as usize == at));
+                        assert!((sum - expected).abs() < 1e-9, "{n} {at} {out} {sum}");
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// Weights of every point have the sum 1, the slopes 0; the slopes are the change of weights.
+        #[test]
+        fn weights_are_a_partition_of_one(t in -0.5_f32..0.5) {
+            prop_assert!((quadratic(t).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            prop_assert!(quadratic_slope(t).iter().sum::<f32>().abs() < 1e-6);
+            prop_assert!((quartic([t]).iter().map(|w| w[0]).sum::<f32>() - 1.0).abs() < 1e-6);
+            let change = |k: usize| (quadratic(t + 0.01)[k] - quadratic(t - 0.01)[k]) / 0.02;
+            prop_assert!((0..3).all(|k| (change(k) - quadratic_slope(t)[k]).abs() < 1e-3));
+        }
+    }
+}

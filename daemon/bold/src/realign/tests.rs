@@ -1,10 +1,6 @@
 use proptest::prelude::*;
 
-use super::{
-    rigid::Affine,
-    spline::{QUADRATIC, QUARTIC, prefilter, quadratic, quadratic_slope, quartic},
-    *,
-};
+use super::{coregister::coregister, rigid::Affine, *};
 
 /// Middle of the head and of the volumes, in mm: not the origin.
 const MIDDLE: [f64; 3] = [2.0, -18.0, 20.0];
@@ -33,13 +29,12 @@ fn head(p: [f64; 3], radius: f64) -> f64 {
 
 /// A volume of the head that `motion` takes to its place, with noise of this s.d.
 fn moved(tr: u32, motion: &Motion, noise: f64) -> Volume {
-    moved_in(MATRIX, tr, motion, noise)
+    moved_in(MATRIX, tr, motion, noise, 27.0)
 }
 
-fn moved_in(matrix: [usize; 3], tr: u32, motion: &Motion, noise: f64) -> Volume {
+fn moved_in(matrix: [usize; 3], tr: u32, motion: &Motion, noise: f64, radius: f64) -> Volume {
     let to_mm = Affine::of(space(matrix).affine());
     let [nx, ny, nz] = matrix;
-    let radius = 1.35 * nx as f64;
     let mut state = 0x9E37_79B9_u32.wrapping_mul(tr + 1);
     let mut uniform = || {
         state ^= state << 13;
@@ -85,7 +80,7 @@ fn differences(found: &Motion, expected: &Motion) -> ([f64; 3], [f64; 3]) {
 fn known_motion_is_recovered_within_a_twentieth_of_a_mm_and_of_a_degree() {
     const LARGE: [usize; 3] = [36, 40, 28];
     let mut stage = Realign::new(RealignOptions::default(), &space(LARGE), None).unwrap();
-    next(&mut stage, moved_in(LARGE, 0, &Motion::default(), 16.0));
+    next(&mut stage, moved_in(LARGE, 0, &Motion::default(), 16.0, 49.0));
     let (mut mm, mut degrees) = ([0.0; 3], [0.0; 3]);
     let motions = [
         ([0.3, -0.2, 0.1], [0.2, 0.1, -0.3]),
@@ -97,7 +92,7 @@ fn known_motion_is_recovered_within_a_twentieth_of_a_mm_and_of_a_degree() {
     for (index, (translation_mm, angles)) in motions.into_iter().enumerate() {
         let expected = about_the_head(translation_mm, angles);
         // 800 / 16: a temporal signal-to-noise ratio of 50.
-        let found = next(&mut stage, moved_in(LARGE, index as u32 + 1, &expected, 16.0));
+        let found = next(&mut stage, moved_in(LARGE, index as u32 + 1, &expected, 16.0, 49.0));
         assert_eq!(found.fit, Fit::Converged);
         let (d, a) = differences(&found.motion, &expected);
         mm.iter_mut().zip(d).for_each(|(sum, d)| *sum += d * d / motions.len() as f64);
@@ -195,6 +190,12 @@ fn what_cannot_be_realigned_is_refused_at_construction() {
     assert_eq!(with(&[1.0]), InvalidRealign::ReferenceSize { found: 1, expected: 7040 });
     assert_eq!(with(&[1.0; 7040]), InvalidRealign::FlatReference);
     assert!(with(&[f32::NAN; 7040]).to_string().contains("NaN at voxel 0"));
+    // An affine in m.
+    let size = 0.003;
+    let rows = [[size, 0., 0., 0.], [0., size, 0., 0.], [0., 0., size, 0.], [0., 0., 0., 1.]];
+    let metres = VoxelSpace::new(MATRIX, rows).unwrap();
+    let error = Realign::new(RealignOptions::default(), &metres, None).unwrap_err();
+    assert!(error.to_string().contains("gives [0.003, 0.003, 0.003] mm"), "{error}");
     let options = RealignOptions { fwhm_mm: f64::NAN, ..RealignOptions::default() };
     assert!(Realign::new(options, &same, None).unwrap_err().to_string().contains("1 to 20 mm"));
 }
@@ -217,6 +218,30 @@ fn a_given_reference_is_kept_over_runs_and_its_own_is_not() {
 }
 
 #[test]
+fn an_image_of_another_matrix_is_found_30_mm_away() {
+    let expected = about_the_head([12.0, -25.0, 10.0], [8.0, 3.0, -5.0]);
+    let (matrix, model) = ([24, 26, 18], moved(0, &Motion::default(), 10.0));
+    let today = moved_in(matrix, 1, &expected, 10.0, 27.0);
+    let (of_model, of_today) = (space(MATRIX), space(matrix));
+    let today = ReferenceImage { space: &of_today, signal: &today.signal };
+    let model = ReferenceImage { space: &of_model, signal: &model.signal };
+    let options = RealignOptions { max_motion_mm: 100.0, ..RealignOptions::default() };
+    let found = coregister(options, today, model).unwrap();
+    assert_eq!(found.fit, Fit::Converged);
+    let (mm, degrees) = differences(&found.motion, &expected);
+    assert!(
+        mm.iter().all(|mm| mm.abs() < 0.2) && degrees.iter().all(|d| d.abs() < 0.5),
+        "{mm:?} {degrees:?}"
+    );
+    // Farther than allowed, and nothing to be found.
+    let near = coregister(RealignOptions::default(), today, model).unwrap();
+    assert_eq!((near.fit, near.motion), (Fit::BoundReached, found.motion));
+    let flat = vec![1.0; of_today.n_voxel()];
+    let none = coregister(options, ReferenceImage { signal: &flat, ..today }, model).unwrap();
+    assert_eq!((none.fit, none.motion), (Fit::Failed, Motion::default()));
+}
+
+#[test]
 fn a_stage_from_a_checkpoint_goes_on_to_the_bit() {
     let mut stage = of_run();
     let motion = |tr: u32| about_the_head([0.1 * f64::from(tr), 0.0, 0.2], [0.1, 0.0, 0.0]);
@@ -235,78 +260,8 @@ fn a_stage_from_a_checkpoint_goes_on_to_the_bit() {
     }
     assert!(of_run().load(&mut Loader::new(&bytes[..bytes.len() - 1])).is_none());
 }
-
-#[test]
-fn motion_is_right_handed_and_turns_about_z_first() {
-    let quarter = std::f64::consts::FRAC_PI_2;
-    let turned = |rotation_rad: [f64; 3], p: [f64; 3]| {
-        let motion = Motion { translation_mm: [0.0, 0.0, 1.0], rotation_rad };
-        motion.affine().apply(p).map(|v| v.round() as i32)
-    };
-    assert_eq!(turned([0.0, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 1, 1]);
-    assert_eq!(turned([quarter, 0.0, 0.0], [0.0, 1.0, 0.0]), [0, 0, 2]);
-    assert_eq!(turned([0.0, quarter, 0.0], [0.0, 0.0, 1.0]), [1, 0, 1]);
-    // x → y by Rz, then y → z by Rx.
-    assert_eq!(turned([quarter, 0.0, quarter], [1.0, 0.0, 0.0]), [0, 0, 2]);
-    let matrix = Motion { translation_mm: [4.0, 5.0, 6.0], rotation_rad: [0.0; 3] }.matrix();
-    assert_eq!(matrix[1].map(|v| v as i32), [0, 1, 0, 5]);
-}
-
-#[test]
-fn splines_have_the_published_weights() {
-    // Unser (1999), table 1: β²(0) = 6/8, β²(±1) = 1/8; β⁴(0) = 230/384, β⁴(±1) = 76/384, 1/384.
-    let close = |found: &[f32], expected: &[f32]| {
-        found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6)
-    };
-    assert!(close(&quadratic(0.0), &[0.125, 0.75, 0.125, 0.0]));
-    let flat: Vec<f32> = quartic([0.0]).iter().map(|w| w[0] * 384.0).collect();
-    assert!(flat.iter().zip([1.0, 76.0, 230.0, 76.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-3));
-    // The prefilter is the inverse of these weights, mirrored borders included.
-    for (poles, weights) in [
-        (QUADRATIC, vec![0.125, 0.75, 0.125]),
-        (QUARTIC, [1., 76., 230., 76., 1.].iter().map(|w| w / 384.0).collect()),
-    ] {
-        for n in [4, 5, 9] {
-            let rows = prefilter(n, poles);
-            let half = weights.len() as isize / 2;
-            for at in 0..n {
-                let unit: Vec<f64> = (0..n).map(|k| rows.row(k)[at]).collect();
-                for out in 0..n as isize {
-                    let mirror =
-                        |k: isize| k.abs().min(2 * (n as isize - 1) - k.abs()).unsigned_abs();
-                    let sum: f64 = (-half..=half)
-                        .map(|k| weights[(k + half) as usize] * unit[mirror(out + k)])
-                        .sum();
-                    let expected = f64::from(u8::from(out as usize == at));
-                    assert!((sum - expected).abs() < 1e-9, "{n} {at} {out} {sum}");
-                }
-            }
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
-
-    /// Weights of every point have the sum 1, the slopes 0; the slopes are the change of weights.
-    #[test]
-    fn weights_are_a_partition_of_one(t in -0.5_f32..0.5) {
-        prop_assert!((quadratic(t).iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        prop_assert!(quadratic_slope(t).iter().sum::<f32>().abs() < 1e-6);
-        prop_assert!((quartic([t]).iter().map(|w| w[0]).sum::<f32>() - 1.0).abs() < 1e-6);
-        let change = |k: usize| (quadratic(t + 0.01)[k] - quadratic(t - 0.01)[k]) / 0.02;
-        prop_assert!((0..3).all(|k| (change(k) - quadratic_slope(t)[k]).abs() < 1e-3));
-    }
-
-    /// Six numbers to a matrix and back.
-    #[test]
-    fn motion_survives_its_matrix(t in prop::array::uniform3(-50.0..50.0_f64), r in prop::array::uniform3(-1.0..1.0_f64)) {
-        let motion = Motion { translation_mm: t, rotation_rad: r };
-        let back = Motion::of(&motion.affine());
-        prop_assert!((0..3).all(|i| (back.rotation_rad[i] - r[i]).abs() < 1e-12));
-        let there_and_back = motion.affine().inverse().after(&motion.affine()).apply(t);
-        prop_assert!((0..3).all(|i| (there_and_back[i] - t[i]).abs() < 1e-9));
-    }
 
     /// From finite signal, whatever it is, comes finite signal and finite motion.
     #[test]

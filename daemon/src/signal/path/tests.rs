@@ -36,6 +36,7 @@ fn path(
         max_fill_volumes: 2,
         quality_baseline_volumes: 2,
         normalise: NormaliseOptions {
+            across_voxels: false,
             mode,
             warm_up_volumes: 3,
             baseline_volumes: 3,

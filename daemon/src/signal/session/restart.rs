@@ -50,7 +50,8 @@ impl Session {
     }
 
     /// Marks the start of a restart: until [`Session::restored`], happenings are those that a
-    /// recording proves to have been processed. No window is decoded again.
+    /// recording proves to have been processed. No window is decoded again, except for what a model
+    /// remembers of it.
     pub fn begin_restoring(&mut self) {
         self.is_restoring = true;
     }

@@ -43,13 +43,16 @@ def run(args: argparse.Namespace) -> None:
         raise TrainingError(
             f"{args.data} was prepared with an HRF delay of {delay_s} s, expected {args.delay_s} s"
         )
-    labelled = label_windows(data, args.target)
+    labelled = label_windows(data, args.target, with_rest=args.evidence)
     folds = folds_of(labelled)
     fit = fit_linear(labelled, folds, args.method)
-    found = accuracy(fit.held_out, labelled.label, labelled.block)
+    shown = labelled.shown
+    label = labelled.label[shown]
+    held_out = fit.held_out[shown][:, : len(labelled.answers)]
+    found = accuracy(held_out, label, labelled.block[shown])
 
     print(f"cross-validated by {folds.by}, {len(folds.held_out)} folds:")
-    print(table(found, labelled.classes, labelled.label))
+    print(table(found, labelled.answers, label))
     print(_chosen(fit))
     if folds.optimistic:
         print(
@@ -71,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
         "mask": {key: data.mask[key] for key in ("hash", "n_voxel", "matrix", "affine")},
         "signal": {key: data.signal[key] for key in SIGNAL_KEYS},
         "normalise": _normalise(data, files),
+        **_evidence(labelled),
         **({"stages": data.stages} if data.stages else {}),
         "network": [
             {
@@ -89,8 +93,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _chosen(fit: Fit) -> str:
-    text = f"regularisation: {'alpha' if fit.method == 'ridge' else 'C'} = {fit.regularisation:g}"
-    if fit.method == "ridge":
+    name = {"ridge": "alpha", "logistic": "C", "lda": "shrinkage"}[fit.method]
+    text = f"regularisation: {name} = {fit.regularisation:.4g}"
+    if fit.method != "logistic":
         text += f", temperature = {fit.temperature:.3g}"
     if fit.at_edge:
         text += "\nwarning: this is the edge of what was tried, the best may lie beyond"
@@ -108,9 +113,20 @@ def _subject(data: PreparedData) -> str:
     return found.pop()
 
 
+def _evidence(labelled: LabelledWindows) -> dict[str, Any]:
+    """The section that says how the daemon adds up evidence, if it does."""
+    evidence = labelled.evidence
+    if evidence is None:
+        return {}
+    rest = labelled.classes[evidence.rest]
+    return {
+        "evidence": {"rest": rest, "block_s": evidence.block_s, "rest_s": evidence.rest_s},
+    }
+
+
 def _normalise(data: PreparedData, files: dict[str, bytes]) -> dict[str, Any]:
     mode = data.normalise["mode"]
-    keys = ["mode", "warm_up_volumes", *NORMALISE_KEYS.get(mode, ())]
+    keys = ["mode", "warm_up_volumes", "across_voxels", *NORMALISE_KEYS.get(mode, ())]
     section = {key: data.normalise[key] for key in keys if key in data.normalise}
     if mode == "frozen":
         if STATISTICS not in files:
@@ -135,6 +151,6 @@ def _provenance(
         "cv_per_block": round(found.per_block, 4),
         "libraries": versions(("numpy", "scikit-learn", "onnx")),
     }
-    if fit.method == "ridge":
+    if fit.method != "logistic" or labelled.evidence is not None:
         section["temperature"] = fit.temperature
     return section

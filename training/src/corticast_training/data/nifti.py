@@ -10,11 +10,14 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from corticast_training.errors import TrainingError
 
 INT16_MAX = 32000
+DAMAGED = (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
+"""What reading the voxels of a damaged file raises; a damaged header may ask for all memory."""
 
 
 def open_image(path: Path) -> nibabel.Nifti1Image:
@@ -23,7 +26,7 @@ def open_image(path: Path) -> nibabel.Nifti1Image:
         raise TrainingError(f"{path}: missing")
     try:
         image = nibabel.load(path)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
+    except (ImageFileError, HeaderDataError, *DAMAGED) as error:
         raise TrainingError(f"{path}: not a NIfTI image: {error}") from error
     if not isinstance(image, nibabel.Nifti1Image):
         raise TrainingError(f"{path}: is {type(image).__name__}, expected a NIfTI image")
@@ -51,7 +54,7 @@ def read_volumes(path: Path) -> NDArray[np.float32]:
 def _values(image: nibabel.Nifti1Image, path: Path) -> NDArray[np.float32]:
     try:
         return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"), np.float32)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except DAMAGED as error:
         raise TrainingError(f"{path}: damaged or cut short: {error}") from error
 
 

@@ -165,7 +165,7 @@ def _metadata(request: Request, own: Mapping[str, Any]) -> dict[str, str]:
 
 def _normalise(own: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str, Any]:
     written = own["normalise"]
-    keys = ("mode", "warm_up_volumes", *NORMALISE_KEYS.get(written["mode"], ()))
+    keys = ("mode", "warm_up_volumes", "across_voxels", *NORMALISE_KEYS.get(written["mode"], ()))
     section = {key: written[key] for key in keys if key in written}
     if written["mode"] == "frozen":
         source = checkpoint / written["statistics"]

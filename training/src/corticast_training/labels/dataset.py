@@ -1,23 +1,29 @@
 """The labelled windows of all runs in one array, and how to hold some of them out.
 
+Windows outside of blocks are left out, or, where evidence is added up over time, are a class of
+their own: rest.
+
 Windows that are close in time are similar whatever was shown. So folds never split a run: a decoder
 that is tested on its training run looks better than it is. With only one run, folds are whole
 blocks; with only one block per class, folds are half blocks, and the command prints a warning.
 """
 
+import itertools
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corticast_training.data.prepared import PreparedData
 from corticast_training.errors import TrainingError
-from corticast_training.labels.blocks import block_of_each, read_blocks
+from corticast_training.labels.blocks import Block, block_of_each, read_blocks
+from corticast_training.model.evidence import REST, Evidence
 
 
 @dataclass(frozen=True)
 class LabelledWindows:
-    """Windows that belong to a block. `n` counts them over all runs."""
+    """Windows that belong to a block, or to rest. `n` counts them over all runs."""
 
     windows: NDArray[np.float32]
     """Shape `[n, window_volumes * n_voxel]`, oldest volume first."""
@@ -27,7 +33,22 @@ class LabelledWindows:
     run: NDArray[np.int64]
     """Shape `[n]`: position of the run."""
     block: NDArray[np.int64]
-    """Shape `[n]`: number of the block, counted over all runs."""
+    """Shape `[n]`: number of the block, counted over all runs; -1 in rest."""
+    stimulus_time_s: NDArray[np.float64]
+    """Shape `[n]`: since the start of the run."""
+    evidence: Evidence | None = None
+    """How evidence is added up; rest is the last class then."""
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which windows belong to a block. Shape `[n]`."""
+        shown: NDArray[np.bool_] = self.block >= 0
+        return shown
+
+    @property
+    def answers(self) -> list[str]:
+        """The classes without rest."""
+        return self.classes if self.evidence is None else self.classes[:-1]
 
 
 @dataclass(frozen=True)
@@ -42,40 +63,73 @@ class Folds:
     """Whether a fold is tested on blocks it was also trained on."""
 
 
-def label_windows(data: PreparedData, target: str) -> LabelledWindows:
+def label_windows(data: PreparedData, target: str, with_rest: bool = False) -> LabelledWindows:
     """Labels the windows of all runs by column `target` of their events.
 
-    Raises `TrainingError` if no window is inside an event, or if there are fewer than two
-    classes.
+    `with_rest` keeps the windows outside of events, as a class of its own, and measures how long
+    blocks and rest are. Raises `TrainingError` if no window is inside an event, if there are fewer
+    than two classes, or if there is no rest between blocks.
     """
-    rows, labels, runs, blocks = [], [], [], []
+    rows, labels, runs, blocks, times = [], [], [], [], []
+    all_events: list[list[Block]] = []
     n_block, n_feature = 0, int(np.prod(data.window_shape))
     for position, run in enumerate(data.runs):
         events = read_blocks(run.folder / "events.tsv", target)
         found = block_of_each(run.stimulus_time_s, events)
-        used = found >= 0
+        used = np.full(len(found), True) if with_rest else found >= 0
         rows.append(run.windows[used].reshape(int(used.sum()), n_feature))
-        labels += [events[event].label for event in found[used]]
+        labels += [events[event].label if event >= 0 else None for event in found[used]]
         runs += [position] * int(used.sum())
-        blocks += [n_block + int(event) for event in found[used]]
+        blocks += [n_block + int(event) if event >= 0 else -1 for event in found[used]]
+        times.append(run.stimulus_time_s[used])
         n_block += len(events)
-    if not labels:
-        times = np.concatenate([run.stimulus_time_s for run in data.runs])
-        span = f"{times.min():.1f} to {times.max():.1f} s" if times.size else "nothing"
+        all_events.append(events)
+    classes = sorted({label for label in labels if label is not None})
+    if not classes:
+        every = np.concatenate([run.stimulus_time_s for run in data.runs])
+        span = f"{every.min():.1f} to {every.max():.1f} s" if every.size else "nothing"
         raise TrainingError(
-            f"no window is inside an event with a {target!r}: {len(times)} windows cover {span}, "
+            f"no window is inside an event with a {target!r}: {len(every)} windows cover {span}, "
             f"{n_block} events were read"
         )
-    classes = sorted(set(labels))
     if len(classes) < 2:
         raise TrainingError(f"found one class, {classes[0]!r}, expected at least two to tell apart")
+    evidence = None
+    if with_rest:
+        if REST in classes:
+            raise TrainingError(f"a class is named {REST!r}, expected another name with --evidence")
+        repetition_time_s = float(data.signal["repetition_time_s"])
+        block_s, rest_s = _lengths(all_events, repetition_time_s)
+        evidence = Evidence(len(classes), block_s, rest_s, repetition_time_s)
+        classes = [*classes, REST]
+    position_of = {name: position for position, name in enumerate(classes)}
     return LabelledWindows(
         windows=np.concatenate(rows),
-        label=np.array([classes.index(label) for label in labels], dtype=np.int64),
+        label=np.array([position_of[label or REST] for label in labels], dtype=np.int64),
         classes=classes,
         run=np.array(runs, dtype=np.int64),
         block=np.array(blocks, dtype=np.int64),
+        stimulus_time_s=np.concatenate(times),
+        evidence=evidence,
     )
+
+
+def _lengths(all_events: list[list[Block]], repetition_time_s: float) -> tuple[float, float]:
+    """Mean length of the blocks of all runs, and of the rest between them, in seconds."""
+    block_s = fmean(block.duration_s for events in all_events for block in events)
+    rests_s = [
+        after.onset_s - before.onset_s - before.duration_s
+        for events in all_events
+        for before, after in itertools.pairwise(events)
+    ]
+    rest_s = fmean(rests_s) if rests_s else 0.0
+    for what, found_s in (("blocks", block_s), ("rest between blocks", rest_s)):
+        if found_s < repetition_time_s:
+            raise TrainingError(
+                f"the {what} last {found_s:.2f} s on average, expected at least the TR "
+                f"({repetition_time_s} s) with --evidence"
+            )
+    return block_s, rest_s
 
 
 def folds_of(labelled: LabelledWindows) -> Folds:

@@ -1,16 +1,21 @@
 r"""The linear decoder: class probabilities as a softmax of a weighted sum of voxels.
 
-There are two ways to fit the weights:
+There are three ways to fit the weights:
 
 - `ridge`: one-vs-rest regression on ±1 targets, as scikit-learn's `RidgeClassifier`. Its
   decision values are not probabilities; `softmax(T · decision)` turns them into probabilities,
   where the temperature `T` minimises the cross-validated log-loss. The ranking within a volume
   does not depend on `T`.
 - `logistic`: multinomial logistic regression; its probabilities need no temperature.
+- `lda`: linear discriminant analysis with a covariance that is shrunk by as much as the windows
+  themselves tell. Its probabilities are too sure, because neighbouring volumes are alike, so they
+  get a temperature too.
 
-The regularisation minimises the cross-validated log-loss, because the probabilities themselves are
-the feedback. A decoder that is only slightly regularised is much worse here, because voxels are
-many and similar: on Haxby's slice, α = 1 reaches .33 per TR and α = 316 reaches .54.
+Where evidence is added up over time, the log-loss is that of the added-up probabilities, of the
+windows in blocks. The regularisation minimises the cross-validated log-loss, because the
+probabilities themselves are the feedback. A decoder that is only slightly regularised is much worse
+here, because voxels are many and similar: on Haxby's slice, α = 1 reaches .33 per TR and α = 316
+reaches .54.
 """
 
 from collections.abc import Callable
@@ -22,6 +27,8 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from corticast_training.errors import TrainingError
 from corticast_training.labels.dataset import Folds, LabelledWindows
+from corticast_training.model.discriminant import Discriminant, discriminant
+from corticast_training.model.evidence import add_up
 from corticast_training.progress import progress
 
 Array = NDArray[np.float64]
@@ -30,6 +37,9 @@ Array = NDArray[np.float64]
 RIDGE_ALPHA = np.logspace(-1, 7, 17)
 LOGISTIC_C = np.logspace(-6, 1, 8)
 TEMPERATURE = np.geomspace(0.25, 256, 61)
+LDA_TEMPERATURE = np.geomspace(1 / 256, 4, 31)
+# The temperatures of methods whose log-loss is smallest at 1, where evidence is added up.
+EVIDENCE_TEMPERATURE = np.geomspace(1 / 16, 4, 19)
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,13 @@ class Fit:
     decoder: LinearDecoder
     method: str
     regularisation: float
-    """α of ridge, C of logistic."""
+    """α of ridge, C of logistic, mean shrinkage of lda."""
     temperature: float
     at_edge: bool
     """Whether the regularisation is the smallest or largest that was tried."""
     held_out: Array
-    """Probabilities of each window by a decoder that never saw its fold. `[n, n_class]`."""
+    """Probabilities of each window by a decoder that never saw its fold, `[n, n_class]`; from all
+    windows of its run so far where evidence is added up."""
 
 
 def softmax(logits: Array) -> Array:
@@ -74,37 +85,92 @@ def fit_linear(labelled: LabelledWindows, folds: Folds, method: str) -> Fit:
     Raises `TrainingError` if no regularisation gives finite decisions.
     """
     held_out_of: Callable[[LabelledWindows, Folds], Array]
+    if labelled.evidence is not None and folds.by != "run":
+        raise TrainingError(
+            f"folds are by {folds.by}, expected two runs or more to add up evidence: it needs all "
+            "windows of a run in order"
+        )
     if method == "ridge":
         held_out_of, grid, temperatures = _ridge_held_out, RIDGE_ALPHA, TEMPERATURE
+    elif method == "lda":
+        held_out_of, grid, temperatures = _lda_held_out, np.full(1, np.nan), LDA_TEMPERATURE
     else:
-        held_out_of, grid, temperatures = _logistic_held_out, LOGISTIC_C, np.ones(1)
+        held_out_of, grid = _logistic_held_out, LOGISTIC_C
+        temperatures = np.ones(1) if labelled.evidence is None else EVIDENCE_TEMPERATURE
     logits = held_out_of(labelled, folds)
     if not np.isfinite(logits).all():
         raise TrainingError("cross-validation gave NaN or Inf, expected finite decisions")
 
-    losses = np.array(
-        [[_log_loss(t * values, labelled.label) for t in temperatures] for values in logits]
-    )
+    losses = np.array([_losses(labelled, values, temperatures) for values in logits])
     best, hottest = np.unravel_index(int(losses.argmin()), losses.shape)
-    temperature = float(temperatures[hottest])
-    weights, bias = _fit_all(labelled, method, float(grid[best]))
+    temperature, regularisation = float(temperatures[hottest]), float(grid[best])
+    if method == "lda":
+        fitted = _lda(labelled, np.full(len(labelled.label), True))
+        weights, bias, regularisation = fitted.weights, fitted.bias, fitted.shrinkage
+    else:
+        weights, bias = _fit_all(labelled, method, regularisation)
     return Fit(
         decoder=LinearDecoder(
             weights=(temperature * weights).astype(np.float32),
             bias=(temperature * bias).astype(np.float32),
         ),
         method=method,
-        regularisation=float(grid[best]),
+        regularisation=regularisation,
         temperature=temperature,
-        at_edge=best in (0, len(grid) - 1),
-        held_out=softmax(temperature * logits[best]),
+        at_edge=len(grid) > 1 and best in (0, len(grid) - 1),
+        held_out=_answers(labelled, softmax(temperature * logits[best])),
     )
+
+
+def _answers(labelled: LabelledWindows, probabilities: Array) -> Array:
+    """What the daemon makes of the probabilities `[..., n, n_class]` of single windows."""
+    if labelled.evidence is None:
+        return probabilities
+    return add_up(probabilities, labelled.stimulus_time_s, labelled.run, labelled.evidence)
+
+
+def _losses(labelled: LabelledWindows, logits: Array, temperatures: Array) -> Array:
+    """Log-loss of logits `[n, n_class]` at each temperature."""
+    if labelled.evidence is None:
+        return np.array([_log_loss(t * logits, labelled.label) for t in temperatures])
+    added = _answers(labelled, softmax(temperatures[:, None, None] * logits))
+    shown = labelled.shown
+    of_true = added[:, shown, labelled.label[shown]]
+    losses: Array = -np.log(np.maximum(of_true, np.finfo(np.float64).tiny)).mean(axis=1)
+    return losses
 
 
 def _log_loss(logits: Array, label: NDArray[np.int64]) -> float:
     top = logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
     return float((log_sum - logits[np.arange(len(label)), label]).mean())
+
+
+def _lda_held_out(labelled: LabelledWindows, folds: Folds) -> Array:
+    """Logits of held-out windows. Shape `[1, n, n_class]`."""
+    logits = np.zeros((1, len(labelled.label), len(labelled.classes)))
+    for out in progress(folds.held_out, len(folds.held_out), "cross-validating"):
+        _refuse_absent(labelled, folds, out, "discriminant analysis")
+        fitted = _lda(labelled, ~out)
+        logits[0, out] = labelled.windows[out] @ fitted.weights + fitted.bias
+    return logits
+
+
+def _lda(labelled: LabelledWindows, used: NDArray[np.bool_]) -> Discriminant:
+    windows = labelled.windows[used].astype(np.float64)
+    return discriminant(windows, labelled.label[used], len(labelled.classes))
+
+
+def _refuse_absent(
+    labelled: LabelledWindows, folds: Folds, out: NDArray[np.bool_], method: str
+) -> None:
+    absent = set(range(len(labelled.classes))) - set(labelled.label[~out].tolist())
+    if absent:
+        name = labelled.classes[min(absent)]
+        raise TrainingError(
+            f"class {name!r} is in one {folds.by} only, expected two or more "
+            f"for {method}; ridge can do without"
+        )
 
 
 def _ridge_held_out(labelled: LabelledWindows, folds: Folds) -> Array:
@@ -138,13 +204,7 @@ def _logistic_held_out(labelled: LabelledWindows, folds: Folds) -> Array:
     logits = np.zeros((len(LOGISTIC_C), len(labelled.label), len(labelled.classes)))
     fits = [(k, out) for out in folds.held_out for k in range(len(LOGISTIC_C))]
     for k, out in progress(fits, len(fits), "cross-validating"):
-        absent = set(range(len(labelled.classes))) - set(labelled.label[~out].tolist())
-        if absent:
-            name = labelled.classes[min(absent)]
-            raise TrainingError(
-                f"class {name!r} is in one {folds.by} only, expected two or more "
-                "for logistic regression; ridge can do without"
-            )
+        _refuse_absent(labelled, folds, out, "logistic regression")
         weights, bias = _logistic(labelled.windows[~out], labelled.label[~out], LOGISTIC_C[k])
         logits[k, out] = labelled.windows[out] @ weights + bias
     return logits

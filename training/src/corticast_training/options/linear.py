@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the new model"
     )
     parser.add_argument("--method", choices=LINEAR_METHODS, default="ridge")
+    parser.add_argument(
+        "--evidence",
+        action="store_true",
+        help="add up the evidence of the volumes of a block; needs rest between the blocks",
+    )
     parser.add_argument("--name", help="name of the model (default: name of MODEL_DIR)")
     parser.add_argument("--subject", help="BIDS label (default: from the names of the runs)")
     parser.add_argument(
