@@ -12,6 +12,7 @@ pub mod recover;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod sham;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};
 

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use corticast::{
     cli::{
         check, ctl, demo, export, generate, keygen, motion, prepare, recover, replay, report, run,
+        sham,
     },
     config::{ConfigError, wire::TrustError},
     exit::Exit,
@@ -69,6 +70,8 @@ enum Command {
     Recover(recover::RecoverArgs),
     /// Command a running daemon
     Ctl(ctl::CtlArgs),
+    /// Make the files of a study with sham feedback
+    Sham(sham::ShamArgs),
     /// Make keys for connections off this machine
     Keygen(keygen::KeygenArgs),
 }
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Recover(args) => recover::run(args),
         Command::Ctl(args) => ctl::run(args),
+        Command::Sham(args) => sham::run(args),
         Command::Keygen(args) => keygen::run(args),
     };
     match result {

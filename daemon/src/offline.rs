@@ -2,7 +2,8 @@
 //!
 //! [`replay`] feeds a session from files, [`prepare`] makes training data with it, [`export`]
 //! writes a recording in formats that other tools read, [`report`] says what happened in its runs,
-//! and [`motion`] estimates the motion of one.
+//! [`motion`] estimates the motion of one, and [`sham_scores`] takes what a participant was shown
+//! from a recording.
 
 pub mod error;
 pub mod export;
@@ -10,4 +11,5 @@ pub mod motion;
 pub mod prepare;
 pub mod replay;
 pub mod report;
+pub mod sham_scores;
 pub mod source;

@@ -12,6 +12,7 @@
 mod kept;
 mod lines;
 mod mosaics;
+mod neurofeedback;
 mod played;
 mod process;
 mod site;
@@ -23,6 +24,7 @@ use std::{path::PathBuf, time::Duration};
 pub use kept::Kept;
 pub use lines::{concepts, counts, entries, published, recorded_volumes, results, without_ns};
 pub use mosaics::{fixture, mosaic, text_of, value_of};
+pub use neurofeedback::{DESIGN, scan_for_feedback, score_of, with_feedback};
 pub use played::PlayedDaemon;
 pub use process::{
     Daemon, Finished, Metrics, Process, adapter, binary, corticast, in_shell, own_address,

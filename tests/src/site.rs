@@ -58,7 +58,12 @@ impl Site {
     /// Like [`Site::with_shift`], with another matrix.
     #[must_use]
     pub fn with_matrix(volumes: u32, shift: &'static str, matrix: [usize; 3]) -> Self {
-        let scan = SyntheticOptions { volumes, matrix, ..SyntheticOptions::default() };
+        Self::with_scan(SyntheticOptions { volumes, matrix, ..SyntheticOptions::default() }, shift)
+    }
+
+    /// Like [`Site::with_shift`], with another scan.
+    #[must_use]
+    pub fn with_scan(scan: SyntheticOptions, shift: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let site = Self { folder, scan, shift, hrf_delay_s: 4.25 };
         write_runs(&site.scan, site.folder.path(), 1).expect("a scan as a file");
@@ -272,9 +277,12 @@ window_volumes = 1
     #[must_use]
     pub fn scan_flags(&self) -> Vec<String> {
         let [nx, ny, nz] = self.scan.matrix;
+        let SyntheticOptions { volumes, seed, tr, .. } = self.scan;
+        let SyntheticOptions { contrast_percent, noise_percent, motion_mm, .. } = self.scan;
         let flags = format!(
-            "synthetic --matrix {nx}x{ny}x{nz} --volumes {} --seed {} --tr {}",
-            self.scan.volumes, self.scan.seed, self.scan.tr
+            "synthetic --matrix {nx}x{ny}x{nz} --volumes {volumes} --seed {seed} --tr {tr} \
+             --contrast-percent {contrast_percent} --noise-percent {noise_percent} \
+             --motion-mm {motion_mm}"
         );
         flags.split(' ').map(str::to_owned).collect()
     }

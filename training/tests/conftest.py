@@ -83,7 +83,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "normalise": {"mode": "growing", "warm_up_volumes": 0},
         }
         for section, values in (settings or {}).items():
-            old = prepared[section]
+            old = prepared.setdefault(section, {})
             assert isinstance(old, dict)
             prepared[section] = old | values
         (folder / "prepared.toml").write_text(tomli_w.dumps(prepared))

@@ -53,6 +53,20 @@ def test_a_decoder_finds_classes_that_are_there(
     }
 
 
+def test_a_model_states_the_stages_that_made_its_windows(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = {"smooth": {"fwhm_mm": 6.0}, "slice_timing": {"times_s": [0.0, 0.5], "axis": "z"}}
+    data, model = three_runs(make_run, settings={"stages": stages}), tmp_path / "model"
+    assert train(data, model) == 0
+    assert manifest_of(model)["stages"] == stages
+    # A run without them was prepared differently.
+    make_run("sub-07_task-x_run-04", seed=4)
+    assert train(data, tmp_path / "other") == 1
+    message = capsys.readouterr().err
+    assert "stages.slice_timing is None in sub-07_task-x_run-04, expected {" in message, message
+
+
 def test_onnx_runtime_says_what_scikit_learn_says(make_run: MakeRun, tmp_path: Path) -> None:
     data, model = three_runs(make_run), tmp_path / "model"
     assert train(data, model) == 0

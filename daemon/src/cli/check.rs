@@ -58,6 +58,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
             }
         }
     }
+    if let (Some(feedback), Some(Value::Table(section))) =
+        (&plan.feedback, table.get_mut("feedback"))
+    {
+        section.extend(feedback.facts(&plan.signal.quality));
+    }
     let mut too_slow = None;
     if let Some(decoder) = &mut plan.decoder {
         let times = Times::measure(decoder)?;
@@ -103,6 +108,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         && let Some(free) = disk::free_bytes(file)
     {
         eprintln!("note: {:.1} GB free on the disk of the recording", free as f64 / 1e9);
+    }
+    if let Some(feedback) = &plan.feedback {
+        for line in feedback.lines(plan.config.signal.mask.as_deref())? {
+            eprintln!("feedback: {line}");
+        }
     }
     eprintln!("ok: configuration, mask and model agree");
     Ok(Exit::Fine)

@@ -19,6 +19,14 @@ pub fn session(plan: &Plan, instance: &str) -> Value {
             signal.extend(value.map(|value| (key.to_owned(), value.clone())));
         }
     }
+    let files = plan.signal.stages.files();
+    if !files.is_empty() {
+        effective.insert("files".to_owned(), toml::Value::Table(files));
+    }
+    if let Some(feedback) = &plan.feedback {
+        let facts = feedback.facts(&plan.signal.quality);
+        effective.insert("feedback".to_owned(), toml::Value::Table(facts));
+    }
     json!({
         "corticast": env!("CARGO_PKG_VERSION"),
         "protocol": corticast_wire::message::PROTOCOL,
@@ -27,6 +35,11 @@ pub fn session(plan: &Plan, instance: &str) -> Value {
         "name": plan.config.session.name,
         "config": config,
         "effective": effective,
+        // What a recording needs so that its scores can be shown to another participant.
+        "feedback": plan.feedback.as_ref().map(|feedback| json!({
+            "blocks": feedback.design.blocks(),
+            "is_blind": feedback.sham.is_some(),
+        })),
         "model": plan.decoder.as_ref().map(|decoder| {
             let manifest = decoder.manifest();
             json!({

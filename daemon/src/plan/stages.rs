@@ -20,6 +20,7 @@ use corticast_models::manifest::Manifest;
 
 use super::{
     error::PlanError,
+    feedback::files::sha256,
     mask_file::{self, Image, MaskFileError},
 };
 use crate::config::{
@@ -155,6 +156,34 @@ impl StagePlan {
         let inputs = DenoiseInputs { n_voxel, realigned, n_nuisance: on.n_nuisance };
         let stage = Denoise::new(DenoiseOptions { keep_mean, ..options }, inputs);
         stage.map(Some).map_err(|error| PlanError::Stage(format!("[denoise]: {error}")))
+    }
+
+    /// Hashes of the files that decide the signal. They belong to the session, not to the model.
+    #[must_use]
+    pub fn files(&self) -> toml::Table {
+        let mut files = toml::Table::new();
+        let mut add = |key: &str, value: String| files.insert(key.to_owned(), value.into());
+        if let Some(regions) = &self.regions {
+            add("regions", regions.hash().to_owned());
+        }
+        if self.settings.realign.is_some() {
+            let reference = match (&self.reference_image, self.reference) {
+                (Some(signal), _) => {
+                    let bytes: Vec<u8> = signal.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    sha256(&bytes)
+                }
+                (None, Reference::Run) => "run".to_owned(),
+                (None, Reference::Session) => "session".to_owned(),
+            };
+            add("reference", reference);
+        }
+        if !self.design.is_empty() {
+            let lines = self.design.iter().map(|event| {
+                format!("{}\t{}\t{}\n", event.onset_s, event.duration_s, event.trial_type)
+            });
+            add("design", sha256(lines.collect::<String>().as_bytes()));
+        }
+        files
     }
 
     /// Checks that every stage can be made.

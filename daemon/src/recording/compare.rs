@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The agreed settings that decide the results.
 const DECISIVE: [&str; 4] = ["mask", "signal", "normalise", "decoder"];
+
+/// The same, of parts that may be left out: a setting that only one of the two has differs.
+const DECISIVE_IF_THERE: [&str; 3] = ["stages", "files", "feedback"];
 
 /// What a setting may only change the last bits of.
 const LOW_BITS: [(&str, &str); 3] = [
@@ -23,25 +26,41 @@ pub fn difference(then: &Value, now: &Value) -> Option<String> {
         return Some("with another model".to_owned());
     }
     for section in DECISIVE {
-        let of = |session: &Value| session.pointer(&format!("/effective/{section}")).cloned();
-        match (of(then), of(now)) {
+        match (of(then, section), of(now, section)) {
             (Some(Value::Object(then)), Some(Value::Object(now))) => {
-                let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-                for key in keys {
-                    if let (Some(then), Some(now)) = (then.get(key), now.get(key))
-                        && then != now
-                    {
-                        return Some(format!(
-                            "with another [{section}]: {key} = {then}, now {now}"
-                        ));
-                    }
+                if let Some(key) = keys(then, now).into_iter().find(|key| {
+                    then.contains_key(*key) && now.contains_key(*key) && then[*key] != now[*key]
+                }) {
+                    return Some(another(section, key, then.get(key), now.get(key)));
                 }
             }
             (then, now) if then != now => return Some(format!("with another [{section}]")),
             _ => {}
         }
     }
+    let nothing = Value::Object(Map::new());
+    for section in DECISIVE_IF_THERE {
+        let of = |session| of(session, section).unwrap_or(&nothing).as_object();
+        let (Some(then), Some(now)) = (of(then), of(now)) else { continue };
+        let differs = |key: &&String| then.get(*key) != now.get(*key);
+        if let Some(key) = keys(then, now).into_iter().find(differs) {
+            return Some(another(section, key, then.get(key), now.get(key)));
+        }
+    }
     None
+}
+
+fn of<'a>(session: &'a Value, section: &str) -> Option<&'a Value> {
+    session.get("effective")?.get(section)
+}
+
+fn keys<'a>(then: &'a Map<String, Value>, now: &'a Map<String, Value>) -> BTreeSet<&'a String> {
+    then.keys().chain(now.keys()).collect()
+}
+
+fn another(section: &str, key: &str, then: Option<&Value>, now: Option<&Value>) -> String {
+    let text = |value: Option<&Value>| value.map_or("none".to_owned(), Value::to_string);
+    format!("with another [{section}]: {key} = {}, now {}", text(then), text(now))
 }
 
 /// What differs that may change the last bits of results, as text for people. Empty when nothing
@@ -96,6 +115,23 @@ mod tests {
         let mut then = session();
         then["effective"]["signal"].as_object_mut().unwrap().remove("content_duplicates");
         assert_eq!(difference(&then, &now), None);
+    }
+
+    #[test]
+    fn a_part_that_was_left_out_differs_from_one_that_is_there() {
+        let mut now = session();
+        now["effective"]["feedback"] = json!({ "scaling": "z", "quality": { "fd_mm": 0.5 } });
+        let text = difference(&session(), &now).unwrap();
+        assert_eq!(text, "with another [feedback]: quality = none, now {\"fd_mm\":0.5}");
+        let mut then = now.clone();
+        then["effective"]["feedback"]["scaling"] = json!("percentile");
+        let text = difference(&then, &now).unwrap();
+        assert_eq!(text, "with another [feedback]: scaling = \"percentile\", now \"z\"");
+        then["effective"]["feedback"]["scaling"] = json!("z");
+        assert_eq!(difference(&then, &now), None);
+        then["effective"]["stages"] = json!({ "smooth": { "fwhm_mm": 6.0 } });
+        let text = difference(&then, &now).unwrap();
+        assert!(text.starts_with("with another [stages]: smooth"), "{text}");
     }
 
     #[test]

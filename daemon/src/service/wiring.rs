@@ -35,7 +35,7 @@ use crate::{
         pictures::{self, PictureThreads},
         publish, results, sinks,
     },
-    plan::{Plan, describe},
+    plan::{Plan, describe, feedback::sealed},
     product::{
         Product,
         results::{ConditionsReport, ResultKey},
@@ -129,6 +129,8 @@ pub(super) async fn build(
         None => None,
     };
 
+    // Everything else was checked: a session that cannot start uses no sealed assignment.
+    sealed::mark_used(&config)?;
     let mut sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
     let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);

@@ -39,6 +39,16 @@ pub(super) struct FeedbackStage {
     holds_spikes: bool,
     /// Raw scores that were published before a restart and whose windows have not come again yet.
     published: HashMap<ResultKey, Option<f64>>,
+    /// What the operator has to be told, once in a run.
+    warning: Warning,
+}
+
+/// A warning that is given once in a run.
+#[derive(Clone)]
+enum Warning {
+    NotDue,
+    Due(String),
+    Given,
 }
 
 /// What a score is about.
@@ -77,14 +87,27 @@ impl FeedbackStage {
             hrf_delay_s,
             holds_spikes: options.quality.on_spike == OnSpike::HoldFeedback,
             published: HashMap::new(),
+            warning: Warning::NotDue,
         })
     }
 
     /// Forgets the previous run. The run was admitted, so it fits the feedback.
     pub(super) fn start_run(&mut self, header: &RunHeader) -> Result<(), String> {
+        self.warning = Warning::NotDue;
         self.engine
             .start_run(&header.entities, header.repetition_time)
             .map_err(|error| format!("no feedback in this run: {error}"))
+    }
+
+    /// What the operator has to be told since the last call.
+    pub(super) fn take_warning(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.warning, Warning::Given) {
+            Warning::Due(message) => Some(message),
+            before => {
+                self.warning = before;
+                None
+            }
+        }
     }
 
     /// Notes a score that was published before a restart.
@@ -168,6 +191,15 @@ impl FeedbackStage {
 
     /// The report of a score, unless it was published before a restart.
     fn unpublished(&mut self, run: &Arc<str>, score: &FeedbackScore) -> Option<FeedbackReport> {
+        let (open, details) = (&score.open, &score.details);
+        let has_no_score = open.block.is_scored() && details.scaled.is_none();
+        if has_no_score && !open.is_bad_data && matches!(self.warning, Warning::NotDue) {
+            self.warning = Warning::Due(format!(
+                "{}: its data are good and it has no score; the baseline has {} volumes with a \
+                 value: too few, or all equal, as in a region without signal",
+                open.index, details.n_baseline
+            ));
+        }
         let report = report(run, score);
         let about = About {
             index: score.open.index,

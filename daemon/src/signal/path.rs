@@ -266,8 +266,9 @@ impl SignalPath {
         if let Some(denoise) = stages.denoise_regions.as_mut().filter(|_| !regions.is_empty()) {
             let bold = Array1::from_vec(std::mem::take(&mut step.regions));
             let volume = MaskedVolume { bold, ..masked.clone() };
-            let done = denoise.process(ToDenoise { volume, kept_in: &kept_in })?;
-            step.regions = done.map(|done| done.bold.to_vec()).unwrap_or_default();
+            let done = denoise.process(ToDenoise { volume, kept_in: &kept_in });
+            // As above: no score, but the volume is used.
+            step.regions = done.ok().flatten().map(|done| done.bold.to_vec()).unwrap_or_default();
         }
         if let Some(denoise) = &mut stages.denoise {
             let done = watch.time(Denoise::NAME, &mut step.stages_ns, || {

@@ -4,12 +4,13 @@
 //! products. The live daemon, a restart after a crash and `corticast replay` all feed this one
 //! type; only the source of the events differs.
 
+mod feedback;
 mod restart;
 
 use std::{collections::HashSet, sync::Arc};
 
 use corticast_bold::{time::TrIndex, volume::Window};
-use corticast_models::readout::{HeadFailure, Readouts};
+use corticast_models::readout::HeadFailure;
 use corticast_wire::message::VolumeMessage;
 
 use super::{
@@ -24,7 +25,6 @@ use crate::{
     metrics::Metrics,
     product::{
         Product,
-        feedback::FeedbackReport,
         reports::{MotionReport, RunReport, RunState, StatusReport, VolumeReport},
         results::ResultKey,
     },
@@ -312,49 +312,6 @@ impl Session {
         if is_first {
             open.report.state = RunState::Feedback;
             self.report_run(out);
-        }
-    }
-
-    /// Hands the score of a window to `out`, if its source is the model.
-    fn score_window(
-        &mut self,
-        run: &Arc<str>,
-        window: &Window,
-        readouts: Option<&Readouts>,
-        step: &Step,
-        received_ns: u64,
-        out: &mut dyn FnMut(Product),
-    ) {
-        let feedback = self.path.feedback.as_mut();
-        let report = feedback.and_then(|stage| stage.of_window(run, window, readouts, step));
-        self.feedback(report, received_ns, out);
-    }
-
-    /// Hands the score of a volume to `out`, if its source is a region.
-    fn score_volume(
-        &mut self,
-        index: TrIndex,
-        acquisition_time_s: f64,
-        step: &Step,
-        received_ns: u64,
-        out: &mut dyn FnMut(Product),
-    ) {
-        let Some(open) = &self.run else { return };
-        let feedback = self.path.feedback.as_mut();
-        let report = feedback
-            .and_then(|stage| stage.of_volume(open.name(), index, acquisition_time_s, step));
-        self.feedback(report, received_ns, out);
-    }
-
-    fn feedback(
-        &self,
-        report: Option<FeedbackReport>,
-        received_ns: u64,
-        out: &mut dyn FnMut(Product),
-    ) {
-        if let Some(report) = report {
-            let (published_ns, blanked) = ((self.clock)(), self.blanked);
-            out(Product::Feedback(FeedbackReport { received_ns, published_ns, blanked, ..report }));
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Topic {
     /// Results
     #[default]
     Concepts,
+    /// What the participant was shown
+    Feedback,
     /// Reports on volumes
     Volume,
     /// Reports on runs
@@ -44,6 +46,7 @@ impl Topic {
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Concepts => Some("concepts"),
+            Self::Feedback => Some("feedback"),
             Self::Volume => Some("volume"),
             Self::Run => Some("run"),
             Self::Status => Some("status"),

@@ -55,9 +55,12 @@ class NeuroClipsLike:
     def check(self, prepared: PreparedData, targets: Targets) -> None:
         """Raises `TrainingError` where the model was trained on other voxels or targets."""
         for section in BINDING:
-            for key, value in getattr(prepared, section).items():
-                before = self._own[section].get(key)
-                if key in self._own[section] and before != value:
+            found, own = getattr(prepared, section), self._own.get(section, {})
+            # A stage that only one of the two has differs.
+            keys = found.keys() | own.keys() if section == "stages" else found.keys() & own.keys()
+            for key in sorted(keys):
+                value, before = found.get(key), own.get(key)
+                if before != value:
                     raise TrainingError(
                         f"subject {self.subject}: prepared with {section}.{key} = {value!r}, "
                         f"{self.folder} was trained with {before!r}"

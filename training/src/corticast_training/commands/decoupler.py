@@ -127,9 +127,13 @@ def _check_brain(folder: Path, facts: dict[str, Any], study: Study) -> None:
         for section, settings in (
             ("signal", own.prepared.signal),
             ("normalise", own.prepared.normalise),
+            ("stages", own.prepared.stages),
         ):
-            for key, value in settings.items():
-                before = known[own.subject][section].get(key)
+            trained = known[own.subject].get(section, {})
+            # A stage that only one of the two has differs.
+            others = trained.keys() if section == "stages" else set()
+            for key in sorted(settings.keys() | others):
+                value, before = settings.get(key), trained.get(key)
                 if before != value:
                     raise TrainingError(
                         f"subject {own.subject}: prepared with {section}.{key} = {value!r}, "

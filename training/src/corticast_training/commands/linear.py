@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         "signal": {key: data.signal[key] for key in SIGNAL_KEYS},
         "normalise": _normalise(data, files),
         **_evidence(labelled),
+        **({"stages": data.stages} if data.stages else {}),
         "network": [
             {
                 "role": "decoder",

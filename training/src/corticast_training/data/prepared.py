@@ -3,7 +3,7 @@
 ```text
 DIR/<run_id>/data.safetensors   windows [n, S, V] f32, stimulus_time_s [n] f64, index [n] i64
 DIR/<run_id>/events.tsv         the run's events, onsets on the clock of stimulus_time_s
-DIR/<run_id>/prepared.toml      mask, signal and normalise settings that made the windows
+DIR/<run_id>/prepared.toml      mask, signal, normalise and stages that made the windows
 ```
 
 Everything is checked here, once: shapes, finiteness, and that all runs were prepared in the
@@ -26,7 +26,8 @@ from corticast_training.errors import TrainingError
 
 FORMAT = 1
 # Sections of prepared.toml that a model depends on. `[config]` is for the reader only.
-BINDING = ("mask", "signal", "normalise")
+# `stages` is there if a stage that may be left out was on.
+BINDING = ("mask", "signal", "normalise", "stages")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class PreparedData:
     mask: dict[str, Any]
     signal: dict[str, Any]
     normalise: dict[str, Any]
+    stages: dict[str, Any]
+    """Settings of the stages that may be left out and were on; a model is used with the same."""
     statistics: Path | None
     """Frozen mean and s.d. that normalised the runs, if they were frozen."""
     sha256: str
@@ -94,6 +97,7 @@ def read_prepared(folder: Path, wanted: Callable[[str], bool] | None = None) -> 
         mask=first["mask"],
         signal=first["signal"],
         normalise={k: v for k, v in first["normalise"].items() if k != "statistics"},
+        stages=first.get("stages", {}),
         statistics=statistics,
         sha256=digest.hexdigest(),
     )
@@ -133,10 +137,11 @@ def _check_agreement(
     folder: Path, settings: dict[str, Any], first_folder: Path, first: dict[str, Any]
 ) -> None:
     for section in BINDING:
-        keys = settings[section].keys() | first[section].keys()
+        own, others = settings.get(section, {}), first.get(section, {})
+        keys = own.keys() | others.keys()
         # Checked by content in `read_prepared`: each run writes the path relative to itself.
         for key in sorted(keys - {"statistics"}):
-            found, expected = settings[section].get(key), first[section].get(key)
+            found, expected = own.get(key), others.get(key)
             if found != expected:
                 raise TrainingError(
                     f"runs were prepared differently: {section}.{key} is {found!r} "

@@ -96,6 +96,7 @@ def export_model(request: Request, out: Path, *, force: bool) -> list[Exported]:
             "mask": own["mask"],
             "signal": {key: own["signal"][key] for key in SIGNAL_KEYS},
             "normalise": _normalise(own, request.checkpoint, folder),
+            **({"stages": own["stages"]} if own.get("stages") else {}),
             "network": network_entries(found, folder),
             "neurons": _neurons(config.sizes, files, folder),
             "provenance": _provenance(request, facts, own, found),

@@ -56,6 +56,7 @@ def _subject(own: SubjectBold) -> dict[str, Any]:
         "mask": {key: prepared.mask[key] for key in MASK_KEYS},
         "signal": prepared.signal,
         "normalise": normalise,
+        **({"stages": prepared.stages} if prepared.stages else {}),
         "prepared_sha256": prepared.sha256,
     }
 

@@ -1,0 +1,87 @@
+//! The sealed assignment of a session: opened with the study's key, and marked as used.
+
+use std::path::{Path, PathBuf};
+
+use corticast_bold::feedback::{
+    options::ShamOptions,
+    seal::{Assignment, SealError, SealedAssignment, StudyKey},
+};
+
+use super::files;
+use crate::{config::Config, plan::error::PlanError};
+
+/// The file beside a sealed assignment that names the session which used it.
+#[must_use]
+pub fn used_mark(assignment: &Path) -> PathBuf {
+    let mut name = assignment.as_os_str().to_owned();
+    name.push(".used");
+    PathBuf::from(name)
+}
+
+/// Notes that this session uses the sealed assignment of its feedback, if it has one. Another
+/// session is then refused.
+///
+/// # Errors
+///
+/// Fails when the mark cannot be written, or when another session was faster.
+pub fn mark_used(config: &Config) -> Result<(), PlanError> {
+    let sham = config.feedback.as_ref().and_then(|options| options.sham.as_ref());
+    let Some(ShamOptions { assignment, .. }) = sham else { return Ok(()) };
+    let path = used_mark(assignment);
+    let failed = |reason: &dyn std::fmt::Display| {
+        PlanError::Feedback(format!("cannot write {}: {reason}", path.display()))
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // The mark gets its name when it is complete, so a crash leaves none that names nobody.
+    let mut mark = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| failed(&error))?;
+    let name = &config.session.name;
+    std::io::Write::write_all(&mut mark, name.as_bytes())
+        .and_then(|()| mark.as_file().sync_all())
+        .map_err(|error| failed(&error))?;
+    match mark.persist_noclobber(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let used_by = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
+            if used_by == *name {
+                return Ok(());
+            }
+            let session = name.clone();
+            Err(PlanError::Feedback(SealError::Used { used_by, session }.to_string()))
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Opens a sealed assignment for a session. Returns its participant too.
+pub(super) fn open(sham: &ShamOptions, session: &str) -> Result<(Assignment, String), PlanError> {
+    let sealed: SealedAssignment = files::json(&sham.assignment)?;
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        PlanError::Feedback(format!("{}: {error}", path.display()))
+    };
+    let key = key(&sham.key)?;
+    let mark = used_mark(&sham.assignment);
+    let used_by = match std::fs::read_to_string(&mark) {
+        Ok(name) => Some(name),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&mark, &error)),
+    };
+    let participant = sealed.participant.clone();
+    let assignment = sealed
+        .open(&key, &participant, session, used_by.as_deref())
+        .map_err(|error| failed(&sham.assignment, &error))?;
+    Ok((assignment, participant))
+}
+
+/// Reads the key of a study.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read or holds anything but 64 hexadecimal digits.
+pub fn key(path: &Path) -> Result<StudyKey, PlanError> {
+    let wrong =
+        |error: &dyn std::fmt::Display| PlanError::Feedback(format!("{}: {error}", path.display()));
+    let text = String::from_utf8(files::read(path)?)
+        .map_err(|_| wrong(&"not text, expected 64 hexadecimal digits"))?;
+    StudyKey::from_hex(&text).map_err(|error| wrong(&error))
+}
