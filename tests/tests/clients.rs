@@ -42,7 +42,7 @@ fn the_python_display_shows_a_bar_for_each_result() {
     let started = Instant::now();
     while display.output().lines().count() < 3 {
         assert!(started.elapsed() < PATIENCE, "the display saw nothing: {}", display.log());
-        daemon.scan(&site, &[]);
+        drop(daemon.scan(&site, &[]));
     }
     let ended = display.finish();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -71,7 +71,7 @@ fn the_octave_display_shows_a_bar_for_each_value() {
     let connect = format!("sinks.rtpspy.connect=127.0.0.1:{port}");
     let arguments = ["--set", &connect, "--set", "sinks.rtpspy.value=concept:cat"];
     let daemon = Daemon::start(&site, &arguments);
-    daemon.scan(&site, &[]);
+    drop(daemon.scan(&site, &[]));
     let ended = display.finish();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(ended.output.lines().filter(|line| line.starts_with('[')).count(), 3);

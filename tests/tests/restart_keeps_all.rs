@@ -190,7 +190,7 @@ fn four_kills_give_five_files_that_are_one_session() {
     fs::rename(&part, site.path("elsewhere.mcap")).unwrap();
     let missing = format!("{part} is missing, but later files of the recording exist");
     let replay = ["replay", "--config", &config, "--run", &whole];
-    drop(corticast(&site, &replay).expect(3, &[&missing]));
+    drop(corticast(&site, replay).expect(3, &[&missing]));
     let daemon = session.start(&own_address());
     let is_alarm = |line: &str| line.contains("ERROR") && line.contains(&missing);
     assert!(daemon.process.log().lines().any(is_alarm), "{}", daemon.process.log());

@@ -126,7 +126,7 @@ fn source(
     let invalid = |error: InvalidSource| PlanError::Feedback(format!("source: {error}"));
     match &options.source {
         SourceOptions::Concepts { names } => {
-            Source::concepts(names, classes(model()?.manifest())).map_err(invalid)
+            Source::concepts(names, &classes(model()?.manifest())).map_err(invalid)
         }
         SourceOptions::Cosine { target } => {
             let FamilyDecoder::Neurons(neurons) = model()?.family() else {
@@ -161,8 +161,12 @@ fn source(
     }
 }
 
-/// Names of the classes that a model decodes.
-fn classes(manifest: &Manifest) -> &[String] {
+/// Names of the classes that a model decodes: those of its network, without the rest of a model
+/// that adds up evidence.
+fn classes(manifest: &Manifest) -> Vec<String> {
     let network = manifest.network(Role::Decoder).or_else(|| manifest.network(Role::Concepts));
-    network.map_or(&[], |network| &network.classes)
+    let names = network.map(|network| network.classes.clone()).unwrap_or_default();
+    let rest = manifest.evidence.map(|evidence| evidence.rest);
+    let decoded = names.into_iter().enumerate().filter(|(place, _)| Some(*place) != rest);
+    decoded.map(|(_, name)| name).collect()
 }

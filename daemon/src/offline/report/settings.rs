@@ -20,8 +20,8 @@ type Known = (&'static str, &'static [&'static str], &'static str, Option<&'stat
 
 /// All stages, in the order of the signal path.
 const STAGES: [Known; 9] = [
-    ("realign", &[], "rigid-body motion correction to a reference volume", None),
     ("slice_timing", &[], "slices interpolated to one time", None),
+    ("realign", &[], "rigid-body motion correction to a reference volume", None),
     ("smooth", &[], "spatial smoothing with a Gaussian", None),
     ("spatial_mask", &["mask"], "the voxels that are used", None),
     (
@@ -61,10 +61,12 @@ impl<'a> Settings<'a> {
         self.0.get("effective")?.as_object()
     }
 
-    /// A section: as agreed, else as configured.
+    /// A section, or a stage that may be left out: as agreed, else as configured.
     pub(super) fn section(self, name: &str) -> Option<&'a Value> {
         let found = |root| self.0.get(root).and_then(|root: &Value| root.get(name));
-        found("effective").or_else(|| found("config"))
+        let stages = self.0.get("effective").and_then(|effective| effective.get("stages"));
+        let stage = stages.and_then(|stages| stages.get(name));
+        stage.or_else(|| found("effective")).or_else(|| found("config"))
     }
 
     /// A number above 0 in the section `quality` or `signal`.
@@ -76,12 +78,12 @@ impl<'a> Settings<'a> {
 
     /// FD above which a volume is a spike, in mm.
     pub(super) fn fd_threshold_mm(self) -> Option<f64> {
-        self.limit("fd_threshold_mm")
+        self.limit("fd_mm")
     }
 
     /// DVARS above which a volume is a spike.
     pub(super) fn dvars_threshold(self) -> Option<f64> {
-        self.limit("dvars_threshold")
+        self.limit("dvars")
     }
 
     /// Version of the daemon that recorded the session.
@@ -153,7 +155,7 @@ mod tests {
             },
             "config": {
                 "smooth": {"enabled": false, "fwhm_mm": 6.0},
-                "quality": {"fd_threshold_mm": 0.5, "dvars_threshold": 0.0},
+                "quality": {"fd_mm": 0.5, "dvars": 0.0},
             },
         });
         let settings = Settings(&session);

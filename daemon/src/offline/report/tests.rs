@@ -54,7 +54,7 @@ fn session() -> Vec<Line> {
                 "name": "pilot", "corticast": "0.1.0",
                 "effective": {"signal": {"hrf_delay_s": 4.25, "missing": "restart"},
                               "realign": {"reference": "first"}},
-                "config": {"quality": {"fd_threshold_mm": 0.5},
+                "config": {"quality": {"fd_mm": 0.5},
                            "feedback": {"sham": "/home/jane/sham.toml"}},
                 "model": {"name": "m1", "subject": "01", "provider": "CPU", "networks": ["ab"],
                           "fallback_reason": "no /dev/nvidia0"},

@@ -84,11 +84,14 @@ fn score(index: u32, score: f64) -> Product {
         published_ns: 2_000_000_000,
         block: "regulate",
         block_index: None,
-        condition: "up".into(),
+        condition: Some("up".into()),
         score: Some(score),
         uncertainty: None,
         state: "shown",
+        is_bad_data: false,
+        is_beyond_design: false,
         blanked: false,
+        is_blind: false,
         own: None,
     })
 }

@@ -27,7 +27,7 @@ pub(super) fn hashes(options: &FeedbackOptions) -> Result<Table, PlanError> {
         _ => {}
     }
     for (name, path) in &options.rois {
-        add(&format!("roi_{name}"), mask_file::read(path)?.hash().to_owned());
+        add(&format!("roi_{name}"), mask_file::read(path)?.mask.hash().to_owned());
     }
     if let Some(sham) = &options.sham {
         add("assignment_sha256", files::sha256_of(&sham.assignment)?);
