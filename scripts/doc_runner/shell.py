@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from doc_runner.blocks import Block
 from doc_runner.changes import BEFORE, INSTEAD
 
-SERVES = re.compile(r"(corticast (run|generate) |python \S*(client|display)\.py|.*python clips\.py )")
+SERVES = re.compile(
+    r"(corticast (run|generate) |python \S*(client|display)\.py|.*python clips\.py )"
+)
 """Commands that the docs stop with Ctrl-C."""
 
 PRELUDE = r"""
