@@ -41,6 +41,7 @@ while n_wanted == 0 || n_shown < n_wanted
     printf("[%-40s] %5.2f  volume %d\n", repmat("#", 1, round(40 * score)), numbers(3), numbers(2));
     fflush(stdout);
     n_shown = n_shown + 1;
+    if n_shown == n_wanted, break; end
   end
   waiting = waiting(ends(end) + 1:end);
 end

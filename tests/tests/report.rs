@@ -48,7 +48,6 @@ fn the_report_of_the_daemon_is_made_again_to_the_bit() {
     assert!(made == files(&live), "the same bytes");
     // Once more: the files are the same, so nothing is overwritten.
     drop(corticast(&site, command).expect(0, &[]));
-    let unblind = ["report", "a.mcap", "--out", "again", "--unblind"];
     drop(
         corticast(&site, ["report", "a.mcap", "--out", "again", "--run", "sub-9"])
             .expect(1, &["no run `sub-9`"]),
@@ -75,9 +74,12 @@ fn the_report_of_the_daemon_is_made_again_to_the_bit() {
     for (at, _) in page.match_indices("src=\"").chain(page.match_indices("href=\"")) {
         assert!(page[at..].split('"').nth(1).unwrap().starts_with("data:image/png;base64,"));
     }
-    drop(corticast(&site, unblind).expect(1, &["exists; choose another folder"]));
-    let replaced = unblind.into_iter().chain(["--overwrite"]);
+    // A file with other contents is kept, unless it is to be replaced.
+    fs::write(again.join(format!("{run}_report.html")), "mine").unwrap();
+    drop(corticast(&site, command).expect(1, &["exists; choose another folder"]));
+    let replaced = command.into_iter().chain(["--overwrite"]);
     drop(corticast(&site, replaced).expect(0, &[]));
+    assert!(made == files(&again));
 }
 
 #[test]
