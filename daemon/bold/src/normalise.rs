@@ -14,7 +14,7 @@
 //! Means and sums of squares accumulate in f64 ([`welford`](crate::welford)). The s.d. is the
 //! population's (divided by n). A voxel that does not vary gives 0, never NaN. Volumes that
 //! were filled in are normalised but do not change the statistics. With `across_voxels` each volume
-//! is afterwards z-scored across its voxels ([`across`]).
+//! is afterwards z-scored across its voxels (`across.rs`).
 
 mod across;
 

@@ -2,8 +2,8 @@
 //! `[denoise]`.
 //!
 //! A stage is on when its section is there, or when the model was trained with it. What decides the
-//! signal ([`StageSettings`]) must be as the model was trained; files and the reference volume
-//! belong to the session.
+//! signal ([`corticast_bold::settings::StageSettings`]) must be as the model was trained; files and
+//! the reference volume belong to the session.
 
 use std::path::PathBuf;
 
