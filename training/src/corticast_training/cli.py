@@ -32,7 +32,7 @@ class Command:
 
 
 COMMANDS = {
-    "synth": Command("train", "write a synthetic movie-watching data set with known truth"),
+    "synth": Command("linear", "write a synthetic movie-watching data set with known truth"),
     "cc2017": Command("train", "read the public cc2017 data set into the form that training reads"),
     "labels": Command("train", "caption clips, segment what is in them, and find key objects"),
     "voxels": Command("train", "choose the voxels that repeat (inter-repetition), as a mask"),

@@ -270,6 +270,7 @@ impl Collector<'_> {
         }
         let feedback = &mut run.facts.feedback;
         feedback.n_blanked += u32::from(report.blanked);
+        feedback.is_blind |= report.is_blind;
         let own = report.own.and_then(|own| own.score);
         let block = Block {
             kind: report.block,

@@ -159,7 +159,7 @@ fn feedback(run: &RunFacts, settings: Settings<'_>, unblind: bool) -> Value {
     };
     let mut feedback = json!({
         "settings": settings.section("feedback").cloned().map(without_folders),
-        "is_assignment_sealed": !unblind,
+        "is_assignment_sealed": !found.shows_own(unblind),
         "n_scores": found.scores.len(),
         "n_in_state": found.states,
         "n_blanked": found.n_blanked,
@@ -175,7 +175,7 @@ fn feedback(run: &RunFacts, settings: Settings<'_>, unblind: bool) -> Value {
             "shown": column(|score| score.shown),
         },
     });
-    if unblind {
+    if found.shows_own(unblind) {
         feedback["scores"]["own"] = column(|score| score.own);
     }
     feedback

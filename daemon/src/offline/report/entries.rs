@@ -65,6 +65,8 @@ pub(super) struct FeedbackEntry {
     #[serde(default)]
     pub(super) blanked: bool,
     #[serde(default)]
+    pub(super) is_blind: bool,
+    #[serde(default)]
     pub(super) own: Option<OwnEntry>,
 }
 

@@ -64,6 +64,15 @@ pub(super) struct Feedback {
     /// How many scores had each state: `shown`, `held` and so on.
     pub(super) states: BTreeMap<String, u32>,
     pub(super) n_blanked: u32,
+    /// Whether an assignment to real or sham feedback is sealed.
+    pub(super) is_blind: bool,
+}
+
+impl Feedback {
+    /// Whether the participant's own scores are shown: always, unless an assignment is sealed.
+    pub(super) fn shows_own(&self, unblind: bool) -> bool {
+        unblind || !self.is_blind
+    }
 }
 
 /// A warning, an alarm, a command or a restart.

@@ -35,7 +35,7 @@ fn score(index: u32, block: &str, shown: f64) -> Line {
         json!({
             "run": RUN, "index": index, "stimulus_time_s": 1.5 * f64::from(index), "block": block,
             "condition": "up", "score": shown, "state": "shown", "blanked": false,
-            "own": {"score": 0.125},
+            "is_blind": true, "own": {"score": 0.125},
         }),
     )
 }

@@ -29,7 +29,8 @@ pub(super) fn sections(run: &RunFacts, span: (f64, f64), unblind: bool) -> Strin
 }
 
 fn shown(run: &RunFacts, span: (f64, f64), unblind: bool) -> String {
-    let Feedback { scores, blocks, states, n_blanked } = &run.feedback;
+    let Feedback { scores, blocks, states, n_blanked, .. } = &run.feedback;
+    let shows_own = run.feedback.shows_own(unblind);
     let n_shown = scores.iter().filter(|score| score.shown.is_some()).count();
     let counts: Vec<String> = states
         .iter()
@@ -43,7 +44,7 @@ fn shown(run: &RunFacts, span: (f64, f64), unblind: bool) -> String {
             0 => String::new(),
             n => format!("The operator had blanked {n} of them. "),
         },
-        match unblind {
+        match shows_own {
             true => "The dashed line is the participant's own score.",
             false => {
                 "The participant's own scores are sealed: <code>corticast report --unblind</code> \
@@ -61,7 +62,7 @@ fn shown(run: &RunFacts, span: (f64, f64), unblind: bool) -> String {
         gap: run.tr_s() * 1.5,
     };
     let mut lines = vec![line("shown score", |score| score.shown)];
-    if unblind {
+    if shows_own {
         lines.push(line("own score", |score| score.own));
     }
     let bands = blocks.iter().filter_map(|block| {
