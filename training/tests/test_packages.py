@@ -111,7 +111,8 @@ def test_every_help_works_without_any_package_and_names_the_set() -> None:
         assert done.returncode == 0, done.stderr
         assert f"needs the packages of `make .venv/{command.packages}.stamp`" in done.stdout
     done = without_packages("-c", run, given="--help\n")
-    assert done.returncode == 0 and "make .venv/linear.stamp    synth, linear, project\n" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert "make .venv/linear.stamp    synth, linear, project\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["linear", "tiny-video"])
