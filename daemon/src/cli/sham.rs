@@ -128,7 +128,10 @@ pub fn run(args: &ShamArgs) -> anyhow::Result<Exit> {
         What::Key { out } => {
             let hex: String = random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
             write_new(out, format!("{hex}\n").as_bytes(), 0o600)?;
-            print_line(&format!("{}: the study's key; whoever has it can unblind", out.display()))?;
+            print_line(&format!(
+                "{}: the study's key; keep it secret, because it unblinds",
+                out.display()
+            ))?;
         }
         What::Seal(args) => seal(args)?,
         What::Unblind { files, key } => unblind(files, key)?,

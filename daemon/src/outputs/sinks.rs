@@ -27,8 +27,16 @@ use corticast_wire::text::explain;
 use tokio::{runtime::Handle, task::JoinHandle as Task};
 
 use self::{
-    afni::Afni, event::Selection, lsl::Lsl, murfi::Murfi, opennft::OpenNft, pyneal::Pyneal,
-    rtcloud::RtCloud, rtpspy::RtpSpy, server::Server, sink::Sink,
+    afni::Afni,
+    event::Selection,
+    lsl::Lsl,
+    murfi::InfoServer,
+    opennft::OpenNft,
+    pyneal::Results,
+    rtcloud::RtCloud,
+    rtpspy::RtpSpy,
+    server::{Keeper, Server},
+    sink::Sink,
 };
 use super::blanking::Blanking;
 use crate::{
@@ -97,18 +105,20 @@ pub async fn start(
         sinks.push((Box::new(Afni::new(sink.connect)), &sink.value));
     }
     if let Some(sink) = &config.murfi {
-        let (murfi, answer) = Murfi::new(&sink.value);
+        let (keeper, values) = Keeper::new("murfi");
+        let answer = InfoServer::new(values, &sink.value);
         let server = Server::bind("murfi", sink.listen).await?;
         listening("murfi", server.address());
         threads.serving.push(server.serve(answer, blanking.clone(), supervisor));
-        sinks.push((Box::new(murfi), &sink.value));
+        sinks.push((Box::new(keeper), &sink.value));
     }
     if let Some(sink) = &config.pyneal {
-        let (pyneal, answer) = Pyneal::new(&sink.value);
+        let (keeper, values) = Keeper::new("pyneal");
+        let answer = Results::new(values, &sink.value);
         let server = Server::bind("pyneal", sink.listen).await?;
         listening("pyneal", server.address());
         threads.serving.push(server.serve(answer, blanking.clone(), supervisor));
-        sinks.push((Box::new(pyneal), &sink.value));
+        sinks.push((Box::new(keeper), &sink.value));
     }
     if let Some(sink) = &config.opennft {
         sinks.push((Box::new(OpenNft::new(sink.send)?), &sink.value));

@@ -5,6 +5,8 @@
 //! had received and not processed when it ended is left over as a backlog: the signal thread
 //! processes it as if it had just arrived, once the sockets are open.
 
+mod lines;
+
 use std::{
     path::{Path, PathBuf},
     sync::PoisonError,
@@ -14,6 +16,7 @@ use corticast_bold::time::TrIndex;
 use corticast_wire::message::FromAdapter;
 use serde_json::{Value, json};
 
+use self::lines::{About, raw_score};
 use super::{
     backlog::Backlog,
     compare::{difference, low_bits},
@@ -314,37 +317,6 @@ impl Restoring<'_> {
             }
             self.session.handle(happening, received_ns, &mut |_| {});
         }
-    }
-}
-
-/// The raw value of a recorded score.
-fn raw_score(json: &[u8]) -> Option<f64> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        own: Own,
-    }
-    #[derive(serde::Deserialize)]
-    struct Own {
-        raw: Option<f64>,
-    }
-    serde_json::from_slice::<Line>(json).ok()?.own.raw
-}
-
-/// What a recorded report is about.
-#[derive(serde::Deserialize)]
-struct About {
-    run: String,
-    index: Option<u32>,
-    state: Option<String>,
-}
-
-impl About {
-    fn read(json: &[u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
-    }
-
-    fn has_ended(&self) -> bool {
-        self.state.as_deref() == Some("ended")
     }
 }
 

@@ -7,19 +7,13 @@
 //! Source: `RtInfoServer.cpp` of MURFI.
 
 use super::{
-    event::{Event, is_decoded},
+    event::is_decoded,
     server::{Answer, Values},
-    sink::Sink,
 };
 use crate::config::sinks::ValueChoice;
 
 /// Parts of a `dataid`.
 const N_PART: usize = 8;
-
-/// The sink.
-pub(super) struct Murfi {
-    values: Values,
-}
 
 /// Answers clients.
 #[derive(Clone)]
@@ -28,29 +22,12 @@ pub(super) struct InfoServer {
     is_decoded: bool,
 }
 
-impl Murfi {
-    pub(super) fn new(choice: &ValueChoice) -> (Self, InfoServer) {
-        let values = Values::default();
-        (Self { values: values.clone() }, InfoServer { values, is_decoded: is_decoded(choice) })
-    }
-}
-
-impl Sink for Murfi {
-    fn name(&self) -> &'static str {
-        "murfi"
-    }
-
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        match event {
-            Event::Start { .. } => self.values.clear(),
-            Event::Value(value) => self.values.set(value.index, value.value),
-            Event::Volume { .. } | Event::End => {}
-        }
-        Ok(())
-    }
-}
-
 impl InfoServer {
+    /// Answers with these values.
+    pub(super) fn new(values: Values, choice: &ValueChoice) -> Self {
+        Self { values, is_decoded: is_decoded(choice) }
+    }
+
     /// The element with the value that a request asks for.
     fn data(&self, request: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(request).ok()?;

@@ -5,18 +5,12 @@
 //! anything that is no number. Source: `src/resultsServer.py` of pyneal.
 
 use super::{
-    event::{Event, is_decoded},
+    event::is_decoded,
     server::{Answer, Values},
-    sink::Sink,
 };
 use crate::config::sinks::ValueChoice;
 
 const NOT_FOUND: &str = "{\"foundResults\": false}\n";
-
-/// The sink.
-pub(super) struct Pyneal {
-    values: Values,
-}
 
 /// Answers clients.
 #[derive(Clone)]
@@ -25,25 +19,10 @@ pub(super) struct Results {
     is_decoded: bool,
 }
 
-impl Pyneal {
-    pub(super) fn new(choice: &ValueChoice) -> (Self, Results) {
-        let values = Values::default();
-        (Self { values: values.clone() }, Results { values, is_decoded: is_decoded(choice) })
-    }
-}
-
-impl Sink for Pyneal {
-    fn name(&self) -> &'static str {
-        "pyneal"
-    }
-
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        match event {
-            Event::Start { .. } => self.values.clear(),
-            Event::Value(value) => self.values.set(value.index, value.value),
-            Event::Volume { .. } | Event::End => {}
-        }
-        Ok(())
+impl Results {
+    /// Answers with these values.
+    pub(super) fn new(values: Values, choice: &ValueChoice) -> Self {
+        Self { values, is_decoded: is_decoded(choice) }
     }
 }
 

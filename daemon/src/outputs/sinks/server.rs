@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::super::blanking::Blanking;
+use super::{super::blanking::Blanking, event::Event, sink::Sink};
 use crate::supervise::Supervisor;
 
 /// Bytes of a request.
@@ -63,6 +63,35 @@ impl Values {
     pub(super) fn last(&self) -> Option<(u32, f64)> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         values.last_key_value().map(|(index, value)| (*index, *value))
+    }
+}
+
+/// The sink of a server: keeps the values that its clients ask for.
+pub(super) struct Keeper {
+    name: &'static str,
+    values: Values,
+}
+
+impl Keeper {
+    /// A sink of this name, and the values that it keeps.
+    pub(super) fn new(name: &'static str) -> (Self, Values) {
+        let values = Values::default();
+        (Self { name, values: values.clone() }, values)
+    }
+}
+
+impl Sink for Keeper {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
+        match event {
+            Event::Start { .. } => self.values.clear(),
+            Event::Value(value) => self.values.set(value.index, value.value),
+            Event::Volume { .. } | Event::End => {}
+        }
+        Ok(())
     }
 }
 

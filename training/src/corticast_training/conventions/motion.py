@@ -98,7 +98,7 @@ def from_mcflirt_par(par: Sequence[float] | Floats, centre_mm: Floats) -> Floats
 
     `x' = R·(x - centre) + centre + t` with `R = Rx·Ry·Rz`, each turning the other way than ours.
     After `construct_rotmat_euler` and `decompose_aff` of FSL's miscmaths. The centre is not in the
-    file; whoever has the `.mat` folder does not need it.
+    file; MCFLIRT's `.mat` folder holds the complete matrices.
     """
     turned = motion_to_matrix((0.0, 0.0, 0.0, *(-float(angle) for angle in par[:3])))
     turned[:3, 3] = np.asarray(par[3:6]) + centre_mm - turned[:3, :3] @ centre_mm

@@ -60,7 +60,7 @@ def read_affine(path: Path) -> NDArray[np.float64]:
     if text.startswith("#Insight Transform File"):
         raise TrainingError(
             f"{path}: an ITK transform, in LPS, expected {AFFINE_TEXT}; convert it with "
-            "`ConvertTransformFile 3 IN OUT --hm --ras` of ANTs"
+            "`ConvertTransformFile 3 IN OUT.mat --hm --ras` of ANTs"
         )
     try:
         rows = [
@@ -111,7 +111,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise TrainingError(
             f"{path}: not text, expected {AFFINE_TEXT}; ANTs writes a binary .mat, which "
-            "`ConvertTransformFile 3 IN OUT --hm --ras` converts"
+            "`ConvertTransformFile 3 IN OUT.mat --hm --ras` converts"
         ) from error
 
 

@@ -49,7 +49,7 @@ pub(super) async fn answer(socket: UdpSocket, info: Arc<Info>) {
         };
         let received_s = now_s();
         if let Some((to, text)) = reply(&bytes[..n], from, received_s, &info) {
-            // Whoever asked asks again.
+            // An inlet that gets no reply repeats its query.
             socket.send_to(text.as_bytes(), to).await.ok();
         }
     }
