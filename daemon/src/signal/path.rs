@@ -250,9 +250,7 @@ impl SignalPath {
             step.fd_mm = stages.displacement.measure(tr, motion);
         }
         step.is_spike = stages.spikes.judge(step.fd_mm, step.dvars).any();
-        if stages.tsnr.is_some() {
-            stages.unmeasured = Some(masked.clone());
-        }
+        stages.is_unmeasured = true;
 
         let n_nuisance = options.stages.n_nuisance();
         let means = regions.map(|regions| regions.bold.to_vec()).unwrap_or_default();
@@ -300,11 +298,14 @@ impl SignalPath {
     /// Measures what can wait until the results of a volume are out: its part in the tSNR. Returns
     /// the median tSNR over the mask where it is due.
     pub fn measure_later(&mut self) -> Option<f64> {
-        let volume = self.stages.unmeasured.take()?;
+        if !std::mem::take(&mut self.stages.is_unmeasured) {
+            return None;
+        }
+        let (tr, signal) = self.stages.dvars.last()?;
         let tsnr = self.stages.tsnr.as_mut()?;
-        tsnr.add(&volume);
+        tsnr.add(tr, signal);
         let every = self.options.quality.tsnr_every_volumes;
-        let is_due = every > 0 && (volume.tr.0 + 1).is_multiple_of(every);
+        let is_due = every > 0 && (tr.0 + 1).is_multiple_of(every);
         is_due.then(|| tsnr.median()).flatten()
     }
 

@@ -12,7 +12,6 @@ use corticast_bold::{
     run::RunHeader,
     spatial_mask::SpatialMask,
     state::{Loader, Saver},
-    volume::MaskedVolume,
 };
 
 use super::whole_volume::WholeVolume;
@@ -27,8 +26,9 @@ pub(super) struct Stages {
     pub(super) displacement: Displacement,
     pub(super) spikes: SpikeThresholds,
     pub(super) tsnr: Option<Tsnr>,
-    /// The last measured volume, for the tSNR, which is measured after the results are out.
-    pub(super) unmeasured: Option<MaskedVolume>,
+    /// Whether the last volume is not part of the tSNR yet, which is measured after the results are
+    /// out.
+    pub(super) is_unmeasured: bool,
     pub(super) denoise: Option<Denoise>,
     /// The regions of the feedback, denoised like the voxels of the mask.
     pub(super) denoise_regions: Option<Denoise>,
@@ -53,7 +53,7 @@ impl Stages {
             displacement: Displacement::new([0.0; 3]),
             spikes: SpikeThresholds::new(fd_mm, quality.dvars).unwrap_or_default(),
             tsnr: (quality.tsnr_every_volumes > 0).then(|| Tsnr::new(mask.n_voxel())),
-            unmeasured: None,
+            is_unmeasured: false,
             denoise: plan.denoise(mask.n_voxel(), None)?,
             // Percent signal change needs the mean.
             denoise_regions: match n_region {
@@ -72,7 +72,7 @@ impl Stages {
         self.whole.start_run(header);
         self.dvars.start_run();
         self.displacement.start_run(corticast_bold::quality::centre_mm(&header.space));
-        self.unmeasured = None;
+        self.is_unmeasured = false;
         if let Some(tsnr) = &mut self.tsnr {
             tsnr.start_run();
         }

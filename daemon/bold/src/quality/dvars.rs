@@ -54,6 +54,12 @@ impl Dvars {
         Some(())
     }
 
+    /// The last volume: its index, and its signal in scanner units. Shape `[n_voxel]`.
+    #[must_use]
+    pub fn last(&self) -> Option<(TrIndex, &[f32])> {
+        self.last.map(|tr| (tr, &self.before[..]))
+    }
+
     /// DVARS of this volume, in tenths of a percent of the baseline's signal. `None` for the
     /// first volume, after a gap, until the baseline is complete, and where the baseline's
     /// signal is not positive.

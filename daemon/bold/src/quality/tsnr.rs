@@ -9,8 +9,7 @@
 use super::dvars::median;
 use crate::{
     state::{Loader, Saver},
-    volume::MaskedVolume,
-    welford::slice,
+    time::TrIndex,
 };
 
 /// Fewest volumes: a line through two points leaves nothing.
@@ -54,16 +53,15 @@ impl Tsnr {
     }
 
     /// Adds a measured volume, in scanner units. A volume of another length is left out.
-    pub fn add(&mut self, volume: &MaskedVolume) {
-        let bold = slice(&volume.bold);
+    pub fn add(&mut self, tr: TrIndex, bold: &[f32]) {
         if bold.len() != self.mean.len() {
             return;
         }
         self.n = self.n.saturating_add(1);
         let by_n = 1.0 / f64::from(self.n);
-        let from_mean_before = f64::from(volume.tr.0) - self.mean_time;
+        let from_mean_before = f64::from(tr.0) - self.mean_time;
         self.mean_time += from_mean_before * by_n;
-        self.time_squares += from_mean_before * (f64::from(volume.tr.0) - self.mean_time);
+        self.time_squares += from_mean_before * (f64::from(tr.0) - self.mean_time);
         let sums = self.mean.iter_mut().zip(&mut self.squares).zip(&mut self.products);
         for (&signal, ((mean, squares), products)) in bold.iter().zip(sums) {
             let delta = f64::from(signal) - *mean;
@@ -122,28 +120,13 @@ impl Tsnr {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array1;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        time::TrIndex,
-        volume::{Confounds, MadeFrom},
-    };
-
-    fn volume(tr: u32, bold: Vec<f32>) -> MaskedVolume {
-        MaskedVolume {
-            tr: TrIndex(tr),
-            acquisition_time_s: f64::from(tr),
-            bold: Array1::from_vec(bold),
-            made_from: MadeFrom::Measured,
-            confounds: Confounds::default(),
-        }
-    }
 
     fn of(n_voxel: usize, volumes: &[(u32, Vec<f32>)]) -> Tsnr {
         let mut tsnr = Tsnr::new(n_voxel);
-        volumes.iter().for_each(|(tr, bold)| tsnr.add(&volume(*tr, bold.clone())));
+        volumes.iter().for_each(|(tr, bold)| tsnr.add(TrIndex(*tr), bold));
         tsnr
     }
 
@@ -204,7 +187,7 @@ mod tests {
             of(1, &volumes[..3]).save(&mut saver);
             let mut restored = Tsnr::new(1);
             prop_assert_eq!(restored.load(&mut Loader::new(&saver.finish())), Some(()));
-            volumes[3..].iter().for_each(|(tr, bold)| restored.add(&volume(*tr, bold.clone())));
+            volumes[3..].iter().for_each(|(tr, bold)| restored.add(TrIndex(*tr), bold));
             prop_assert_eq!(whole.map(), restored.map());
         }
     }
