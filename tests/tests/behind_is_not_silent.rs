@@ -70,6 +70,48 @@ fn everyone_is_answered_while_the_model_hangs() {
     assert_eq!(session.replayed().0, session.results());
 }
 
+/// More than the places that the ring keeps for commands.
+const COMMANDS: usize = 40;
+
+#[test]
+fn a_command_that_finds_no_room_is_refused_and_everyone_else_is_answered() {
+    let site = Site::new(VOLUMES);
+    let session = Kept::new(&site, "commands");
+    let daemon = session.start_failing("hold:signal:5", &NONE);
+    let (header, volumes) = site.acquire();
+    let talk = daemon.talk();
+    let run = talk.start_run(&header).run;
+    for volume in &volumes {
+        talk.say(&FromAdapter::Volume(volume.clone().into_message(&run)));
+    }
+    wait_until_messages_wait(&daemon);
+    // A console asks again and again: that takes no room.
+    for _ in 0..COMMANDS {
+        assert_eq!(daemon.command("status")["ok"], true);
+    }
+    let answers: Vec<_> =
+        ["pause", "resume"].into_iter().cycle().take(COMMANDS).map(|c| daemon.command(c)).collect();
+    let (obeyed, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer["ok"] == true);
+    assert!(obeyed.len() >= 30, "{}", obeyed.len());
+    assert!(!refused.is_empty());
+    for answer in refused {
+        assert!(answer["message"].as_str().unwrap().contains("so far behind"), "{answer}");
+    }
+    // The receive task goes on: heartbeats, status, and the command that ends the daemon.
+    talk.say(&FromAdapter::Ping);
+    while !matches!(talk.answer_within(corticast_tests::PATIENCE).unwrap(), ToAdapter::Ping(_)) {}
+    assert_eq!(daemon.command("status")["run"], *run);
+    assert_eq!(daemon.command("abort")["ok"], true);
+    fs::write(site.path("release"), "").unwrap();
+    drop(daemon.process.finish());
+    // What the signal thread could not be told is in the recording.
+    fs::remove_file(site.path("release")).unwrap();
+    let daemon = session.start(&NONE);
+    drop(daemon.stop().expect(0, &[]));
+    assert_eq!(session.replayed().0, session.results());
+}
+
 #[test]
 fn neither_side_takes_the_other_for_silent() {
     let site = Site::new(VOLUMES);

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use corticast_tests::{Daemon, Kept, Site, Talk, recorded_volumes};
+use corticast_tests::{Daemon, Kept, Site, Talk, http_get, recorded_volumes};
 use corticast_wire::{
     message::{FromAdapter, ToAdapter},
     socket::ClientSecurity,
@@ -99,6 +99,18 @@ fn a_task_of_a_socket_that_dies_ends_the_daemon() {
     {
         dies(&site, name, item, &NONE);
     }
+}
+
+#[test]
+fn a_request_that_panics_costs_this_request_only() {
+    let site = Site::new(VOLUMES);
+    let session = Kept::new(&site, "http");
+    let daemon = session.start_failing("panic:http:2", &NONE);
+    let ask = |path: &str| http_get(daemon.endpoint("http"), path).0;
+    assert_eq!(["/metrics", "/metrics", "/metrics", "/readyz"].map(ask), [200, 500, 200, 200]);
+    assert_eq!(daemon.scan(&site, &[]).code, Some(0));
+    drop(daemon.stop().expect(0, &["asks the http thread to panic", "stopped"]));
+    assert_eq!(recorded_volumes(&session.recording()).len(), VOLUMES as usize);
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub type Commanded = (Command, oneshot::Sender<Value>);
 /// Places of the ring that one message can need: it may end a run and start another.
 const MESSAGE_ROOM: usize = 2;
 
+/// Places of the ring that one command can need: it may end a run.
+const COMMAND_NEEDS: usize = 2;
+
 /// Free places of the ring that a message needs.
 const ROOM: u32 = (COMMAND_ROOM + MESSAGE_ROOM) as u32;
 
@@ -98,8 +101,7 @@ impl Inbox {
                     }
                 }
                 Some((command, answer)) = self.commanded.recv() => {
-                    self.command(command, Some(answer)).await;
-                    if command == Command::Abort {
+                    if self.commanded(command, answer) {
                         return Ok(());
                     }
                 }
@@ -110,13 +112,13 @@ impl Inbox {
                 }
             }
         }
-        self.stop().await;
+        self.stop();
         Ok(())
     }
 
     /// The daemon stops. An open run that is recorded stays open: a restart continues it, as after
     /// a kill.
-    async fn stop(&mut self) {
+    fn stop(&mut self) {
         let open = self.ingest.open_run().map(|run| run.name.to_string());
         let recorder = self.fanout.recorder.as_ref().filter(|recorder| !recorder.has_failed());
         match (open, recorder) {
@@ -128,7 +130,7 @@ impl Inbox {
                 ),
             ),
             (None, Some(_)) => {}
-            (_, None) => self.command(Command::Stop, None).await,
+            (_, None) => self.command(Command::Stop, None),
         }
     }
 
@@ -264,10 +266,14 @@ impl Inbox {
         }
     }
 
-    /// Hands a happening to the signal thread, for which there is room.
+    /// Hands a happening to the signal thread. Everything but the end of the daemon finds room.
     fn happen(&mut self, happening: Happening, received_ns: u64) {
-        if self.happenings.try_push((happening, received_ns)).is_err() {
-            tracing::error!("the ring was full although it had room");
+        if let Err((happening, _)) = self.happenings.try_push((happening, received_ns)) {
+            tracing::warn!(
+                "the signal thread is too far behind to be told of {}; a restart with the same \
+                 recording makes up for it",
+                happening.name()
+            );
         }
     }
 

@@ -127,7 +127,9 @@ impl Ingest {
             Command::Stop => self.end_open_run(EndedBy::Interruption),
             _ => None,
         };
-        ended.map(Happening::Event).into_iter().chain([Happening::Command(command)]).collect()
+        // `status` changes nothing, so it needs no turn behind the volumes.
+        let command = (command != Command::Status).then_some(Happening::Command(command));
+        ended.map(Happening::Event).into_iter().chain(command).collect()
     }
 
     /// Ends the open run without an `end` from the adapter.

@@ -1,8 +1,14 @@
 //! `/metrics`, `/healthz` and `/readyz` on one port.
+//!
+//! A handler only reads. One that panics costs its request, which gets the status 500, and nothing
+//! else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -13,14 +19,28 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use crate::failpoint;
+
 /// Serves until the task is aborted.
 pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, is_ready: Arc<AtomicBool>) {
     let app = Router::new()
         .route(
             "/metrics",
             get(move || {
-                let text = metrics.render();
-                async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+                let text = catch_unwind(AssertUnwindSafe(|| {
+                    failpoint::point("http");
+                    metrics.render()
+                }));
+                async {
+                    let plain = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+                    match text {
+                        Ok(text) => (StatusCode::OK, plain, text),
+                        Err(_) => {
+                            let why = "metrics could not be written; the log says why\n".to_owned();
+                            (StatusCode::INTERNAL_SERVER_ERROR, plain, why)
+                        }
+                    }
+                }
             }),
         )
         .route("/healthz", get(|| async { "alive\n" }))

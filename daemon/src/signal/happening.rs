@@ -18,6 +18,20 @@ pub enum Happening {
     Command(Command),
 }
 
+impl Happening {
+    /// What happened, in words for the operator.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Event(Event::RunStarted(_)) => "the start of a run",
+            Self::Event(Event::Volume(..)) => "a volume",
+            Self::Event(Event::Mark(..)) => "a mark",
+            Self::Event(Event::RunEnded { .. }) => "the end of a run",
+            Self::Command(_) => "a command",
+        }
+    }
+}
+
 /// A command to a running session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

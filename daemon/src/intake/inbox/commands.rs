@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::Inbox;
+use super::{COMMAND_NEEDS, Inbox};
 use crate::{
     clock::monotonic_ns,
     product::reports::RunState,
@@ -16,12 +16,28 @@ use crate::{
 };
 
 impl Inbox {
+    /// Obeys a command of an operator, or refuses it when too many wait for the signal thread;
+    /// `status` and `abort` need no room. Returns whether the daemon shall end.
+    ///
+    /// Nothing here waits: the signal thread may hang or have died, and heartbeats, signals and the
+    /// word that a thread has died come through the same task.
+    pub(super) fn commanded(&mut self, command: Command, answer: oneshot::Sender<Value>) -> bool {
+        let needs_room = !matches!(command, Command::Status | Command::Abort);
+        if needs_room && self.happenings.n_free() < COMMAND_NEEDS {
+            let message = "not obeyed: decoding is so far behind that earlier commands still wait \
+                           for it; try again, or end the daemon with abort and start it again";
+            tracing::warn!(?command, "command {message}");
+            let refused = json!({ "ok": false, "command": command, "message": message });
+            // The operator may have gone.
+            answer.send(refused).ok();
+            return false;
+        }
+        self.command(command, Some(answer));
+        command == Command::Abort
+    }
+
     /// Obeys a command. The operator is answered once the command is recorded.
-    pub(super) async fn command(
-        &mut self,
-        command: Command,
-        answer: Option<oneshot::Sender<Value>>,
-    ) {
+    pub(super) fn command(&mut self, command: Command, answer: Option<oneshot::Sender<Value>>) {
         let received_ns = monotonic_ns();
         let open = self.ingest.open_run().map(|run| run.name.to_string());
         let happenings = self.ingest.command(command);
@@ -58,10 +74,9 @@ impl Inbox {
             (None, Some(ticket)) => self.answers.give(ticket),
             (None, None) => {}
         }
-        // After the command is recorded, as with messages. Only commands use the last places of the
-        // ring, so this waits for other commands.
+        // After the command is recorded, as with messages.
         for happening in happenings {
-            self.happenings.push((happening, received_ns)).await;
+            self.happen(happening, received_ns);
         }
     }
 
