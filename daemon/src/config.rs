@@ -45,6 +45,7 @@ const PATH_KEYS: &[&str] = &[
     "signal.mask",
     "slice_timing.sidecar",
     "realign.image",
+    "realign.model_image",
     "denoise.nuisance.*",
     "denoise.design",
     "feedback.events",

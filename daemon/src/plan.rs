@@ -94,16 +94,21 @@ impl Plan {
         Some(Box::new(move || open::open(&dir, &config)))
     }
 
-    /// The check of whether a run may start: matrix and affine as the mask, TR as the model.
+    /// The check of whether a run may start: matrix and affine as the mask, unless
+    /// volumes are resliced into its space, and TR as the model.
     #[must_use]
     pub fn admission(&self) -> Admission {
         let space = self.mask.space().clone();
         let trained = self.decoder.as_ref().map(|d| d.manifest().signal.repetition_time);
-        let fits = admission::fits(space, trained);
+        let is_resliced = self.signal.stages.model_image.is_some();
+        let fits = admission::fits((!is_resliced).then(|| space.clone()), trained);
         let (stages, feedback) = (self.signal.stages.clone(), self.feedback.clone());
         let hrf_delay_s = self.signal.hrf_delay_s;
         Arc::new(move |header: &RunHeader, n_before| {
             fits(header, n_before)?;
+            if is_resliced {
+                stages.realign(&header.space, &space).map_err(|error| error.to_string())?;
+            }
             let slice_timing = stages.slice_timing(header.space.matrix(), header.repetition_time);
             slice_timing.map_err(|error| error.to_string())?;
             feedback.as_ref().map_or(Ok(()), |feedback| feedback.admit(header, hrf_delay_s))

@@ -7,6 +7,7 @@
 pub(crate) mod checkpoint;
 mod feedback;
 pub mod happening;
+pub mod in_model;
 pub mod lost_device;
 mod open_run;
 pub mod path;

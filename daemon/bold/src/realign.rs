@@ -2,8 +2,9 @@
 //!
 //! The reference is the first volume of the run, or an image that is given. For each volume the
 //! stage estimates the motion (`estimate.rs`), beginning with that of the volume before, and
-//! reslices the volume (`reslice.rs`). The method is SPM's with its defaults: 5 mm smoothing, points
-//! 4 mm apart, splines of degree 2 for the estimate and 4 for reslicing.
+//! reslices the volume (`reslice.rs`), if asked into the space of a model that was made on another
+//! day (`target.rs`). The method is SPM's with its defaults: 5 mm smoothing, points 4 mm apart,
+//! splines of degree 2 for the estimate and 4 for reslicing.
 //!
 //! One resolution is enough: heads that are 40 mm or 20° away were still found. What happens when
 //! it goes wrong:
@@ -13,31 +14,35 @@
 //! | far from the reference, or the steps were used up | [`Fit::BoundReached`]: resliced with the motion found |
 //! | empty, constant, unlike the reference, or mostly outside of it | [`Fit::Failed`]: resliced with the motion of the last volume that converged |
 //! | a value that is not finite, or another matrix | an error |
-//! | the first one is empty or constant | an error; the next volume may become the reference |
+//! | the first one is empty or constant, or not found in the model's image | an error; the next volume may become the reference |
 //!
 //! None of these changes where the estimate for the next volume begins. A volume takes a bounded
 //! number of steps, so its time is bounded. From finite signal comes finite signal.
 
 pub mod coregister;
+mod error;
 mod estimate;
 mod points;
 pub mod reslice;
 mod rigid;
 mod solve;
 mod spline;
+mod target;
 
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    space::{SpaceMismatch, VoxelSpace},
+    space::VoxelSpace,
     stage::Stage,
     state::{Loader, Saver},
-    time::TrIndex,
-    volume::{Motion, UnusableVolume, Volume, unusable_voxel},
+    volume::{Motion, Volume, unusable_voxel},
 };
+use coregister::Coregistration;
+pub use error::{InvalidRealign, NotRealigned};
 use estimate::Level;
 use reslice::Reslice;
+use target::Target;
 
 /// Voxels that every axis must have: fewer slices do not tell all six motions.
 const MIN_AXIS_VOXELS: usize = 4;
@@ -102,65 +107,6 @@ pub struct Realigned {
     pub fit: Fit,
 }
 
-/// Why volumes cannot be realigned.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum InvalidRealign {
-    /// An option is out of range.
-    #[error(
-        "realignment needs smoothing of 1 to 20 mm, points 1 to 20 mm apart and a largest motion \
-         of 1 to 100 mm, got {0:?}"
-    )]
-    Options(RealignOptions),
-    /// The volumes have too few slices.
-    #[error(
-        "realignment needs at least {MIN_AXIS_VOXELS} voxels along each axis, the matrix is {0:?}; \
-         switch it off for this run"
-    )]
-    TooSmall([usize; 3]),
-    /// The affine is not in mm.
-    #[error(
-        "realignment needs voxels of {MIN_VOXEL_MM} to {MAX_VOXEL_MM} mm along each axis, the \
-         affine gives {0:?} mm"
-    )]
-    VoxelSize([f64; 3]),
-    /// The reference has another space than the run.
-    #[error("the reference is not in the space of the run: {0}")]
-    ReferenceSpace(#[from] SpaceMismatch),
-    /// The number of voxels does not match the matrix.
-    #[error("the reference has {found} voxels, expected {expected} for its matrix")]
-    ReferenceSize {
-        /// Voxels found.
-        found: usize,
-        /// Voxels expected.
-        expected: usize,
-    },
-    /// The reference has a voxel that is NaN, infinite or absurdly large.
-    #[error(
-        "the reference has the signal {signal} at voxel {voxel_index}, expected a number of at \
-         most 1e30"
-    )]
-    ReferenceNotFinite {
-        /// First such voxel, x fastest.
-        voxel_index: usize,
-        /// Its signal.
-        signal: f32,
-    },
-    /// The reference has no contrast.
-    #[error("the reference is empty or constant, expected an image of a head")]
-    FlatReference,
-}
-
-/// Why one volume was not realigned.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum NotRealigned {
-    /// Its signal cannot be used.
-    #[error(transparent)]
-    Unusable(#[from] UnusableVolume),
-    /// It would be the reference and has no contrast.
-    #[error("{0} is empty or constant and cannot be the reference; the next one may be")]
-    FlatReference(TrIndex),
-}
-
 /// Realigns volumes. See the module docs.
 #[derive(Clone, Debug)]
 pub struct Realign {
@@ -174,6 +120,8 @@ pub struct Realign {
     /// Of the last volume that converged.
     last: Motion,
     reslice: Reslice,
+    /// The space into which volumes are resliced, if it is not the run's.
+    target: Option<Target>,
 }
 
 impl Realign {
@@ -207,7 +155,49 @@ impl Realign {
             run_reference: Vec::new(),
             last: Motion::default(),
             reslice,
+            target: None,
         })
+    }
+
+    /// Realigns volumes of this space to the first volume of a run, finds that one in the image of
+    /// a model, and reslices volumes into the image's space.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realign::new`]; the image may have another space than the volumes.
+    pub fn into_model(
+        options: RealignOptions,
+        space: &VoxelSpace,
+        model: ReferenceImage<'_>,
+    ) -> Result<Self, InvalidRealign> {
+        let target = Some(Target::new(options, model)?);
+        Ok(Self { target, ..Self::new(options, space, None)? })
+    }
+
+    /// Whether there is a reference.
+    #[must_use]
+    pub fn has_reference(&self) -> bool {
+        self.level.is_some()
+    }
+
+    /// The space of the volumes that the stage takes.
+    #[must_use]
+    pub fn space(&self) -> &VoxelSpace {
+        &self.space
+    }
+
+    /// Where the reference of the run lies in the model's image. `None` before there is a
+    /// reference, or without such an image.
+    #[must_use]
+    pub fn coregistration(&self) -> Option<Coregistration> {
+        self.target.as_ref().and_then(Target::found)
+    }
+
+    /// The voxels of the model's space, x fastest: 1 where the reference of the run has signal, 0
+    /// outside its field of view. Shape `[n_voxel]`. `None` as for the coregistration.
+    #[must_use]
+    pub fn coverage(&self) -> Option<Vec<f32>> {
+        self.target.as_ref()?.coverage(&self.reslice, self.space.matrix())
     }
 
     /// Forgets the previous run. A reference that was given is kept.
@@ -216,6 +206,9 @@ impl Realign {
         self.run_reference = Vec::new();
         if !self.is_reference_given {
             self.level = None;
+        }
+        if let Some(target) = &mut self.target {
+            target.start_run();
         }
     }
 
@@ -242,10 +235,26 @@ impl Realign {
                 return None;
             }
             self.level = Some(self.options.level(&reference, &self.space)?);
+            if let Some(target) = &mut self.target {
+                target.find(self.options, &self.space, &reference)?;
+            }
         }
         self.run_reference = reference;
         self.last = Motion { translation_mm, rotation_rad };
         Some(())
+    }
+
+    /// Makes a volume the reference of its run.
+    fn take_reference(&mut self, volume: &Volume) -> Result<(), NotRealigned> {
+        let level = self.options.level(&volume.signal, &self.space);
+        let level = level.ok_or(NotRealigned::FlatReference(volume.tr))?;
+        if let Some(target) = &mut self.target {
+            let found = target.find(self.options, &self.space, &volume.signal);
+            found.ok_or(NotRealigned::NotInModel(volume.tr))?;
+        }
+        self.level = Some(level);
+        self.run_reference.clone_from(&volume.signal);
+        Ok(())
     }
 
     /// The motion of a volume, and how far it can be trusted.
@@ -272,19 +281,25 @@ impl Stage for Realign {
 
     fn process(&mut self, mut volume: Volume) -> Result<Option<Realigned>, NotRealigned> {
         volume.check(self.space.matrix())?;
-        let Some(level) = &mut self.level else {
-            let level = self.options.level(&volume.signal, &self.space);
-            self.level = Some(level.ok_or(NotRealigned::FlatReference(volume.tr))?);
-            self.run_reference.clone_from(&volume.signal);
-            let motion = Motion::default();
-            return Ok(Some(Realigned { volume, motion, fit: Fit::Converged }));
+        let (motion, fit, is_reference) = match &mut self.level {
+            Some(level) => {
+                let limit_mm = self.options.max_motion_mm;
+                let (motion, fit) = Self::estimate(level, &volume.signal, self.last, limit_mm);
+                (motion, fit, false)
+            }
+            None => {
+                self.take_reference(&volume)?;
+                (Motion::default(), Fit::Converged, true)
+            }
         };
-        let (motion, fit) =
-            Self::estimate(level, &volume.signal, self.last, self.options.max_motion_mm);
         if fit == Fit::Converged {
             self.last = motion;
         }
-        self.reslice.apply(&mut volume.signal, &motion);
+        match &self.target {
+            Some(target) => target.reslice(&mut self.reslice, &mut volume, &motion),
+            None if is_reference => {}
+            None => self.reslice.apply(&mut volume.signal, &motion),
+        }
         Ok(Some(Realigned { volume, motion, fit }))
     }
 }

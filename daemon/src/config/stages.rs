@@ -47,6 +47,11 @@ pub struct RealignConfig {
     /// Image of one volume (`.nii`, `.nii.gz`) that all volumes are realigned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<PathBuf>,
+    /// Image of one volume of the day on which mask and model were made, in the mask's space. The
+    /// reference of each run is found in it, and volumes are resliced into its space; matrix and
+    /// affine of the run may be others. Not with `image`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_image: Option<PathBuf>,
     /// Full width at half maximum of the Gaussian before the estimate, in mm.
     pub fwhm_mm: f64,
     /// Distance between the points that are compared, in mm.
@@ -56,7 +61,8 @@ pub struct RealignConfig {
 impl Default for RealignConfig {
     fn default() -> Self {
         let RealignSettings { fwhm_mm, separation_mm } = RealignSettings::default();
-        Self { reference: Reference::default(), image: None, fwhm_mm, separation_mm }
+        let (image, model_image) = (None, None);
+        Self { reference: Reference::default(), image, model_image, fwhm_mm, separation_mm }
     }
 }
 

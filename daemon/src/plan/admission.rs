@@ -1,6 +1,6 @@
 //! Admission: whether a run may start.
 //!
-//! The run must have the matrix and affine of the mask and the TR of the model, and the rest of
+//! The run must have the matrix and affine of the mask, unless its volumes are resliced, and the TR of the model, and the rest of
 //! the session must fit the disk. Otherwise the run is refused, with both values in the message.
 
 use std::{path::Path, sync::Arc};
@@ -25,20 +25,21 @@ pub type Admission = Arc<dyn Fn(&RunHeader, usize) -> Result<(), String> + Send 
 /// report it.
 pub type FreeBytes = fn(&Path) -> Option<u64>;
 
-/// Admits the runs that were acquired in the space of the mask, with the TR of the model.
-pub(super) fn fits(space: VoxelSpace, trained: Option<RepetitionTime>) -> Admission {
-    Arc::new(move |header: &RunHeader, _| admit(header, &space, trained))
+/// Admits the runs that were acquired in this space, if one is given, with the TR of the model.
+pub(super) fn fits(space: Option<VoxelSpace>, trained: Option<RepetitionTime>) -> Admission {
+    Arc::new(move |header: &RunHeader, _| admit(header, space.as_ref(), trained))
 }
 
 fn admit(
     header: &RunHeader,
-    space: &VoxelSpace,
+    space: Option<&VoxelSpace>,
     trained: Option<RepetitionTime>,
 ) -> Result<(), String> {
-    header
-        .space
-        .check_is(space)
-        .map_err(|mismatch| format!("the scan's space differs from the mask's: {mismatch}"))?;
+    if let Some(space) = space {
+        let is_same = header.space.check_is(space);
+        is_same
+            .map_err(|mismatch| format!("the scan's space differs from the mask's: {mismatch}"))?;
+    }
     match trained {
         Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(
             "the scan's TR is {}, the model was trained with {trained}",

@@ -35,6 +35,9 @@ pub struct StagePlan {
     pub settings: StageSettings,
     /// The signal of the image that volumes are realigned to, x fastest; its space is the mask's.
     pub reference_image: Option<Vec<f32>>,
+    /// The signal of the model's image, x fastest; its space is the mask's. Volumes are resliced
+    /// into it.
+    pub model_image: Option<Vec<f32>>,
     /// Without an image: whether the reference of the first run is kept for later runs.
     pub reference: Reference,
     /// Regions: one row for each nuisance mask, then one for each region of the feedback. The
@@ -80,26 +83,45 @@ impl StagePlan {
         }
         let realign = config.realign.as_ref();
         let image = realign.and_then(|section| section.image.as_deref());
+        let model_image = realign.and_then(|section| section.model_image.as_deref());
+        if let (Some(image), Some(model_image)) = (image, model_image) {
+            return Err(PlanError::Stage(format!(
+                "[realign] has both `image` ({}) and `model_image` ({}), expected one: volumes are \
+                 realigned to `image`, or to the run's own and resliced into the space of \
+                 `model_image`",
+                image.display(),
+                model_image.display()
+            )));
+        }
         let files: Vec<&PathBuf> = nuisance.iter().chain(rois).collect();
         Ok(Self {
             settings,
             reference_image: image.map(|path| in_space(path, space)).transpose()?,
+            model_image: model_image.map(|path| in_space(path, space)).transpose()?,
             reference: realign.map(|section| section.reference).unwrap_or_default(),
             regions: means(&files, space)?,
             design: design.map(|path| blocks(path)).transpose()?.unwrap_or_default(),
         })
     }
 
-    /// The stage that realigns volumes of this space; `None` if it is off.
+    /// The stage that realigns volumes of a run; `None` if it is off. The images are in the mask's
+    /// space.
     ///
     /// # Errors
     ///
-    /// Fails when the stage does not fit the space or the reference image.
-    pub fn realign(&self, space: &VoxelSpace) -> Result<Option<Realign>, PlanError> {
-        let image = self.reference_image.as_deref();
-        let image = image.map(|signal| ReferenceImage { space, signal });
-        let stage = self.settings.realign.map(|on| Realign::new(on.into(), space, image));
-        stage.transpose().map_err(|error| PlanError::Stage(format!("[realign]: {error}")))
+    /// Fails when the stage does not fit the space of the run or an image.
+    pub fn realign(
+        &self,
+        run: &VoxelSpace,
+        mask: &VoxelSpace,
+    ) -> Result<Option<Realign>, PlanError> {
+        let Some(on) = self.settings.realign else { return Ok(None) };
+        let image = |signal| ReferenceImage { space: mask, signal };
+        let stage = match self.model_image.as_deref() {
+            Some(signal) => Realign::into_model(on.into(), run, image(signal)),
+            None => Realign::new(on.into(), run, self.reference_image.as_deref().map(image)),
+        };
+        stage.map(Some).map_err(|error| PlanError::Stage(format!("[realign]: {error}")))
     }
 
     /// The stage that smooths volumes of this space; `None` if it is off.
@@ -167,11 +189,14 @@ impl StagePlan {
             add("regions", regions.hash().to_owned());
         }
         if self.settings.realign.is_some() {
+            let hash = |signal: &[f32]| {
+                sha256(&signal.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+            };
+            if let Some(signal) = &self.model_image {
+                add("model_image", hash(signal));
+            }
             let reference = match (&self.reference_image, self.reference) {
-                (Some(signal), _) => {
-                    let bytes: Vec<u8> = signal.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    sha256(&bytes)
-                }
+                (Some(signal), _) => hash(signal),
                 (None, Reference::Run) => "run".to_owned(),
                 (None, Reference::Session) => "session".to_owned(),
             };
@@ -196,7 +221,7 @@ impl StagePlan {
         mask: &SpatialMask,
         repetition_time: Option<RepetitionTime>,
     ) -> Result<(), PlanError> {
-        self.realign(mask.space())?;
+        self.realign(mask.space(), mask.space())?;
         self.smooth(mask.space())?;
         self.denoise(mask.n_voxel(), None)?;
         match repetition_time {

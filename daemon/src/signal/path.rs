@@ -24,6 +24,7 @@ use ndarray::Array1;
 
 use super::{
     feedback::FeedbackStage,
+    in_model::InModel,
     lost_device::{Decoding, NotDecoded, Reopen},
     stages::Stages,
     stopwatch::{PartTimes, Stopwatch},
@@ -76,6 +77,8 @@ pub struct Step {
     pub dvars: Option<f64>,
     /// Motion to the reference volume, and how far it can be trusted; `None` without realignment.
     pub motion: Option<(Motion, Fit)>,
+    /// Where this volume, which became the reference of its run, was found in the model's image.
+    pub in_model: Option<InModel>,
     /// Framewise displacement since the previous volume, in mm.
     pub fd_mm: Option<f64>,
     /// FD or DVARS is above its threshold.
@@ -210,6 +213,7 @@ impl SignalPath {
             windows: Vec::new(),
             dvars: None,
             motion: None,
+            in_model: None,
             fd_mm: None,
             is_spike: false,
             regions: Vec::new(),
@@ -230,6 +234,12 @@ impl SignalPath {
             None
         };
         step.motion = whole.as_ref().and_then(|whole| whole.motion);
+        if whole.as_ref().is_some_and(|whole| whole.is_reference) {
+            step.in_model = stages
+                .whole
+                .coregistration()
+                .and_then(|(found, covered)| InModel::new(found, &covered, &self.spatial_mask));
+        }
         let whole = whole.map(|whole| whole.volume);
         let (masked, regions) = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
             let in_mask = |mask: &mut SpatialMask| match &whole {

@@ -9,7 +9,7 @@ mod restart;
 
 use std::{collections::HashSet, sync::Arc};
 
-use corticast_bold::{time::TrIndex, volume::Window};
+use corticast_bold::{quality::centre_mm, time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
 use corticast_wire::message::VolumeMessage;
 
@@ -221,6 +221,11 @@ impl Session {
                 report.motion = step.motion.map(MotionReport::from);
                 report.is_spike = step.is_spike;
                 open.note(&step);
+                if let Some(in_model) = &step.in_model {
+                    let (level, message) = in_model.status(centre_mm(&header.space));
+                    let published_ns = (self.clock)();
+                    out(Product::Status(StatusReport { level, message, published_ns }));
+                }
                 self.metrics.dvars.set(step.dvars.unwrap_or(0.0));
                 self.metrics.framewise_displacement.set(step.fd_mm.unwrap_or(0.0));
                 self.metrics.spikes.increment(u64::from(step.is_spike));

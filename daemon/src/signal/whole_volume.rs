@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use corticast_bold::{
-    realign::{Fit, Realign, Realigned},
+    realign::{Fit, Realign, Realigned, coregister::Coregistration},
     run::RunHeader,
     slice_timing::SliceTiming,
     smooth::Smooth,
     space::VoxelSpace,
     stage::Stage,
     state::{Loader, Saver},
+    time::TrIndex,
     volume::{Motion, Volume},
 };
 
@@ -28,9 +29,11 @@ pub(super) struct WholeVolume {
     plan: StagePlan,
     /// Made at the start of a run, whose TR it needs.
     slice_timing: Option<SliceTiming>,
+    /// Made at the start of a run if its space need not be the mask's.
     realign: Option<Realign>,
     smooth: Option<Smooth>,
-    matrix: [usize; 3],
+    /// The space of the mask.
+    space: VoxelSpace,
 }
 
 /// What comes of a volume.
@@ -38,6 +41,8 @@ pub(super) struct Prepared {
     pub(super) volume: Volume,
     /// `None` without realignment.
     pub(super) motion: Option<(Motion, Fit)>,
+    /// Whether the volume became the reference of its run.
+    pub(super) is_reference: bool,
 }
 
 impl WholeVolume {
@@ -45,10 +50,13 @@ impl WholeVolume {
     pub(super) fn new(plan: &StagePlan, space: &VoxelSpace) -> Result<Self, PlanError> {
         Ok(Self {
             slice_timing: None,
-            realign: plan.realign(space)?,
+            realign: match plan.model_image {
+                None => plan.realign(space, space)?,
+                Some(_) => None,
+            },
             smooth: plan.smooth(space)?,
             plan: plan.clone(),
-            matrix: space.matrix(),
+            space: space.clone(),
         })
     }
 
@@ -60,14 +68,34 @@ impl WholeVolume {
     /// Forgets the previous run.
     pub(super) fn start_run(&mut self, header: &RunHeader) {
         // A run is only admitted if its slice times fit.
-        let slice_timing = self.plan.slice_timing(self.matrix, header.repetition_time);
+        let slice_timing = self.plan.slice_timing(header.space.matrix(), header.repetition_time);
         self.slice_timing = slice_timing.ok().flatten();
+        if self.plan.model_image.is_some() {
+            self.resize(&header.space);
+        }
         if let Some(realign) = &mut self.realign {
             match self.plan.reference {
                 Reference::Run => realign.start_run(),
                 Reference::Session => realign.start_run_with_same_reference(),
             }
         }
+    }
+
+    /// Makes the realignment anew for runs of another space. A run is only admitted if it fits.
+    fn resize(&mut self, run: &VoxelSpace) {
+        if self.realign.as_ref().is_none_or(|realign| realign.space() != run) {
+            self.realign = self.plan.realign(run, &self.space).ok().flatten();
+        }
+    }
+
+    /// Where the reference of the run lies in the model's image, and for each voxel of that whether
+    /// the run covers it. `None` without such an image.
+    pub(super) fn coregistration(&self) -> Option<(Coregistration, Volume)> {
+        let realign = self.realign.as_ref()?;
+        let (found, signal) = (realign.coregistration()?, realign.coverage()?);
+        let matrix = self.space.matrix();
+        let covered = Volume { tr: TrIndex(0), acquisition_time_s: 0.0, matrix, signal };
+        Some((found, covered))
     }
 
     /// Passes a volume through the stages.
@@ -82,9 +110,11 @@ impl WholeVolume {
             let Some(done) = done else { return Ok(None) };
             volume = done;
         }
-        let mut motion = None;
+        let (mut motion, mut is_reference) = (None, false);
         if let Some(stage) = &mut self.realign {
+            let had_reference = stage.has_reference();
             let done = watch.time(Realign::NAME, stages_ns, || stage.process(volume))?;
+            is_reference = !had_reference;
             let Some(Realigned { volume: moved, motion: found, fit }) = done else {
                 return Ok(None);
             };
@@ -95,11 +125,15 @@ impl WholeVolume {
             let Some(done) = done else { return Ok(None) };
             volume = done;
         }
-        Ok(Some(Prepared { volume, motion }))
+        Ok(Some(Prepared { volume, motion, is_reference }))
     }
 
     /// Adds what outlives a run to a checkpoint.
     pub(super) fn save(&self, to: &mut Saver) {
+        if self.plan.model_image.is_some() {
+            let space = self.realign.as_ref().map(Realign::space);
+            to.f64s(&space.map(numbers).unwrap_or_default());
+        }
         if let Some(stage) = &self.realign {
             stage.save(to);
         }
@@ -114,6 +148,12 @@ impl WholeVolume {
 
     /// Takes what outlives a run from a checkpoint. `None` when the bytes do not fit.
     pub(super) fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
+        if self.plan.model_image.is_some() {
+            match from.f64s()?.as_slice() {
+                [] => self.realign = None,
+                numbers => self.resize(&space(numbers)?),
+            }
+        }
         match &mut self.realign {
             Some(stage) => stage.load(from),
             None => Some(()),
@@ -127,4 +167,21 @@ impl WholeVolume {
             None => Some(()),
         }
     }
+}
+
+/// A space for a checkpoint: voxels along x, y, z, then the rows of the affine.
+fn numbers(space: &VoxelSpace) -> Vec<f64> {
+    let matrix = space.matrix().map(|n| n as f64);
+    matrix.into_iter().chain(space.affine().iter().flatten().copied()).collect()
+}
+
+/// A space from a checkpoint. `None` when the numbers are none.
+fn space(numbers: &[f64]) -> Option<VoxelSpace> {
+    let (matrix, rows) = numbers.split_at_checked(3)?;
+    if rows.len() != 16 {
+        return None;
+    }
+    let mut affine = [[0.0; 4]; 4];
+    affine.as_flattened_mut().copy_from_slice(rows);
+    VoxelSpace::new([0, 1, 2].map(|axis| matrix[axis] as usize), affine).ok()
 }

@@ -49,11 +49,36 @@ impl Reslice {
     /// Replaces the signal of a volume, x fastest, by that at the same voxels of the reference.
     /// `motion` takes the volume to the reference.
     pub fn apply(&mut self, signal: &mut [f32], motion: &Motion) {
-        let to_mm = Affine::of(self.space.affine());
-        let map = to_mm.inverse().after(&motion.affine().inverse()).after(&to_mm);
-        let volume = self.coefficients.apply(signal);
-        let [nx, ny, nz] = self.space.matrix();
-        let last = [nx, ny, nz].map(|n| (n - 1) as f32);
+        let map = self.map(&motion.affine(), &self.space);
+        self.coefficients.apply(signal);
+        self.fill(signal, self.space.matrix(), &map);
+    }
+
+    /// The signal of a volume, x fastest, at the voxels of another space. `motion` takes the volume
+    /// to that space.
+    pub(super) fn into_space(
+        &mut self,
+        signal: &[f32],
+        motion: &Affine,
+        space: &VoxelSpace,
+    ) -> Vec<f32> {
+        let map = self.map(motion, space);
+        self.coefficients.apply(signal);
+        let mut resliced = vec![0.0; space.n_voxel()];
+        self.fill(&mut resliced, space.matrix(), &map);
+        resliced
+    }
+
+    /// From voxels of a space to those of the volume.
+    pub(super) fn map(&self, motion: &Affine, space: &VoxelSpace) -> Affine {
+        let to_mm = Affine::of(space.affine());
+        Affine::of(self.space.affine()).inverse().after(&motion.inverse()).after(&to_mm)
+    }
+
+    /// Fills a signal of this matrix from the coefficients that were made last.
+    fn fill(&self, signal: &mut [f32], [nx, ny, _]: [usize; 3], map: &Affine) {
+        let volume = self.coefficients.filtered();
+        let last = self.space.matrix().map(|n| (n - 1) as f32);
         let along: [f32; 3] = std::array::from_fn(|axis| map.linear[axis][0] as f32);
         for (index, row) in signal.chunks_exact_mut(nx).enumerate() {
             let start = map.apply([0.0, (index % ny) as f64, (index / ny) as f64]);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{coregister::coregister, rigid::Affine, *};
+use crate::time::TrIndex;
 
 /// Middle of the head and of the volumes, in mm: not the origin.
 const MIDDLE: [f64; 3] = [2.0, -18.0, 20.0];
@@ -239,6 +240,56 @@ fn an_image_of_another_matrix_is_found_30_mm_away() {
     let flat = vec![1.0; of_today.n_voxel()];
     let none = coregister(options, ReferenceImage { signal: &flat, ..today }, model).unwrap();
     assert_eq!((none.fit, none.motion), (Fit::Failed, Motion::default()));
+}
+
+#[test]
+fn volumes_of_today_are_resliced_into_the_space_of_the_model() {
+    let day = about_the_head([6.0, -9.0, 4.0], [4.0, -2.0, 3.0]);
+    let (matrix, model) = ([24, 26, 20], moved(0, &Motion::default(), 0.0));
+    let (of_model, of_today) = (space(MATRIX), space(matrix));
+    let image = ReferenceImage { space: &of_model, signal: &model.signal };
+    let options = RealignOptions::default();
+    let mut stage = Realign::into_model(options, &of_today, image).unwrap();
+    assert_eq!((stage.has_reference(), stage.coregistration()), (false, None));
+    // A ball in noise is no head: no reference, but the next volume may be one.
+    let ball = moved_in(matrix, 3, &day, 300.0, 6.0);
+    assert_eq!(stage.process(ball).unwrap_err(), NotRealigned::NotInModel(TrIndex(3)));
+    let further = about_the_head([1.5, 0.5, -1.0], [0.0, 1.0, -1.0]);
+    let both = Motion::of(&day.affine().after(&further.affine()));
+    for (tr, motion) in [(4, &day), (5, &both)] {
+        let Realigned { volume, fit, .. } =
+            next(&mut stage, moved_in(matrix, tr, motion, 0.0, 27.0));
+        assert_eq!((volume.matrix, fit), (MATRIX, Fit::Converged));
+        let [nx, ny, nz] = MATRIX;
+        let (mut worst, mut sum) = (0.0_f32, 0.0_f64);
+        for index in 0..volume.signal.len() {
+            let at = [index % nx, index / nx % ny, index / (nx * ny)];
+            // The border of the model's space lies outside today's field of view.
+            if (0..3).all(|axis| (3..[nx, ny, nz][axis] - 3).contains(&at[axis])) {
+                let difference = (volume.signal[index] - model.signal[index]).abs();
+                worst = worst.max(difference);
+                sum += f64::from(difference);
+            }
+        }
+        // The head has a signal of 600 to 1200 and steep edges.
+        let mean = sum / ((nx - 6) * (ny - 6) * (nz - 6)) as f64;
+        assert!(worst < 120.0 && mean < 12.0, "volume {tr}: at most {worst}, mean {mean}");
+    }
+    let found = stage.coregistration().unwrap();
+    assert!(differences(&found.motion, &day).0.iter().all(|mm| mm.abs() < 0.2), "{found:?}");
+    let coverage = stage.coverage().unwrap();
+    assert_eq!(coverage.len(), of_model.n_voxel());
+    assert!(coverage.iter().all(|&v| v == 0.0 || v == 1.0) && coverage.contains(&1.0));
+
+    // A checkpoint finds the same place again.
+    let mut saver = Saver::default();
+    stage.save(&mut saver);
+    let mut loaded = Realign::into_model(options, &of_today, image).unwrap();
+    loaded.load(&mut Loader::new(&saver.finish())).unwrap();
+    let again = |stage: &mut Realign| next(stage, moved_in(matrix, 6, &both, 5.0, 27.0));
+    assert_eq!(again(&mut loaded).volume.signal, again(&mut stage).volume.signal);
+    stage.start_run();
+    assert_eq!((stage.has_reference(), stage.coregistration()), (false, None));
 }
 
 #[test]
