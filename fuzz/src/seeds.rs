@@ -10,6 +10,7 @@ use corticast::recording::{
 };
 use corticast_bold::{
     decode::{Dtype, Order},
+    feedback::seal::{Arm, SealedAssignment, StudyKey},
     run::{RunEntities, RunHeader},
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
@@ -63,8 +64,22 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             b"\xef\xbb\xbfduration\tx\tonset\r\n0\t\t-1.5\r\n".to_vec(),
         ],
         "sidecar" => vec![br#"{"RepetitionTime": 2.0, "SliceTiming": [0, 1.0]}"#.to_vec()],
+        "assignment" => vec![
+            serde_json::to_vec(&sealed()).expect("plain fields"),
+            b" 00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff\n".to_vec(),
+        ],
         _ => Vec::new(),
     }
+}
+
+/// The key of [`sealed`].
+pub fn study_key() -> StudyKey {
+    StudyKey::from_bytes([7; 32])
+}
+
+/// A sealed assignment.
+pub fn sealed() -> SealedAssignment {
+    SealedAssignment::seal("01", Arm::Yoked, &study_key(), [9; 16])
 }
 
 fn file(path: &str) -> PathBuf {

@@ -14,6 +14,7 @@ use corticast::recording::{
     reader,
 };
 use corticast_adapter::dicom;
+use corticast_bold::feedback::seal::{SealedAssignment, StudyKey};
 use corticast_images::{bids, events, nifti::reader::NiftiReader};
 use corticast_models::manifest::{self, Manifest, video};
 use corticast_wire::{
@@ -28,7 +29,7 @@ use super::seeds;
 pub type Target = fn(&[u8]);
 
 /// The targets and their names.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("adapter", adapter),
     ("worker", worker),
     ("dicom", mosaic),
@@ -39,6 +40,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("video", video),
     ("events", event_table),
     ("sidecar", sidecar),
+    ("assignment", assignment),
 ];
 
 /// Fails unless a value reads the same after it was written.
@@ -109,6 +111,18 @@ fn recording(bytes: &[u8]) {
             FromAdapter::parse(&frames).ok();
         }
     }
+}
+
+/// A sealed assignment to real or sham feedback, and a key.
+fn assignment(bytes: &[u8]) {
+    if let Ok(key) = StudyKey::from_hex(&String::from_utf8_lossy(bytes)) {
+        assert!(seeds::sealed().open(&key, "01", "s", None).is_err(), "another key opens it");
+    }
+    let Ok(found) = serde_json::from_slice::<SealedAssignment>(bytes) else { return };
+    let opened = found.open(&seeds::study_key(), &found.participant, "s", None);
+    // Text of other digits may stand for the same bytes.
+    let is_sealed = found.commitment.eq_ignore_ascii_case(&seeds::sealed().commitment);
+    assert!(opened.is_err() || is_sealed, "an assignment opens that nobody sealed: {found:?}");
 }
 
 /// A folder with a manifest and the files that it may name, all empty.
