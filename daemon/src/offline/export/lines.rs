@@ -14,7 +14,7 @@ use crate::{
     outputs::json_lines::JsonLines,
     recording::{
         file::beside,
-        format::{COMMAND, SESSION},
+        format::{COMMAND, ORDER, SESSION},
         reader::Recording,
     },
 };
@@ -35,6 +35,8 @@ pub enum Topic {
     Status,
     /// Commands of the operator
     Command,
+    /// Volumes that were decoded before they could be recorded
+    Order,
     /// Configuration, model, versions, clocks
     Session,
     /// All of these, each line with its `topic`
@@ -51,6 +53,7 @@ impl Topic {
             Self::Run => Some("run"),
             Self::Status => Some("status"),
             Self::Command => Some(COMMAND),
+            Self::Order => Some(ORDER),
             Self::Session => Some(SESSION),
             Self::All => None,
         }
