@@ -222,7 +222,8 @@ impl Metrics {
             spikes: counted(
                 "corticast_spikes_total",
                 Unit::Count,
-                "Volumes whose FD or DVARS is above its threshold.",
+                "Volumes whose FD or DVARS is above its threshold, or that were not found in the \
+                 reference.",
             ),
             recording_bytes: counted(
                 "corticast_recording_bytes_total",

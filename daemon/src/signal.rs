@@ -7,11 +7,12 @@
 pub(crate) mod checkpoint;
 mod feedback;
 pub mod happening;
-pub mod in_model;
+mod in_model;
 pub mod lost_device;
 mod open_run;
 pub mod path;
 pub mod plausible;
+pub mod quality;
 mod reports;
 pub mod resequence;
 pub mod session;

@@ -166,6 +166,12 @@ impl Feedback {
         })
     }
 
+    /// Good volumes that the baseline needs before there is a score.
+    #[must_use]
+    pub fn min_baseline_volumes(&self) -> u32 {
+        self.options.min_baseline_volumes
+    }
+
     /// Values of the target embedding, if the source has one.
     #[must_use]
     pub fn n_feature(&self) -> Option<usize> {
@@ -216,6 +222,7 @@ impl Feedback {
         });
         let own = run.screen.show(place, now, scaled.map(|scaled| scaled.score));
         let sham = run.replay.as_mut().and_then(|replay| replay.at(readings.index, time_s));
+        let sham = sham.map(|shown| run.screen.of_other(place, shown, good.is_some()));
         let (shown, shown_as) = sham.unwrap_or(own);
         let block = place.block_index.map(|index| &self.design.blocks()[index]);
         Some(FeedbackScore {

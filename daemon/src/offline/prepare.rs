@@ -54,8 +54,10 @@ pub fn prepare(
     out: &Path,
     progress: &mut dyn FnMut(Option<u32>),
 ) -> Result<Vec<PreparedRun>, PrepareError> {
-    // There is no model yet: this is its training data.
+    // There is no model yet: this is its training data. Nobody is shown anything either, so a
+    // configuration for sessions serves as it is.
     config.model.dir = None;
+    config.feedback = None;
     let admission = Plan::make(config.clone())?.admission();
     sources.iter().try_for_each(|source| source.check(&admission).map(drop))?;
     let frozen = config.normalise.mode == Some(Mode::Frozen);

@@ -37,7 +37,7 @@ pub struct VolumeReport {
     /// Median over the mask of the temporal signal-to-noise ratio so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tsnr: Option<f64>,
-    /// FD or DVARS is above its threshold.
+    /// FD or DVARS is above its threshold, or the volume was not found in the reference.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_spike: bool,
     /// Missing volumes directly before this one.
@@ -133,12 +133,15 @@ pub struct RunReport {
     pub n_time_off: u32,
     /// Results published.
     pub n_results: u32,
+    /// Whether the participant has been shown a score.
+    #[serde(default)]
+    pub has_shown: bool,
     /// Largest DVARS of the run.
     pub max_dvars: f64,
     /// Largest FD of the run, in mm; 0 without realignment.
     #[serde(default)]
     pub max_fd_mm: f64,
-    /// Volumes whose FD or DVARS is above its threshold.
+    /// Volumes whose FD or DVARS is above its threshold, or that were not found in the reference.
     #[serde(default)]
     pub n_spikes: u32,
     /// When the report was handed to the outputs.
@@ -161,6 +164,7 @@ impl RunReport {
             n_dropped: 0,
             n_time_off: 0,
             n_results: 0,
+            has_shown: false,
             max_dvars: 0.0,
             max_fd_mm: 0.0,
             n_spikes: 0,

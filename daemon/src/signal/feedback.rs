@@ -136,12 +136,31 @@ impl FeedbackStage {
         if !self.is_of_regions {
             return None;
         }
-        let stimulus_time_s = acquisition_time_s - self.hrf_delay_s;
-        let made_from = MadeFrom::Measured;
-        let about = About { index, stimulus_time_s, acquisition_time_s, made_from };
+        let about = self.about_volume(index, acquisition_time_s, MadeFrom::Measured);
         let readings = Readings { rois: &step.regions, ..about.readings() };
         let score = self.engine.step(&readings, self.quality(about, step))?;
         self.unpublished(run, &score)
+    }
+
+    /// What is shown for a volume that was dropped, if the source is a region.
+    pub(super) fn of_lost(
+        &mut self,
+        run: &Arc<str>,
+        index: TrIndex,
+        acquisition_time_s: f64,
+    ) -> Option<FeedbackReport> {
+        if !self.is_of_regions {
+            return None;
+        }
+        let about = self.about_volume(index, acquisition_time_s, MadeFrom::Held);
+        let quality = DataQuality { made_from: MadeFrom::Held, is_spike: false };
+        let score = self.engine.step(&about.readings(), quality)?;
+        self.unpublished(run, &score)
+    }
+
+    fn about_volume(&self, index: TrIndex, acquisition_time_s: f64, made_from: MadeFrom) -> About {
+        let stimulus_time_s = acquisition_time_s - self.hrf_delay_s;
+        About { index, stimulus_time_s, acquisition_time_s, made_from }
     }
 
     /// The score of a window, if the source is the model. Without readouts decoding failed.
@@ -185,7 +204,7 @@ impl FeedbackStage {
     }
 
     fn quality(&self, about: About, step: &Step) -> DataQuality {
-        let is_spike = step.is_spike && self.holds_spikes;
+        let is_spike = step.is_lost_in_space || (step.is_spike && self.holds_spikes);
         DataQuality { made_from: about.made_from, is_spike }
     }
 
@@ -193,12 +212,23 @@ impl FeedbackStage {
     fn unpublished(&mut self, run: &Arc<str>, score: &FeedbackScore) -> Option<FeedbackReport> {
         let (open, details) = (&score.open, &score.details);
         let has_no_score = open.block.is_scored() && details.scaled.is_none();
-        if has_no_score && !open.is_bad_data && matches!(self.warning, Warning::NotDue) {
-            self.warning = Warning::Due(format!(
-                "{}: its data are good and it has no score; the baseline has {} volumes with a \
-                 value: too few, or all equal, as in a region without signal",
-                open.index, details.n_baseline
-            ));
+        let expected = self.engine.min_baseline_volumes();
+        let is_short = details.n_baseline < expected;
+        let is_new = matches!(self.warning, Warning::NotDue);
+        if is_new && has_no_score && (is_short || !open.is_bad_data) {
+            let (index, n_baseline) = (open.index, details.n_baseline);
+            self.warning = Warning::Due(if is_short {
+                format!(
+                    "{index} has no score: the baseline has {n_baseline} good volumes so far, \
+                     expected {expected} (`min_baseline_volumes`); moved or lost volumes and a region \
+                     without signal give none"
+                )
+            } else {
+                format!(
+                    "{index}: its data are good and it has no score; all {n_baseline} volumes of \
+                     the baseline have one value, as in a region without signal"
+                )
+            });
         }
         let report = report(run, score);
         let about = About {

@@ -11,11 +11,11 @@ const MIN_COVERAGE: f64 = 0.95;
 
 /// See the module docs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InModel {
+pub(super) struct InModel {
     /// From the reference of the run to the model's image.
-    pub found: Coregistration,
+    found: Coregistration,
     /// Share of the mask's weight that the run covers, 0 to 1.
-    pub coverage: f64,
+    coverage: f64,
 }
 
 impl InModel {

@@ -88,12 +88,24 @@ impl OpenRun {
         self.report.n_missing = self.report.n_missing.saturating_sub(1);
     }
 
+    /// The participant was shown a score. Returns whether it is the first sign of the run that
+    /// feedback works.
+    pub(super) fn shown(&mut self) -> bool {
+        let is_first = !std::mem::replace(&mut self.report.has_shown, true);
+        let is_first = is_first && self.report.n_results == 0;
+        if is_first {
+            self.report.state = RunState::Feedback;
+        }
+        is_first
+    }
+
     /// Pauses or resumes decoding.
     pub(super) fn set_paused(&mut self, is_paused: bool) {
-        self.report.state = match (is_paused, self.report.n_results) {
+        let has_result = self.report.n_results > 0 || self.report.has_shown;
+        self.report.state = match (is_paused, has_result) {
             (true, _) => RunState::Paused,
-            (false, 0) => RunState::WarmingUp,
-            (false, _) => RunState::Feedback,
+            (false, false) => RunState::WarmingUp,
+            (false, true) => RunState::Feedback,
         };
     }
 

@@ -24,8 +24,8 @@ use ndarray::Array1;
 
 use super::{
     feedback::FeedbackStage,
-    in_model::InModel,
     lost_device::{Decoding, NotDecoded, Reopen},
+    quality::{FlatVolume, Told},
     stages::Stages,
     stopwatch::{PartTimes, Stopwatch},
 };
@@ -55,6 +55,9 @@ pub enum SignalPathError {
     /// The volume could not be denoised.
     #[error(transparent)]
     Denoise(#[from] CannotDenoise),
+    /// The volume has no signal in the mask.
+    #[error(transparent)]
+    Flat(#[from] FlatVolume),
     /// The window was not decoded.
     #[error(transparent)]
     NotDecoded(#[from] NotDecoded),
@@ -77,8 +80,11 @@ pub struct Step {
     pub dvars: Option<f64>,
     /// Motion to the reference volume, and how far it can be trusted; `None` without realignment.
     pub motion: Option<(Motion, Fit)>,
-    /// Where this volume, which became the reference of its run, was found in the model's image.
-    pub in_model: Option<InModel>,
+    /// Whether nothing may be shown that is computed from this volume: it was not found in the
+    /// reference, so its voxels lie anywhere.
+    pub is_lost_in_space: bool,
+    /// What the operator has to be told.
+    pub told: Vec<Told>,
     /// Framewise displacement since the previous volume, in mm.
     pub fd_mm: Option<f64>,
     /// FD or DVARS is above its threshold.
@@ -213,7 +219,8 @@ impl SignalPath {
             windows: Vec::new(),
             dvars: None,
             motion: None,
-            in_model: None,
+            is_lost_in_space: false,
+            told: Vec::new(),
             fd_mm: None,
             is_spike: false,
             regions: Vec::new(),
@@ -235,10 +242,7 @@ impl SignalPath {
         };
         step.motion = whole.as_ref().and_then(|whole| whole.motion);
         if whole.as_ref().is_some_and(|whole| whole.is_reference) {
-            step.in_model = stages
-                .whole
-                .coregistration()
-                .and_then(|(found, covered)| InModel::new(found, &covered, &self.spatial_mask));
+            step.told.extend(stages.in_model(&self.spatial_mask));
         }
         let whole = whole.map(|whole| whole.volume);
         let (masked, regions) = watch.time(SpatialMask::NAME, &mut step.stages_ns, || {
@@ -255,12 +259,12 @@ impl SignalPath {
             return Ok(step);
         };
 
-        step.dvars = stages.dvars.measure(&masked);
-        if let Some((motion, _)) = &step.motion {
-            step.fd_mm = stages.displacement.measure(tr, motion);
+        stages.measure(&masked, &mut step)?;
+        if stages.is_unplaced {
+            let placed = whole.map_or_else(|| stored.to_volume(), Ok).map_err(MaskError::from)?;
+            let regions = regions.as_ref().map(|regions| &regions.bold);
+            step.told.extend(stages.place(&placed, &self.spatial_mask, &masked, regions));
         }
-        step.is_spike = stages.spikes.judge(step.fd_mm, step.dvars).any();
-        stages.is_unmeasured = true;
 
         let n_nuisance = options.stages.n_nuisance();
         let means = regions.map(|regions| regions.bold.to_vec()).unwrap_or_default();

@@ -9,7 +9,7 @@ mod restart;
 
 use std::{collections::HashSet, sync::Arc};
 
-use corticast_bold::{quality::centre_mm, time::TrIndex, volume::Window};
+use corticast_bold::{time::TrIndex, volume::Window};
 use corticast_models::readout::HeadFailure;
 use corticast_wire::message::VolumeMessage;
 
@@ -18,6 +18,7 @@ use super::{
     open_run::OpenRun,
     path::{SignalPath, SignalPathError, Step},
     plausible::time_off_s,
+    quality::Told,
     reports::{self, Stamps},
     resequence::Resequence,
 };
@@ -221,8 +222,7 @@ impl Session {
                 report.motion = step.motion.map(MotionReport::from);
                 report.is_spike = step.is_spike;
                 open.note(&step);
-                if let Some(in_model) = &step.in_model {
-                    let (level, message) = in_model.status(centre_mm(&header.space));
+                for Told { level, message } in std::mem::take(&mut step.told) {
                     let published_ns = (self.clock)();
                     out(Product::Status(StatusReport { level, message, published_ns }));
                 }
@@ -241,6 +241,9 @@ impl Session {
                 self.metrics.volumes_dropped.increment(1);
                 report.dropped = Some(reason.clone());
                 self.warn(reason, out);
+                if !self.paused && index.0 >= self.path.options().discard_volumes {
+                    self.score_lost(index, time_s, arrived.received_ns, out);
+                }
             }
         }
         report.tsnr = self.path.measure_later();

@@ -8,7 +8,7 @@ use corticast_bold::{
     gap_fill::GapFill,
     hemodynamic_shift::HemodynamicShift,
     normalise::Normalise,
-    quality::{Displacement, Dvars, SpikeThresholds, Tsnr},
+    quality::{Displacement, Dvars, SpikeThresholds, Tsnr, centre_mm},
     run::RunHeader,
     spatial_mask::SpatialMask,
     state::{Loader, Saver},
@@ -29,6 +29,12 @@ pub(super) struct Stages {
     /// Whether the last volume is not part of the tSNR yet, which is measured after the results are
     /// out.
     pub(super) is_unmeasured: bool,
+    /// Whether nobody has looked yet at where the mask lies in the volumes of the run.
+    pub(super) is_unplaced: bool,
+    /// Volumes in a row that were not found in the reference.
+    pub(super) n_unfound: u32,
+    /// Centre of the run's volumes, RAS+ mm.
+    pub(super) centre_mm: [f64; 3],
     pub(super) denoise: Option<Denoise>,
     /// The regions of the feedback, denoised like the voxels of the mask.
     pub(super) denoise_regions: Option<Denoise>,
@@ -54,6 +60,9 @@ impl Stages {
             spikes: SpikeThresholds::new(fd_mm, quality.dvars).unwrap_or_default(),
             tsnr: (quality.tsnr_every_volumes > 0).then(|| Tsnr::new(mask.n_voxel())),
             is_unmeasured: false,
+            is_unplaced: true,
+            n_unfound: 0,
+            centre_mm: [0.0; 3],
             denoise: plan.denoise(mask.n_voxel(), None)?,
             // Percent signal change needs the mean.
             denoise_regions: match n_region {
@@ -71,8 +80,9 @@ impl Stages {
     pub(super) fn start_run(&mut self, header: &RunHeader, options: &SignalOptions) {
         self.whole.start_run(header);
         self.dvars.start_run();
-        self.displacement.start_run(corticast_bold::quality::centre_mm(&header.space));
-        self.is_unmeasured = false;
+        self.centre_mm = centre_mm(&header.space);
+        self.displacement.start_run(self.centre_mm);
+        (self.is_unmeasured, self.is_unplaced, self.n_unfound) = (false, true, 0);
         if let Some(tsnr) = &mut self.tsnr {
             tsnr.start_run();
         }
@@ -120,6 +130,7 @@ impl Stages {
         if !is_run_open {
             return Some(());
         }
+        self.is_unplaced = false;
         self.whole.load_run(from)?;
         self.dvars.load(from)?;
         self.displacement.load(from)?;

@@ -73,6 +73,8 @@ pub(super) struct Screen {
     bad_data: BadData,
     /// The last score that was shown in continuous presentation.
     last: Option<(usize, f64)>,
+    /// The same for the run of another participant.
+    of_other: Option<(usize, f64)>,
     /// The block that is being averaged.
     averaged: Option<Average>,
     /// The mean of the last complete block, until its rest is over; the inner `None` is a block
@@ -89,7 +91,7 @@ struct Average {
 
 impl Screen {
     pub(super) fn new(presentation: Presentation, bad_data: BadData) -> Self {
-        Self { presentation, bad_data, last: None, averaged: None, mean: None }
+        Self { presentation, bad_data, last: None, of_other: None, averaged: None, mean: None }
     }
 
     /// What is shown after this volume. `scored` is the place of its stimulus, `now` the place of
@@ -116,6 +118,24 @@ impl Screen {
                 }
             }
         }
+    }
+
+    /// What of another participant's run is shown. Where the own data are bad, a score of the own
+    /// run would not be shown, so neither is this one: the policy for bad data decides, as in a run
+    /// without sham.
+    pub(super) fn of_other(&mut self, scored: Place, shown: Shown, is_good: bool) -> Shown {
+        let regulated = scored.block_index.filter(|_| scored.kind == BlockKind::Regulate);
+        let (Presentation::Continuous, Some(block_index), (Some(value), _)) =
+            (self.presentation, regulated, shown)
+        else {
+            return shown;
+        };
+        if is_good {
+            self.of_other = Some((block_index, value));
+            return shown;
+        }
+        let last = self.of_other.filter(|(of_block, _)| *of_block == block_index);
+        (self.without_score(last.map(|(_, value)| value)).0, shown.1)
     }
 
     fn continuous(&mut self, block_index: usize, score: Option<f64>) -> Shown {
@@ -153,10 +173,12 @@ impl Screen {
 
     /// Adds its state to a checkpoint.
     pub(super) fn save(&self, to: &mut Saver) {
-        to.u32(u32::from(self.last.is_some()));
-        if let Some((block_index, score)) = self.last {
-            to.u64(block_index as u64);
-            to.f64(score);
+        for last in [self.last, self.of_other] {
+            to.u32(u32::from(last.is_some()));
+            if let Some((block_index, score)) = last {
+                to.u64(block_index as u64);
+                to.f64(score);
+            }
         }
         to.u32(u32::from(self.averaged.is_some()));
         if let Some(Average { block_index, sum, n }) = self.averaged {
@@ -172,9 +194,12 @@ impl Screen {
 
     /// Takes its state from a checkpoint. `None` when the bytes do not fit.
     pub(super) fn load(&mut self, from: &mut Loader<'_>) -> Option<()> {
-        (self.last, self.averaged, self.mean) = (None, None, None);
-        if from.u32()? == 1 {
-            self.last = Some((usize::try_from(from.u64()?).ok()?, from.f64()?));
+        (self.averaged, self.mean) = (None, None);
+        for last in [&mut self.last, &mut self.of_other] {
+            *last = match from.u32()? {
+                1 => Some((usize::try_from(from.u64()?).ok()?, from.f64()?)),
+                _ => None,
+            };
         }
         if from.u32()? == 1 {
             let block_index = usize::try_from(from.u64()?).ok()?;
@@ -264,6 +289,30 @@ mod tests {
             let mut screen = Screen::new(Presentation::Intermittent, bad_data);
             let _ = screen.show(REGULATE, REGULATE, None);
             assert_eq!(screen.show(REST, REST, None), expected);
+        }
+    }
+
+    /// Bad own data look the same whether the score is the own one or that of another run.
+    #[test]
+    fn bad_data_look_alike_in_both_arms() {
+        for bad_data in [BadData::Hold, BadData::Blank, BadData::Neutral] {
+            let mut real = Screen::new(Presentation::Continuous, bad_data);
+            let mut yoked = real.clone();
+            for (place, score, is_good) in [
+                (BASELINE, None, true),
+                (REGULATE, None, false),
+                (REGULATE, Some(0.2), true),
+                (REGULATE, Some(0.4), false),
+                (REGULATE, Some(0.6), true),
+                (REST, None, false),
+            ] {
+                let own = real.show(place, place, score.filter(|_| is_good)).0;
+                let other = (score, ShownAs::Sham);
+                let shown = yoked.of_other(place, other, is_good).0;
+                // Before its first score the other run shows nothing either.
+                let is_first = place == REGULATE && score.is_none();
+                assert!(is_first || own == shown, "{bad_data:?}: {own:?} {shown:?}");
+            }
         }
     }
 }

@@ -9,9 +9,9 @@
 //! Volumes are paired by their index. At a volume that the recorded run lost, its participant kept
 //! seeing the value before, and so does this one.
 //!
-//! The recorded values are shown whatever this participant's own data are. The other way, holding a
-//! value where *these* data are bad, would no longer be what the other participant saw. The own
-//! score is computed and recorded as always.
+//! Where this participant's own data are bad, the policy for bad data decides what is shown, as with
+//! real feedback: a score that goes on while the head moves would tell the arm. Everywhere else the
+//! recorded values are shown exactly. The own score is computed and recorded as always.
 //!
 //! The recorded scores are checked in both arms alike, real feedback too: an error that only a sham
 //! can have would tell the arm. They must be of the same schedule: the same blocks, TR and run

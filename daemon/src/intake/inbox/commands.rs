@@ -105,10 +105,12 @@ impl Inbox {
         let last = self.board.last("run");
         let of_last = |key: &str| last.as_ref().and_then(|report| report.get(key));
         let is_last = open.is_some() && of_last("run").and_then(Value::as_str) == open;
-        let n_result = of_last("n_results").and_then(Value::as_u64).filter(|_| is_last);
+        let has_results = of_last("n_results").and_then(Value::as_u64) > Some(0);
+        let has_shown = of_last("has_shown").and_then(Value::as_bool) == Some(true);
+        let has_result = is_last && (has_results || has_shown);
         match open {
             _ if self.is_paused => RunState::Paused,
-            Some(_) if n_result > Some(0) => RunState::Feedback,
+            Some(_) if has_result => RunState::Feedback,
             Some(_) => RunState::WarmingUp,
             None if last.is_some() => RunState::Ended,
             None => RunState::Waiting,

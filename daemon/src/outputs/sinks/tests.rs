@@ -39,6 +39,7 @@ fn run(state: RunState) -> Product {
         n_dropped: 0,
         n_time_off: 0,
         n_results: 0,
+        has_shown: false,
         max_dvars: 0.0,
         max_fd_mm: 0.0,
         n_spikes: 0,

@@ -23,10 +23,18 @@ pub fn used_mark(assignment: &Path) -> PathBuf {
 ///
 /// # Errors
 ///
-/// Fails when the mark cannot be written, or when another session was faster.
+/// Fails when the session is not recorded, when the mark cannot be written, or when another session
+/// was faster.
 pub fn mark_used(config: &Config) -> Result<(), PlanError> {
     let sham = config.feedback.as_ref().and_then(|options| options.sham.as_ref());
     let Some(ShamOptions { assignment, .. }) = sham else { return Ok(()) };
+    if config.recording.file.is_none() {
+        return Err(PlanError::Feedback(
+            "a session with a sealed assignment needs a recording: only it holds the participant's \
+             own scores; give one with --record or `file` of [recording]"
+                .to_owned(),
+        ));
+    }
     let path = used_mark(assignment);
     let failed = |reason: &dyn std::fmt::Display| {
         PlanError::Feedback(format!("cannot write {}: {reason}", path.display()))

@@ -8,7 +8,7 @@ use corticast_models::readout::Readouts;
 use super::Session;
 use crate::{
     product::{Product, feedback::FeedbackReport},
-    signal::{feedback::FeedbackStage, path::Step},
+    signal::{feedback::FeedbackStage, open_run::OpenRun, path::Step},
 };
 
 impl Session {
@@ -40,6 +40,25 @@ impl Session {
         let feedback = self.path.feedback.as_mut();
         let report = feedback
             .and_then(|stage| stage.of_volume(open.name(), index, acquisition_time_s, step));
+        if report.is_some() {
+            let latency_ns = (self.clock)().saturating_sub(received_ns);
+            self.metrics.feedback_latency.record(latency_ns as f64 / 1e9);
+        }
+        self.hand_out(report, received_ns, out);
+    }
+
+    /// Hands out what is shown for a volume that was dropped, if the source is a region.
+    pub(super) fn score_lost(
+        &mut self,
+        index: TrIndex,
+        acquisition_time_s: f64,
+        received_ns: u64,
+        out: &mut dyn FnMut(Product),
+    ) {
+        let Some(open) = &self.run else { return };
+        let feedback = self.path.feedback.as_mut();
+        let report =
+            feedback.and_then(|stage| stage.of_lost(open.name(), index, acquisition_time_s));
         self.hand_out(report, received_ns, out);
     }
 
@@ -54,6 +73,10 @@ impl Session {
             self.warn(message, out);
         }
         if let Some(report) = report {
+            let is_shown = report.score.is_some();
+            if is_shown && self.run.as_mut().is_some_and(OpenRun::shown) {
+                self.report_run(out);
+            }
             let (published_ns, blanked) = ((self.clock)(), self.blanked);
             out(Product::Feedback(FeedbackReport { received_ns, published_ns, blanked, ..report }));
         }
