@@ -27,6 +27,7 @@ pub mod wire;
 use std::path::{Path, PathBuf};
 
 use corticast_bold::feedback::options::FeedbackOptions;
+use corticast_wire::files;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -39,6 +40,9 @@ pub use self::{
 
 /// Prefix of environment variables that set configuration keys.
 const ENVIRONMENT_PREFIX: &str = "CORTICAST_";
+
+/// Longest configuration that is read, in bytes.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Keys that hold paths, as `section.key`; `*` is every entry of a table or list.
 const PATH_KEYS: &[&str] = &[
@@ -178,6 +182,8 @@ pub struct Overlay {
     pub key: String,
     /// Value of the key.
     pub value: Value,
+    /// The value as it was written, for keys that are text.
+    pub text: String,
 }
 
 impl Overlay {
@@ -185,11 +191,12 @@ impl Overlay {
     #[must_use]
     pub fn from_text(origin: &str, section: &str, key: &str, text: &str) -> Self {
         let value = text.parse::<Value>().ok();
-        // A bare word is a string, and so is text that TOML would read as a date or a table.
+        // A bare word is a string, and so is text that TOML would read as a date.
         let value = value
-            .filter(|v| !matches!(v, Value::Datetime(_) | Value::Table(_)))
+            .filter(|v| !matches!(v, Value::Datetime(_)))
             .unwrap_or_else(|| Value::String(text.to_owned()));
-        Self { origin: origin.into(), section: section.into(), key: key.into(), value }
+        let (origin, section, key) = (origin.into(), section.into(), key.into());
+        Self { origin, section, key, value, text: text.to_owned() }
     }
 
     /// From the argument of `--set`.
@@ -210,8 +217,9 @@ impl Overlay {
     /// From a flag with a path as its value.
     #[must_use]
     pub fn from_path(origin: &str, section: &str, key: &str, path: &Path) -> Self {
-        let value = Value::String(path.to_string_lossy().into_owned());
-        Self { origin: origin.into(), section: section.into(), key: key.into(), value }
+        let text = path.to_string_lossy().into_owned();
+        let (origin, section, key) = (origin.into(), section.into(), key.into());
+        Self { origin, section, key, value: Value::String(text.clone()), text }
     }
 }
 
@@ -253,24 +261,34 @@ impl Overlay {
         };
         let failed = |error: toml::de::Error| ConfigError::Overlay {
             origin: self.origin.clone(),
-            reason: error.message().to_owned(),
+            reason: plain(error.message()),
         };
         let error = match set(self.value.clone()) {
             Ok(config) => return Ok(config),
             Err(error) => error,
         };
-        // A text key may have a value that looks like a number, as in `ses = 01` or `name = 7`.
-        let as_text = match &self.value {
-            Value::Integer(n) => Some(n.to_string()),
-            Value::Float(n) => Some(n.to_string()),
-            _ => None,
-        };
-        if let Some(Ok(config)) = as_text.map(|text| set(Value::String(text))) {
+        // A text key may have a value that looks like another one, as in `ses = 01` or `name = 7`.
+        if matches!(self.value, Value::Integer(_) | Value::Float(_) | Value::Table(_))
+            && let Ok(config) = set(Value::String(self.text.clone()))
+        {
             return Ok(config);
         }
         set(self.value.clone()).map_err(|_| failed(error))
     }
 }
+
+/// A message of the reader in the words of a configuration.
+fn plain(message: &str) -> String {
+    message
+        .replace("invalid type: unit variant, expected string only", WORD_EXPECTED)
+        .replace("invalid socket address syntax", ADDRESS_EXPECTED)
+        .replace("invalid IP address syntax", "expected an IP address such as 127.0.0.1")
+        .replace("invalid IPv4 address syntax", "expected an IPv4 address such as 127.0.0.1")
+}
+
+const WORD_EXPECTED: &str = "found a number, expected a word in quotes";
+const ADDRESS_EXPECTED: &str = "expected an IP address and a port such as 127.0.0.1:5000; names \
+                                such as localhost are not looked up";
 
 impl Config {
     /// Reads a file and lays the overlays over it, later ones over earlier ones.
@@ -279,8 +297,8 @@ impl Config {
     ///
     /// Fails when the file cannot be read, or on the first invalid key or value, with its place.
     pub fn load(path: &Path, overlays: &[Overlay]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = files::read_text(path, MAX_CONFIG_BYTES).map_err(failed)?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_text(&text, path, folder, overlays)
     }
@@ -298,7 +316,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let in_file = |error: toml::de::Error| ConfigError::File {
             path: path.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
+            reason: plain(error.to_string().trim_end()),
         };
         // First for errors with line and column, then as a table for the overlays.
         toml::from_str::<Self>(text).map_err(in_file)?;
@@ -405,6 +423,53 @@ mod tests {
         assert_eq!(rtcloud.folder, Path::new("/etc/corticast/out"));
         assert_eq!(rtcloud.value, sinks::ValueChoice::Dvars);
         assert!(sinks.afni.is_some() && sinks.lsl.is_none());
+    }
+
+    #[test]
+    fn a_flag_may_hold_a_table() {
+        let flag = |text| Overlay::from_flag(text).unwrap();
+        let overlays = [
+            flag("feedback.events=e.tsv"),
+            flag("feedback.rois={ffa = \"f.nii\", ppa = \"p.nii\"}"),
+            flag("feedback.source={kind = \"roi_difference\", plus = \"ffa\", minus = \"ppa\"}"),
+            // A key that is text stays as it was written.
+            flag("session.name={a = 1}"),
+            flag("recording.file=1.50"),
+        ];
+        let config = load("", &overlays).unwrap();
+        let rois = &config.feedback.as_ref().unwrap().rois;
+        assert_eq!(rois["ppa"], Path::new("p.nii"));
+        assert_eq!(config.session.name, "{a = 1}");
+        assert_eq!(config.recording.file.as_deref(), Some(Path::new("1.50")));
+    }
+
+    #[test]
+    fn a_word_or_an_address_of_the_wrong_form_is_told_the_right_one() {
+        for (text, flag, expected) in [
+            ("[denoise]\nmotion = 12\n", "denoise.motion=12", "motion"),
+            ("[normalise]\nmode = 3\n", "normalise.mode=3", "word in quotes"),
+            ("[realign]\nreference = 1.5\n", "realign.reference=1.5", "word in quotes"),
+            ("[wire]\nhttp = \"localhost:5\"\n", "wire.http=localhost:5", "127.0.0.1:5000"),
+            (
+                "[sinks.afni]\nconnect = \"localhost:5000\"\n",
+                "sinks.afni.connect=localhost:5000",
+                "IP address and a port",
+            ),
+            (
+                "[sinks.lsl]\nname = \"a\"\nlisten = \"x\"\n",
+                "sinks.lsl={name=\"a\",listen=\"x\"}",
+                "IP address",
+            ),
+        ] {
+            for message in [
+                load(text, &[]).unwrap_err().to_string(),
+                load("", &[Overlay::from_flag(flag).unwrap()]).unwrap_err().to_string(),
+            ] {
+                assert!(message.contains(expected), "{message}");
+                assert!(!message.contains("unit variant"), "{message}");
+                println!("{message}");
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use corticast::{
     offline::prepare::error::PrepareError,
     plan::error::PlanError,
 };
+use corticast_wire::text::{explain, short_numbers};
 use tracing_subscriber::{filter::Targets, prelude::*};
 
 /// Real-time fMRI: volumes in, decoded feedback out, everything recorded.
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let text = corticast_wire::text::explain(&*error);
+            let text = short_numbers(&explain(&*error));
             // Standard error may be closed, too; the exit code still says it.
             writeln!(std::io::stderr().lock(), "error: {text}").ok();
             exit_of(&error).into()

@@ -15,6 +15,7 @@ pub mod error;
 pub mod feedback;
 pub mod mask_file;
 mod open;
+mod outputs;
 pub mod stages;
 
 use std::sync::Arc;
@@ -69,7 +70,11 @@ impl Plan {
         signal.stages.check(&mask, manifest.map(|manifest| manifest.signal.repetition_time))?;
         let n_value = signal.window_volumes.get() * mask.n_voxel();
         let feedback = FeedbackPlan::make(&config, decoder.as_ref(), n_value)?;
-        feedback.as_ref().map(|feedback| feedback.engine(signal.hrf_delay_s)).transpose()?;
+        if let Some(feedback) = &feedback {
+            feedback.engine(signal.hrf_delay_s)?;
+            let trained = manifest.map(|manifest| manifest.signal.repetition_time);
+            feedback.check_recorded(signal.hrf_delay_s, trained)?;
+        }
         let clips = clips::agreed(&config, decoder.as_ref())?;
         if clips.is_none() && config.outputs.has_clips() {
             return Err(PlanError::NoClips);

@@ -23,6 +23,7 @@ pub mod network;
 pub mod neurons;
 pub mod prior;
 pub mod readout;
+mod regular;
 pub mod runtime;
 pub mod statistics;
 pub mod vocabulary;

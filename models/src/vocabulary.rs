@@ -12,9 +12,9 @@
 
 mod words;
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 
-use crate::manifest::ManifestError;
+use crate::{manifest::ManifestError, regular};
 
 /// End-of-word mark.
 const END_OF_WORD: &str = "</w>";
@@ -43,7 +43,7 @@ impl Vocabulary {
     pub fn read(path: &Path, stop_id: usize) -> Result<Self, ManifestError> {
         let refuse = |reason: String| ManifestError::Vocabulary { path: path.into(), reason };
         let io = |source| ManifestError::Io { path: path.into(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = regular::open(path).map_err(io)?;
         let mut text = String::new();
         flate2::read::GzDecoder::new(file)
             .take(MAX_BYTES + 1)

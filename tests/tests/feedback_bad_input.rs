@@ -71,6 +71,89 @@ fn a_design_that_is_none_is_refused_with_its_event() {
     refused(&site, &["lasts 0 s; intermittent feedback is shown there and needs more than 4.25 s"]);
 }
 
+#[test]
+fn a_check_refuses_what_a_run_would_refuse() {
+    let site = site(60);
+    let with = |sections: &str| with_feedback(&site, CHANGE, "", sections);
+    let rtpspy = |value: &str| {
+        format!("[sinks.rtpspy]\nconnect = \"127.0.0.1:5570\"\nvalue = \"{value}\"\n")
+    };
+    with(&rtpspy("concept:fase"));
+    let known = "expected one of [\"bottle\", \"cat\", \"chair\"]";
+    refused(&site, &["[sinks.rtpspy] is \"concept:fase\", which the model does not decode", known]);
+    with(&rtpspy("concept:cat"));
+    accepted(&site);
+    with(&rtpspy("fd"));
+    refused(&site, &["[sinks.rtpspy] is \"fd\", but volumes are not realigned"]);
+    with("[outputs]\nreport = \"reports\"\n");
+    refused(&site, &["`report` in [outputs] needs a recording", "--record"]);
+    let config = site.config();
+    let words = ["check", "--record", "a.mcap", "--config", config.to_str().unwrap()];
+    drop(corticast(&site, words).expect(0, &[]));
+    with("[sinks.rtcloud]\nfolder = \"design.tsv\"\n");
+    refused(&site, &["`folder` in [sinks.rtcloud]", "design.tsv is a file, expected a folder"]);
+    let both = "[sinks]\nmurfi = { listen = \"127.0.0.1:15001\" }\npyneal = { listen = \
+                \"127.0.0.1:15001\" }\n";
+    with(both);
+    refused(&site, &["[sinks.pyneal] is 127.0.0.1:15001, which `listen` in [sinks.murfi] has too"]);
+    drop(
+        corticast(&site, ["run", "--config", config.to_str().unwrap()])
+            .expect(78, &["expected a port of its own"]),
+    );
+}
+
+#[test]
+fn slice_times_are_checked_against_the_mask() {
+    let site = site(60);
+    site.leave_out_model();
+    for (times, expected) in [
+        ("[]", "there are 0 slice times, expected 10: one for each slice along z"),
+        ("[0.0]", "there are 1 slice times, expected 10"),
+        ("[nan, 0, 0, 0, 0, 0, 0, 0, 0, 0]", "the time of slice 0 is NaN s"),
+        ("[0, -1.0, 0, 0, 0, 0, 0, 0, 0, 0]", "the time of slice 1 is -1 s, expected at least 0 s"),
+        ("[0, 0, 1e300, 0, 0, 0, 0, 0, 0, 0]", "the time of slice 2 is 1e300 s"),
+        ("[0, 0, 0, 500, 0, 0, 0, 0, 0, 0]", "slice times are in s, not in ms"),
+    ] {
+        let times = times.replace(" 0,", " 0.0,").replace("[0,", "[0.0,").replace(" 0]", " 0.0]");
+        let times = times.replace("500", "500.0");
+        with_feedback(&site, CHANGE, "", &format!("[slice_timing]\ntimes_s = {times}\n"));
+        site.leave_out_model();
+        refused(&site, &["[slice_timing]: ", expected]);
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let site = site(60);
+    let pipe = site.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (section, file) in [("[slice_timing]\nsidecar", "/dev/zero"), ("[realign]\nimage", "pipe")]
+    {
+        with_feedback(&site, CHANGE, "", &format!("{section} = \"{file}\"\n"));
+        site.leave_out_model();
+        refused(&site, &["expected a regular file"]);
+    }
+    for file in ["assignment", "key", "scores"] {
+        let sham = ["assignment", "key", "scores"].map(|key| {
+            let named = if key == file { "/dev/zero" } else { "design.tsv" };
+            format!("{key} = \"{named}\"\n")
+        });
+        let sections = format!("[session]\nname = \"x\"\n[feedback.sham]\n{}", sham.concat());
+        with_feedback(&site, CHANGE, "", &sections);
+        // The assignment is read first; it is none, or it is the device.
+        refused(&site, &["[feedback]: ", if file == "assignment" { "a device" } else { "" }]);
+    }
+    with_feedback(&site, CHANGE, "", "");
+    std::fs::remove_file(site.path("design.tsv")).unwrap();
+    std::fs::rename(&pipe, site.path("design.tsv")).unwrap();
+    refused(&site, &["design.tsv", "it is a pipe, expected a regular file"]);
+}
+
+fn accepted(site: &Site) {
+    let checked = corticast(site, ["check", "--config", site.config().to_str().unwrap()]);
+    drop(checked.expect(0, &[]));
+}
+
 /// Configures further keys and leaves the design as it is.
 fn with_keys(site: &Site, keys: &str) {
     let design = std::fs::read(site.path("design.tsv")).unwrap();

@@ -1,7 +1,7 @@
 //! `corticast motion` writes the motion of a run in the columns and signs that it promises.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use corticast_bold::{decode::Dtype, space::VoxelSpace, time::RepetitionTime};
 use corticast_images::nifti::{format::NiftiFormat, write::NiftiWriter};
@@ -25,9 +25,8 @@ fn head(moved: [f64; 3]) -> Vec<u8> {
     voxels
 }
 
-#[test]
-fn a_moved_head_has_the_motion_that_takes_it_back() {
-    let site = Site::new(3);
+/// A file of volumes in the site's folder.
+fn written(site: &Site, name: &str, volumes: &[Vec<u8>]) -> PathBuf {
     let mut affine = [[0.0; 4]; 4];
     for (axis, row) in affine.iter_mut().enumerate().take(3) {
         (row[axis], row[3]) = (VOXEL_MM, -VOXEL_MM * MATRIX[axis] as f64 / 2.0);
@@ -40,14 +39,19 @@ fn a_moved_head_has_the_motion_that_takes_it_back() {
         slope: None,
         intercept: None,
     };
-    let bold = site.path("moved.nii");
+    let bold = site.path(name);
     let mut file = NiftiWriter::create(&bold, format).unwrap();
+    volumes.iter().for_each(|volume| file.write(volume).unwrap());
+    file.finish().unwrap();
+    bold
+}
+
+#[test]
+fn a_moved_head_has_the_motion_that_takes_it_back() {
+    let site = Site::new(3);
     // One voxel to the right, then half a voxel to the back and up.
     let moved_voxels = [[0.0; 3], [1.0, 0.0, 0.0], [0.0, -0.5, 0.5]];
-    for moved in moved_voxels {
-        file.write(&head(moved)).unwrap();
-    }
-    file.finish().unwrap();
+    let bold = written(&site, "moved.nii", &moved_voxels.map(head));
 
     let table = site.path("motion.tsv");
     let command = ["motion", bold.to_str().unwrap(), "--out", table.to_str().unwrap()];
@@ -66,4 +70,18 @@ fn a_moved_head_has_the_motion_that_takes_it_back() {
             assert!(row[3 + axis].abs() < 2e-3, "{row:?}");
         }
     }
+}
+
+#[test]
+fn volumes_without_an_estimate_are_counted_and_a_run_of_them_fails() {
+    let site = Site::new(3);
+    let (head, nothing) = (head([0.0; 3]), vec![0; 2 * MATRIX.iter().product::<usize>()]);
+    let bold = written(&site, "zero.nii", &[nothing.clone(), nothing.clone()]);
+    let command = ["motion", bold.to_str().unwrap(), "--out", "zero.tsv"];
+    let failed = corticast(&site, command).expect(1, &["has an estimate", "n/a"]);
+    assert!(failed.output.contains("2 volumes, 2 without a converged"), "{}", failed.output);
+    let bold = written(&site, "one.nii", &[head.clone(), nothing, head]);
+    let command = ["motion", bold.to_str().unwrap(), "--out", "one.tsv"];
+    let said = corticast(&site, command).expect(0, &[]).output;
+    assert!(said.contains("3 volumes, 1 without a converged estimate"), "{said}");
 }

@@ -51,6 +51,42 @@ fn run(site: &Site, kept: &Kept<'_>) -> (Vec<Value>, Vec<Value>) {
     (heard, published(&kept.recording(), "feedback"))
 }
 
+#[test]
+fn a_check_finds_scores_that_do_not_fit() {
+    let (site, _) = with_scores();
+    let words = ["seal", "demo", "--draw", "real,yoked", "--key", "study.key", "--out", "sealed"];
+    drop(sham(&site, &words).expect(0, &[]));
+    let good: Value =
+        serde_json::from_slice(&std::fs::read(site.path("other.json")).unwrap()).unwrap();
+    let check = |scores: &Value, expected: &[&str]| {
+        std::fs::write(site.path("odd.json"), scores.to_string()).unwrap();
+        sealed(&site, "visit-1", "sealed/sub-demo.sealed.json", "odd.json");
+        let checked = corticast(&site, ["check", "--config", site.config().to_str().unwrap()]);
+        drop(checked.expect(if expected.is_empty() { 0 } else { 78 }, expected));
+    };
+    check(&good, &[]);
+    check(&serde_json::json!({}), &["no recorded run, expected at least one"]);
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut scores = good.clone();
+        change(&mut scores["task-shapes_run-1"]);
+        scores
+    };
+    let nothing = changed(&|run| {
+        let scores = run["scores"].as_array_mut().unwrap();
+        scores.iter_mut().for_each(|score| score["shown"] = Value::Null);
+    });
+    check(&nothing, &["nothing was shown at any of the 120 volumes of `task-shapes_run-1`"]);
+    let none = changed(&|run| run["scores"].as_array_mut().unwrap().clear());
+    check(&none, &["nothing was shown at any of the 0 volumes"]);
+    let later = changed(&|run| run["blocks"][1]["onset_s"] = (1e3).into());
+    check(&later, &["are of another schedule: block 2"]);
+    let slower = changed(&|run| run["repetition_time_s"] = (2.0).into());
+    check(&slower, &["have a TR of 2", "the model was trained with"]);
+    let mut odd = good.clone();
+    odd["sub-07"] = odd["task-shapes_run-1"].clone();
+    check(&odd, &["no run is named `sub-07`, expected a name as task-nf_run-1"]);
+}
+
 /// A site with a recorded session of another participant, and its scores in `other.json`.
 fn with_scores() -> (Site, Vec<Value>) {
     let site = site(1);
@@ -149,16 +185,22 @@ fn what_does_not_fit_is_refused_with_its_reason() {
     short["task-shapes_run-1"]["scores"].as_array_mut().unwrap().truncate(50);
     std::fs::write(site.path("short.json"), short.to_string()).unwrap();
     sealed(&site, "visit-2", file, "short.json");
-    let daemon = Kept::new(&site, "short").start(&[""; 0]);
+    drop(start().expect(78, &["cover 50 volumes, the design needs", "`corticast sham scores`"]));
+    assert!(!site.path(&format!("{file}.used")).exists(), "no session has used it");
+
+    // A name that the run does not have is known only when it starts.
+    std::fs::write(site.path("named.json"), text.replace("run-1", "run-7")).unwrap();
+    sealed(&site, "visit-2", file, "named.json");
+    let daemon = Kept::new(&site, "named").start(&[""; 0]);
     let talk = daemon.talk();
     talk.say(&corticast_wire::message::FromAdapter::Run { header, resume: false });
     let reason = talk.refusal();
-    assert!(reason.contains("cover 50 volumes, the design needs"), "{reason}");
+    assert!(reason.contains("no recorded scores for `task-shapes_run-1`"), "{reason}");
     assert_eq!(daemon.stop().code, Some(0));
 
     // That session used the file: it may start again, and no other session may.
     assert_eq!(std::fs::read_to_string(site.path(&format!("{file}.used"))).unwrap(), "visit-2");
-    let daemon = Kept::new(&site, "short").start(&[""; 0]);
+    let daemon = Kept::new(&site, "named").start(&[""; 0]);
     assert_eq!(daemon.stop().code, Some(0));
     sealed(&site, "visit-3", file, "other.json");
     let used = "was used by session `visit-2` and is for one session only; session `visit-3` needs";
@@ -169,7 +211,14 @@ fn what_does_not_fit_is_refused_with_its_reason() {
     drop(sham(&site, &words).expect(0, &[]));
     sealed(&site, "visit-4", "sealed/sub-08.sealed.json", "other.json");
     let checked = corticast(&site, ["check", "--config", config.to_str().unwrap()]);
-    drop(checked.expect(0, &["feedback: real or sham is sealed"]));
+    drop(checked.expect(
+        0,
+        &[
+            "feedback: real or sham is sealed",
+            "recorded scores of `task-shapes_run-1`: 120 volumes at a TR of 1 s",
+            "known only when a run starts: whether it is of participant 08",
+        ],
+    ));
     assert!(!site.path("sealed/sub-08.sealed.json.used").exists());
 
     // A file that was changed, and another key.

@@ -7,11 +7,11 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use corticast_bold::run::{RunEntities, RunHeader};
+use corticast_wire::files;
 
 use crate::{
     acquired::AcquiredVolume,
@@ -174,10 +174,7 @@ fn repetition_time_s(bold: &Path) -> Result<Option<f64>, AdapterError> {
     for path in inherited(bold, "bold.json")? {
         let io = |source| AdapterError::Io { path: path.clone(), source };
         let malformed = |reason| AdapterError::Malformed { path: path.clone(), reason };
-        let mut text = String::new();
-        fs::File::open(&path)
-            .and_then(|file| file.take(MAX_SIDECAR_BYTES).read_to_string(&mut text))
-            .map_err(io)?;
+        let text = files::read_text(&path, MAX_SIDECAR_BYTES).map_err(io)?;
         if let Some(seconds) = repetition_time_of(&text).map_err(malformed)? {
             return Ok(Some(seconds));
         }

@@ -3,9 +3,9 @@
 //! Columns may be in any order; unknown columns are ignored. An invalid line is an error that
 //! gives its number, because silently skipping an event would change the analysis.
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
-use corticast_wire::text::shorten;
+use corticast_wire::{files, text::shorten};
 
 use crate::error::AdapterError;
 
@@ -60,14 +60,7 @@ pub enum InvalidEvents {
 pub fn read(path: &Path) -> Result<Vec<Event>, AdapterError> {
     let io = |source| AdapterError::Io { path: path.to_owned(), source };
     let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() > MAX_BYTES {
-        return Err(malformed(format!(
-            "larger than {MAX_BYTES} bytes, expected a table of events"
-        )));
-    }
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
+    let text = files::read_text(path, MAX_BYTES).map_err(io)?;
     parse(&text).map_err(|error| malformed(error.to_string()))
 }
 

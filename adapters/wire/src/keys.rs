@@ -6,12 +6,15 @@
 
 use std::{
     fmt, fs,
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use crate::zmq::{CurveKeypair, CurvePublicKey, CurveSecretKey};
+use crate::{
+    files,
+    zmq::{CurveKeypair, CurvePublicKey, CurveSecretKey},
+};
 
 /// Longest accepted key file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -211,12 +214,10 @@ fn malformed(path: &Path, wanted: &'static str, reason: &dyn fmt::Display) -> Ke
 
 fn read_text(path: &Path) -> Result<String, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(io)?.len();
-    if length > MAX_FILE_BYTES {
-        let reason = format!("it is {length} bytes long, expected at most {MAX_FILE_BYTES}");
-        return Err(malformed(path, "key", &reason));
-    }
-    fs::read_to_string(path).map_err(io)
+    files::read_text(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge | ErrorKind::InvalidData => malformed(path, "key", &error),
+        _ => io(error),
+    })
 }
 
 fn field<'a>(text: &'a str, path: &Path, key: &'static str) -> Result<&'a str, KeyError> {

@@ -30,6 +30,7 @@
 mod broadcast;
 mod conversation;
 mod error;
+pub mod files;
 pub mod heartbeat;
 pub mod keys;
 mod limits;

@@ -16,6 +16,26 @@ pub fn printable(text: &str, n_char: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(n_char).collect()
 }
 
+/// A text in which numbers of more than 15 digits are short: 1e300 instead of 301 digits. Digits
+/// that are part of a word stay.
+#[must_use]
+pub fn short_numbers(text: &str) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let mut short = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !is_part(c)) {
+        let word = part.trim_end_matches(|c: char| !is_part(c));
+        let number = word.trim_end_matches('.');
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        match number.parse::<f64>() {
+            Ok(value) if is_number && value >= 1e15 => {
+                short += &format!("{value:e}{}", &part[number.len()..]);
+            }
+            _ => short += part,
+        }
+    }
+    short
+}
+
 /// An error with its causes. A cause is left out if the message already contains its text.
 #[must_use]
 pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -49,6 +69,16 @@ mod tests {
             |text| Says { text, cause: Some(Box::new(Says { text: "disk full", cause: None })) };
         assert_eq!(explain(&disk("cannot write")), "cannot write: disk full");
         assert_eq!(explain(&disk("cannot write: disk full")), "cannot write: disk full");
+    }
+
+    #[test]
+    fn a_number_of_many_digits_is_short() {
+        let text = format!("`fwhm_mm` is {} mm, got -{}.", 1e300, 1e20);
+        assert_eq!(short_numbers(&text), "`fwhm_mm` is 1e300 mm, got -1e20.");
+        for same in ["1.5.1234", "007 é 3.25", "123456789012345", &"0".repeat(64), &"0f".repeat(32)]
+        {
+            assert_eq!(short_numbers(same), *same);
+        }
     }
 
     #[test]

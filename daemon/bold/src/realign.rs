@@ -306,14 +306,16 @@ impl Stage for Realign {
 
 impl RealignOptions {
     fn check(self) -> Result<(), InvalidRealign> {
-        let is_fine = |value: f64, most: f64| (1.0..=most).contains(&value);
-        let Self { fwhm_mm, separation_mm, max_motion_mm } = self;
-        let all = is_fine(fwhm_mm, 20.0) && is_fine(separation_mm, 20.0);
-        if all && is_fine(max_motion_mm, 100.0) {
-            Ok(())
-        } else {
-            Err(InvalidRealign::Options(self))
+        for (key, found, most) in [
+            ("fwhm_mm", self.fwhm_mm, 20.0),
+            ("separation_mm", self.separation_mm, 20.0),
+            ("max_motion_mm", self.max_motion_mm, 100.0),
+        ] {
+            if !(1.0..=most).contains(&found) {
+                return Err(InvalidRealign::Range { key, found, most });
+            }
         }
+        Ok(())
     }
 
     fn level(&self, reference: &[f32], space: &VoxelSpace) -> Option<Level> {

@@ -10,7 +10,7 @@ use corticast_models::{
 };
 use toml::{Table, Value};
 
-use super::ConfigArgs;
+use super::{ConfigArgs, run::FileArgs};
 use crate::{
     config::{Config, wire::TrustError},
     exit::Exit,
@@ -29,6 +29,8 @@ const MAX_TIMED_S: f64 = 2.0;
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    files: FileArgs,
     /// Print JSON instead of TOML
     #[arg(long)]
     json: bool,
@@ -40,9 +42,10 @@ pub struct CheckArgs {
 ///
 /// Fails when the session could not run; the error gives the reason.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let config: Config = args.config.load(&[])?;
+    let config: Config = args.config.load(&args.files.overlays())?;
+    let security = config.wire.security()?;
     let mut plan = Plan::make(config)?;
-    let security = plan.config.wire.security()?;
+    plan.check_outputs()?;
     if let Some(endpoint) = &plan.config.generator.workers {
         security.worker.permits(endpoint).map_err(TrustError::from)?;
     }

@@ -48,7 +48,8 @@ pub struct MotionArgs {
 ///
 /// # Errors
 ///
-/// Fails when the run cannot be read or realigned, or the table cannot be written.
+/// Fails when the run cannot be read or realigned, when no volume has an estimate, or when the table
+/// cannot be written.
 pub fn run(args: &MotionArgs) -> anyhow::Result<Exit> {
     let options = MotionOptions {
         run: args.run.clone(),
@@ -71,5 +72,12 @@ pub fn run(args: &MotionArgs) -> anyhow::Result<Exit> {
         ms(0.5),
         ms(0.99),
     ))?;
+    anyhow::ensure!(
+        found.volumes.iter().any(Option::is_some),
+        "no volume of {} has an estimate, so each row of {} is n/a; volumes that are empty, constant \
+         or not finite cannot be realigned",
+        found.run,
+        args.out.display()
+    );
     Ok(Exit::Fine)
 }

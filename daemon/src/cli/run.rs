@@ -6,7 +6,7 @@ use super::ConfigArgs;
 use crate::{
     config::Overlay,
     exit::Exit,
-    plan::{Plan, error::PlanError},
+    plan::Plan,
     service::{self, options::ServiceOptions},
 };
 
@@ -15,15 +15,35 @@ use crate::{
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    /// Write the endpoints, with the ports that the system chose, as JSON
+    #[arg(long, value_name = "OUT.json")]
+    endpoints: Option<PathBuf>,
+}
+
+/// Files of a session.
+#[derive(Debug, clap::Args)]
+pub struct FileArgs {
     /// Record the session; an existing recording is continued
     #[arg(long, value_name = "OUT.mcap")]
     record: Option<PathBuf>,
     /// Write results as JSON lines
     #[arg(long, value_name = "OUT.jsonl")]
     results: Option<PathBuf>,
-    /// Write the endpoints, with the ports that the system chose, as JSON
-    #[arg(long, value_name = "OUT.json")]
-    endpoints: Option<PathBuf>,
+}
+
+impl FileArgs {
+    /// The keys of `[recording]` that the flags set.
+    #[must_use]
+    pub fn overlays(&self) -> Vec<Overlay> {
+        [("--record", "file", &self.record), ("--results", "results", &self.results)]
+            .into_iter()
+            .filter_map(|(flag, key, path)| {
+                Some(Overlay::from_path(flag, "recording", key, path.as_deref()?))
+            })
+            .collect()
+    }
 }
 
 /// Runs the command.
@@ -32,16 +52,10 @@ pub struct RunArgs {
 ///
 /// Fails when the daemon cannot start, or when recording failed.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let record = args.record.iter();
-    let record = record.map(|path| Overlay::from_path("--record", "recording", "file", path));
-    let results = args.results.iter();
-    let results = results.map(|path| Overlay::from_path("--results", "recording", "results", path));
-    let config = args.config.load(&record.chain(results).collect::<Vec<_>>())?;
+    let config = args.config.load(&args.files.overlays())?;
     config.wire.security()?;
-    if config.outputs.report.is_some() && config.recording.file.is_none() {
-        return Err(PlanError::ReportWithoutRecording.into());
-    }
     let plan = Plan::make(config)?;
+    plan.check_outputs()?;
     let options =
         ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };
     let runtime = super::runtime()?;

@@ -177,6 +177,13 @@ fn seal(args: &SealArgs) -> anyhow::Result<()> {
 /// Arms for `n` participants in random order.
 fn drawn(arms: &[ArmName], n: usize) -> anyhow::Result<Vec<Arm>> {
     let mut round: Vec<Arm> = arms.iter().map(|arm| Arm::from(*arm)).collect();
+    let is_twice = (1..round.len()).any(|k| round[..k].contains(&round[k]));
+    anyhow::ensure!(
+        round.len() > 1 && !is_twice,
+        "--draw has {}, expected two or three different arms, such as real,yoked; for one arm use \
+         --arm",
+        arms.iter().map(|arm| format!("{arm:?}").to_lowercase()).collect::<Vec<_>>().join(",")
+    );
     let mut drawn = Vec::new();
     while drawn.len() < n {
         // The last round may be cut, so its order is random too.
@@ -210,7 +217,7 @@ fn unblind(files: &[PathBuf], key: &Path) -> anyhow::Result<()> {
             Arm::Yoked => "yoked",
             Arm::Scrambled => "scrambled",
         };
-        let used = std::fs::read_to_string(sealed::used_mark(path));
+        let used = sealed::used_by(&sealed::used_mark(path));
         let used = used.unwrap_or_else(|_| "n/a".to_owned());
         lines.push(format!("{}\t{arm}\t{used}", file.participant));
     }
@@ -273,6 +280,11 @@ mod tests {
         let n_real = labels.iter().filter(|l| open(&key, l).unwrap().arm() == Arm::Real).count();
         assert!((2..=3).contains(&n_real), "{n_real} of 5");
         assert!(open(&other, "01").is_err());
+        for draw in ["real,real", "real", "yoked,real,yoked"] {
+            let words = ["seal", "9", "--key", &key, "--out", &out, "--draw", draw];
+            let error = run(&parsed(&words)).unwrap_err().to_string();
+            assert!(error.contains(&format!("--draw has {draw}, expected two or")), "{error}");
+        }
         // Nothing is overwritten, and a label that comes twice is a mistake.
         let error = run(&parsed(&[&seal[..], &["--arm", "real"]].concat())).unwrap_err();
         assert!(error.to_string().contains("is not overwritten; nothing was sealed"), "{error}");

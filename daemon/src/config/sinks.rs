@@ -163,6 +163,32 @@ impl From<ValueChoice> for String {
 }
 
 impl Written {
+    /// What each configured sink sends, with the name of its table.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &ValueChoice)> {
+        [
+            ("afni", self.afni.as_ref().map(|sink| &sink.value)),
+            ("murfi", self.murfi.as_ref().map(|sink| &sink.value)),
+            ("pyneal", self.pyneal.as_ref().map(|sink| &sink.value)),
+            ("opennft", self.opennft.as_ref().map(|sink| &sink.value)),
+            ("rtpspy", self.rtpspy.as_ref().map(|sink| &sink.value)),
+            ("lsl", self.lsl.as_ref().map(|sink| &sink.value)),
+            ("rtcloud", self.rtcloud.as_ref().map(|sink| &sink.value)),
+        ]
+        .into_iter()
+        .filter_map(|(table, value)| Some((table, value?)))
+    }
+
+    /// The addresses that the daemon sends to, with their keys.
+    fn peers(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        [
+            ("afni.connect", self.afni.as_ref().map(|sink| sink.connect)),
+            ("rtpspy.connect", self.rtpspy.as_ref().map(|sink| sink.connect)),
+            ("opennft.send", self.opennft.as_ref().map(|sink| sink.send)),
+        ]
+        .into_iter()
+        .filter_map(|(key, address)| Some((key, address?)))
+    }
+
     /// The address of each configured sink with its key, and whether it is marked `insecure`.
     fn addresses(&self) -> impl Iterator<Item = (&'static str, IpAddr, bool)> {
         let connect = |key, sink: &Option<ConnectSink>| {
@@ -212,6 +238,14 @@ impl TryFrom<Written> for SinksConfig {
                 ));
             }
         }
+        for (key, address) in written.peers() {
+            if address.port() == 0 {
+                return Err(format!(
+                    "`{key}` in [sinks] is {address}, expected the port on which the program \
+                     listens, 1 to 65535"
+                ));
+            }
+        }
         if let Some(lsl) = &written.lsl {
             let is_fine = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
             if !(1..=64).contains(&lsl.name.len()) || !lsl.name.chars().all(is_fine) {
@@ -255,5 +289,16 @@ mod tests {
             read("[rtpspy]\nconnect = \"127.0.0.1:1\"\nvalue = \"concept:\"\n").unwrap_err();
         assert!(message.contains("concept:NAME"), "{message}");
         assert!(read("[lsl]\nname = \"a'b\"\n").is_err());
+    }
+
+    #[test]
+    fn a_program_that_listens_has_a_port() {
+        for (table, key) in [("afni", "connect"), ("rtpspy", "connect"), ("opennft", "send")] {
+            let at = |port: u16| read(&format!("[{table}]\n{key} = \"127.0.0.1:{port}\"\n"));
+            let message = at(0).unwrap_err();
+            assert!(message.contains(&format!("`{table}.{key}` in [sinks]")), "{message}");
+            assert!(at(1).is_ok());
+        }
+        assert!(read("[murfi]\nlisten = \"127.0.0.1:0\"\n").is_ok(), "the system chooses");
     }
 }

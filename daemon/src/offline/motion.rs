@@ -40,6 +40,8 @@ pub struct RunMotion {
     pub run: String,
     /// Motion of each index; `None` for a volume that is missing or was refused.
     pub volumes: Vec<Option<(Motion, Fit)>>,
+    /// Volumes that were there and have no motion at all.
+    pub n_refused: usize,
     /// Time of estimate, reslicing and smoothing of each volume after the first, shortest first.
     pub times: Vec<Duration>,
 }
@@ -54,7 +56,7 @@ pub enum MotionError {
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// The reference cannot be read.
-    #[error(transparent)]
+    #[error("cannot use the reference: {0}")]
     Reference(#[from] MaskFileError),
     /// The scans cannot be realigned or smoothed.
     #[error("{0}")]
@@ -173,6 +175,7 @@ impl Estimate {
                 None
             }
         };
+        self.motion.n_refused += usize::from(found.is_none());
         // A scanner's index is bounded, but a gap of millions is no run.
         if index < 1 << 24 {
             let n = self.motion.volumes.len().max(index + 1);
@@ -200,11 +203,11 @@ impl RunMotion {
         self.times.get(((last as f64) * share).ceil() as usize).copied()
     }
 
-    /// Volumes whose estimate did not converge.
+    /// Volumes without an estimate, and those whose estimate did not converge.
     #[must_use]
     pub fn n_not_converged(&self) -> usize {
         let fits = self.volumes.iter().flatten().map(|(_, fit)| *fit);
-        fits.filter(|fit| *fit != Fit::Converged).count()
+        self.n_refused + fits.filter(|fit| *fit != Fit::Converged).count()
     }
 
     /// A table with one row for each index. Columns `trans_x` to `trans_z` in mm and `rot_x` to

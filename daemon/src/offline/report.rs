@@ -16,6 +16,7 @@
 
 mod carpet;
 mod collect;
+mod cuts;
 mod document;
 mod entries;
 pub mod error;

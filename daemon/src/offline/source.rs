@@ -1,9 +1,6 @@
 //! Sources of a replay: a recording, an image, or a run of a BIDS dataset.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use corticast_bold::run::RunHeader;
 use corticast_images::{
@@ -12,7 +9,7 @@ use corticast_images::{
     nifti::{NiftiAdapter, NiftiOptions},
     source::ScannerAdapter,
 };
-use corticast_wire::message::FromAdapter;
+use corticast_wire::{files, message::FromAdapter};
 use serde_json::Value;
 
 use super::error::ReplayError;
@@ -70,7 +67,7 @@ impl Source {
     /// Fails when a file is missing or invalid, or when the run is refused.
     pub fn check(&self, admission: &Admission) -> Result<Option<Value>, ReplayError> {
         if let Some(events) = &self.events {
-            let opened = File::open(events);
+            let opened = files::open(events);
             opened.map_err(|source| AdapterError::Io { path: events.clone(), source })?;
         }
         let admit = |header: &RunHeader| {

@@ -36,7 +36,7 @@ use self::{
     rtcloud::RtCloud,
     rtpspy::RtpSpy,
     server::{Keeper, Server},
-    sink::Sink,
+    sink::{Delivered, Sink},
 };
 use super::blanking::Blanking;
 use crate::{
@@ -172,16 +172,22 @@ fn feed(
             continue;
         }
         // Preparing may take time, so `blank` does not wait for it.
-        let mut outcome = expected.iter().try_for_each(|event| sink.prepare(event));
-        if outcome.is_ok() {
+        let prepared = expected.iter().try_for_each(|event| sink.prepare(event));
+        let outcome = prepared.and_then(|()| {
             let sending = runtime.block_on(blanking.sending_to_sink());
             let shown = selection.events(&sending.shown(product));
-            outcome = shown.iter().try_for_each(|event| sink.deliver(event));
-        }
+            shown.iter().try_fold(Delivered::Nothing, |most, event| {
+                sink.deliver(event).map(|delivered| most.max(delivered))
+            })
+        });
         selection.done(&expected);
+        // What sends no value tells nothing: a volume must not hide that every value fails.
+        if matches!(outcome, Ok(Delivered::Nothing)) {
+            continue;
+        }
         has_worked(outcome.is_ok());
         match &outcome {
-            Ok(()) if works == Some(false) => tracing::info!("{name}: values arrive again"),
+            Ok(_) if works == Some(false) => tracing::info!("{name}: values arrive again"),
             // The first of several failures has the reason.
             Err(error) if works != Some(false) => tracing::warn!(
                 "{name}: {}; its values are lost until this is mended, nothing else is affected",

@@ -54,6 +54,9 @@ pub enum PlanError {
          [recording]"
     )]
     ReportWithoutRecording,
+    /// An output could not work.
+    #[error("{0}")]
+    Output(String),
     /// The normalisation does not fit the mask.
     #[error(transparent)]
     Normalise(#[from] InvalidNormalise),

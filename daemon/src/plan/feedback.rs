@@ -2,6 +2,7 @@
 
 mod facts;
 pub mod files;
+mod recorded;
 pub mod sealed;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub struct FeedbackPlan {
     pub sham: Option<Sham>,
     /// The participant of the assignment: only their runs are accepted.
     pub participant: Option<String>,
+    /// The runs whose scores a sham shows.
+    recorded: Vec<recorded::Recorded>,
     /// Hashes of the files that decide the scores.
     hashes: toml::Table,
 }
@@ -52,6 +55,7 @@ impl FeedbackPlan {
     ) -> Result<Option<Self>, PlanError> {
         let Some(options) = &config.feedback else { return Ok(None) };
         let failed = |error: String| PlanError::Feedback(error);
+        let mut runs = Vec::new();
         let (sham, participant) = match &options.sham {
             None => (None, None),
             Some(sham) => {
@@ -63,6 +67,7 @@ impl FeedbackPlan {
                 }
                 let (assignment, participant) = sealed::open(sham, &config.session.name)?;
                 let recorded: RecordedSession = files::json(&sham.scores)?;
+                runs = recorded::summary(&recorded);
                 let sham = Sham::new(assignment, recorded).map_err(|e| failed(e.to_string()))?;
                 (Some(sham), Some(participant))
             }
@@ -75,6 +80,7 @@ impl FeedbackPlan {
             options: options.clone(),
             sham,
             participant,
+            recorded: runs,
         }))
     }
 
@@ -126,6 +132,12 @@ fn source(
     let invalid = |error: InvalidSource| PlanError::Feedback(format!("source: {error}"));
     match &options.source {
         SourceOptions::Concepts { names } => {
+            let mut names_before = names.iter().enumerate();
+            if let Some((_, twice)) = names_before.find(|(k, name)| names[..*k].contains(name)) {
+                return Err(PlanError::Feedback(format!(
+                    "source: `names` is {names:?} with `{twice}` twice, expected each concept once"
+                )));
+            }
             Source::concepts(names, &classes(model()?.manifest())).map_err(invalid)
         }
         SourceOptions::Cosine { target } => {
@@ -163,7 +175,7 @@ fn source(
 
 /// Names of the classes that a model decodes: those of its network, without the rest of a model
 /// that adds up evidence.
-fn classes(manifest: &Manifest) -> Vec<String> {
+pub(super) fn classes(manifest: &Manifest) -> Vec<String> {
     let network = manifest.network(Role::Decoder).or_else(|| manifest.network(Role::Concepts));
     let names = network.map(|network| network.classes.clone()).unwrap_or_default();
     let rest = manifest.evidence.map(|evidence| evidence.rest);

@@ -15,6 +15,7 @@ use corticast_bold::{
     spatial_mask::{InvalidMask, SparseRows, SpatialMask},
 };
 use corticast_images::{error::AdapterError, nifti::reader::NiftiReader};
+use corticast_wire::files;
 use ndarray::{Array3, ShapeBuilder};
 use safetensors::{SafeTensors, tensor::TensorView};
 
@@ -40,7 +41,7 @@ pub enum MaskFileError {
     #[error(transparent)]
     Image(#[from] AdapterError),
     /// The file cannot be read.
-    #[error("cannot read the mask {path}: {source}")]
+    #[error("cannot read {path}: {source}")]
     Read {
         /// Path of the file.
         path: PathBuf,
@@ -49,7 +50,7 @@ pub enum MaskFileError {
         source: std::io::Error,
     },
     /// The file does not have the expected contents.
-    #[error("mask {path}: {reason}")]
+    #[error("{path}: {reason}")]
     Malformed {
         /// Path of the file.
         path: PathBuf,
@@ -57,7 +58,7 @@ pub enum MaskFileError {
         reason: String,
     },
     /// The contents of the file are not a valid mask.
-    #[error("mask {path}: {source}")]
+    #[error("{path}: {source}")]
     Invalid {
         /// Path of the file.
         path: PathBuf,
@@ -118,11 +119,7 @@ pub fn read_image(path: &Path) -> Result<Image, MaskFileError> {
 fn read_matrix(path: &Path) -> Result<MaskFile, MaskFileError> {
     let read = |source| MaskFileError::Read { path: path.to_owned(), source };
     let malformed = |reason| MaskFileError::Malformed { path: path.to_owned(), reason };
-    let n_byte = std::fs::metadata(path).map_err(read)?.len();
-    if n_byte > MAX_MATRIX_BYTES {
-        return Err(malformed(format!("{n_byte} bytes, expected at most {MAX_MATRIX_BYTES}")));
-    }
-    let bytes = std::fs::read(path).map_err(read)?;
+    let bytes = files::read(path, MAX_MATRIX_BYTES).map_err(read)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| malformed(error.to_string()))?;
     let tensor = |name: &str| {
         tensors.tensor(name).map_err(|_| {

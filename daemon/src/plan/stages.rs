@@ -3,30 +3,25 @@
 //! A section that is left out is taken from the model. The files of a stage belong to the session,
 //! so a model that was trained with nuisance masks or a design needs a section that names them.
 
-use std::path::{Path, PathBuf};
+mod files;
+
+use std::path::PathBuf;
 
 use corticast_bold::{
     denoise::{Denoise, DenoiseInputs, DenoiseOptions},
     realign::{Realign, ReferenceImage},
-    settings::{Axis, SliceTimingSettings, StageSettings},
+    settings::StageSettings,
     slice_timing::SliceTiming,
     smooth::Smooth,
     space::VoxelSpace,
-    spatial_mask::{SparseRows, SpatialMask},
+    spatial_mask::SpatialMask,
     time::RepetitionTime,
 };
-use corticast_images::events::{self, Event};
+use corticast_images::events::Event;
 use corticast_models::manifest::Manifest;
 
-use super::{
-    error::PlanError,
-    feedback::files::sha256,
-    mask_file::{self, Image, MaskFileError},
-};
-use crate::config::{
-    Config,
-    stages::{Reference, SliceTimingConfig},
-};
+use super::{error::PlanError, feedback::files::sha256};
+use crate::config::{Config, stages::Reference};
 
 /// What the stages that may be left out do, and what they need.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +51,7 @@ impl StagePlan {
         rois: &[PathBuf],
     ) -> Result<Self, PlanError> {
         let asked = StageSettings {
-            slice_timing: config.slice_timing.as_ref().map(slice_times).transpose()?,
+            slice_timing: config.slice_timing.as_ref().map(files::slice_times).transpose()?,
             realign: config.realign.as_ref().map(|section| section.settings()),
             smooth: config.smooth,
             denoise: config.denoise.as_ref().map(|section| section.settings()),
@@ -93,14 +88,20 @@ impl StagePlan {
                 model_image.display()
             )));
         }
-        let files: Vec<&PathBuf> = nuisance.iter().chain(rois).collect();
+        let nuisance = nuisance.iter().map(|path| ("`nuisance` in [denoise]", path));
+        let rois = rois.iter().map(|path| ("a region of `rois` in [feedback]", path));
+        let regions: Vec<(&str, &PathBuf)> = nuisance.chain(rois).collect();
         Ok(Self {
             settings,
-            reference_image: image.map(|path| in_space(path, space)).transpose()?,
-            model_image: model_image.map(|path| in_space(path, space)).transpose()?,
+            reference_image: image
+                .map(|path| files::in_space("`image` in [realign]", path, space))
+                .transpose()?,
+            model_image: model_image
+                .map(|path| files::in_space("`model_image` in [realign]", path, space))
+                .transpose()?,
             reference: realign.map(|section| section.reference).unwrap_or_default(),
-            regions: means(&files, space)?,
-            design: design.map(|path| blocks(path)).transpose()?.unwrap_or_default(),
+            regions: files::means(&regions, space)?,
+            design: design.map(|path| files::blocks(path)).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -145,12 +146,7 @@ impl StagePlan {
         repetition_time: RepetitionTime,
     ) -> Result<Option<SliceTiming>, PlanError> {
         let Some(on) = &self.settings.slice_timing else { return Ok(None) };
-        let axis = match on.axis {
-            Axis::X => 0,
-            Axis::Y => 1,
-            Axis::Z => 2,
-        };
-        let stage = SliceTiming::new(&on.times_s, axis, matrix, repetition_time);
+        let stage = SliceTiming::new(&on.times_s, files::axis(on.axis).0, matrix, repetition_time);
         stage.map(Some).map_err(|error| PlanError::Stage(format!("[slice_timing]: {error}")))
     }
 
@@ -224,6 +220,10 @@ impl StagePlan {
         self.realign(mask.space(), mask.space())?;
         self.smooth(mask.space())?;
         self.denoise(mask.n_voxel(), None)?;
+        let is_of_run = self.model_image.is_none();
+        if let Some(on) = &self.settings.slice_timing {
+            files::check_slice_times(on, mask.space().matrix(), is_of_run)?;
+        }
         match repetition_time {
             Some(repetition_time) => {
                 self.slice_timing(mask.space().matrix(), repetition_time).map(drop)
@@ -231,11 +231,6 @@ impl StagePlan {
             None => Ok(()),
         }
     }
-}
-
-/// Reads the blocks of a design.
-fn blocks(path: &Path) -> Result<Vec<Event>, PlanError> {
-    events::read(path).map_err(|error| PlanError::Stage(format!("[denoise] design: {error}")))
 }
 
 /// Each stage as asked for, else as the model was trained.
@@ -247,7 +242,8 @@ fn agreed(asked: StageSettings, trained: &StageSettings) -> Result<StageSettings
     ) -> Result<Option<T>, PlanError> {
         let shown = |settings: &T| {
             let table = toml::to_string(settings).unwrap_or_default();
-            table.trim_end().replace('\n', ", ")
+            // As the key is called in the configuration.
+            table.trim_end().replace('\n', ", ").replace("kept_in_size", "design_size")
         };
         match (asked, trained) {
             (Some(found), Some(expected)) if found != *expected => Err(PlanError::Disagreement {
@@ -269,84 +265,4 @@ fn agreed(asked: StageSettings, trained: &StageSettings) -> Result<StageSettings
         smooth: same("[smooth]", asked.smooth, trained.smooth.as_ref())?,
         denoise: same("[denoise]", asked.denoise, trained.denoise.as_ref())?,
     })
-}
-
-/// The slice times of a section, from itself or from a BIDS sidecar.
-fn slice_times(section: &SliceTimingConfig) -> Result<SliceTimingSettings, PlanError> {
-    let times_s = match (&section.times_s, &section.sidecar) {
-        (Some(times_s), None) => times_s.clone(),
-        (None, Some(path)) => sidecar_times(path)?,
-        _ => {
-            return Err(PlanError::Stage(
-                "[slice_timing] needs either `times_s` or `sidecar`".to_owned(),
-            ));
-        }
-    };
-    Ok(SliceTimingSettings { times_s, axis: section.axis })
-}
-
-/// `SliceTiming` of a BIDS sidecar, in seconds.
-fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
-    /// Largest sidecar that is read.
-    const MAX_BYTES: u64 = 16 << 20;
-    let wrong = |reason: String| PlanError::Stage(format!("{}: {reason}", path.display()));
-    let n_byte = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if n_byte > MAX_BYTES {
-        return Err(wrong(format!("{n_byte} bytes, expected a BIDS sidecar")));
-    }
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let sidecar: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-    let times = sidecar.get("SliceTiming").ok_or_else(|| {
-        wrong("no `SliceTiming`, expected one time in seconds for each slice".to_owned())
-    })?;
-    serde_json::from_value(times.clone())
-        .map_err(|error| wrong(format!("`SliceTiming`: {error}, expected numbers")))
-}
-
-/// The values of an image that must be in this space.
-fn in_space(path: &Path, space: &VoxelSpace) -> Result<Vec<f32>, PlanError> {
-    let Image { space: found, values } = mask_file::read_image(path)?;
-    found.check_is(space).map_err(|mismatch| {
-        let path = path.display();
-        PlanError::Stage(format!("{path} is not in the space of the mask: {mismatch}"))
-    })?;
-    Ok(values)
-}
-
-/// A sparse matrix that gives the mean signal of each region. `None` without regions.
-fn means(files: &[&PathBuf], space: &VoxelSpace) -> Result<Option<SpatialMask>, PlanError> {
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let [nx, ny, nz] = space.matrix();
-    let mut rows = SparseRows { indptr: vec![0], indices: vec![], weights: vec![] };
-    for path in files {
-        let values = in_space(path, space)?;
-        let invalid =
-            |reason: &str| PlanError::Stage(format!("the region {}: {reason}", path.display()));
-        if values.iter().any(|value| !value.is_finite() || *value < 0.0) {
-            return Err(invalid("a weight is negative or no number, expected 0 or more"));
-        }
-        let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
-        if sum <= 0.0 {
-            return Err(invalid("every voxel is 0, expected a region"));
-        }
-        for x in 0..nx {
-            for y in 0..ny {
-                for z in 0..nz {
-                    let weight = f64::from(values[x + nx * (y + ny * z)]) / sum;
-                    if weight > 0.0 {
-                        rows.indices.push(((x * ny + y) * nz + z) as u32);
-                        rows.weights.push(weight as f32);
-                    }
-                }
-            }
-        }
-        rows.indptr.push(rows.indices.len() as u32);
-    }
-    let mask = SpatialMask::from_rows(space.clone(), rows);
-    Ok(Some(
-        mask.map_err(|error| MaskFileError::Invalid { path: files[0].clone(), source: error })?,
-    ))
 }

@@ -181,6 +181,12 @@ impl Recording {
         !self.is_cut && self.faults.iter().all(is_cut_only)
     }
 
+    /// Whether the newest segment has no end: it is being written, or its writer was killed.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Fails if a read failed: what lies behind it is unknown.
     ///
     /// # Errors

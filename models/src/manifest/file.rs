@@ -1,7 +1,6 @@
 //! Files that a manifest names, each with its SHA-256.
 
 use std::{
-    fs::File,
     io::Read,
     path::{Component, Path, PathBuf},
 };
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::error::ManifestError;
+use crate::regular;
 
 /// 64 hexadecimal digits in lower case.
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ impl FileName {
     pub(super) fn verified(&self, dir: &Path, expected: &Hex64) -> Result<PathBuf, ManifestError> {
         let path = dir.join(&self.0);
         let io = |source| ManifestError::Io { path: path.clone(), source };
-        let mut file = File::open(&path).map_err(io)?;
+        let mut file = regular::open(&path).map_err(io)?;
         let mut hasher = Sha256::new();
         let mut chunk = vec![0; 1 << 16];
         loop {

@@ -1,7 +1,6 @@
 //! A manifest as text: the part of reading that `manifest.toml` and `video.toml` share.
 
 use std::{
-    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -9,6 +8,7 @@ use std::{
 use serde::Deserialize;
 
 use super::error::ManifestError;
+use crate::regular;
 
 /// Longest manifest that is read, in bytes; thousands of class names take less.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -87,7 +87,7 @@ impl Document {
 
 fn read_text(path: &Path) -> Result<String, ManifestError> {
     let io = |source| ManifestError::Io { path: path.into(), source };
-    let file = File::open(path).map_err(io)?;
+    let file = regular::open(path).map_err(io)?;
     let mut text = String::new();
     file.take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text).map_err(io)?;
     let found = text.len() as u64;

@@ -5,12 +5,12 @@
 //! then an error with their number.
 
 use std::{
-    fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use corticast_wire::files;
 use flate2::bufread::MultiGzDecoder;
 
 use super::header::{HEADER_BYTES, NiftiHeader, StoredType};
@@ -49,7 +49,7 @@ impl NiftiReader {
     /// Fails when the file cannot be read or is not a usable NIfTI-1 file.
     pub fn open(path: &Path) -> Result<Self, AdapterError> {
         let io = |source| AdapterError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = files::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         Self::read(file, file_bytes, path)
     }

@@ -141,7 +141,7 @@ impl DenoiseOptions {
             ("drift_size", self.drift_size),
             ("motion_size", self.motion_size),
             ("nuisance_size", self.nuisance_size),
-            ("kept_in_size", self.kept_in_size),
+            ("design_size", self.kept_in_size),
         ] {
             range(key, "from 1e-6 to 100", size, SIZES.contains(&size))?;
         }

@@ -1,17 +1,21 @@
 //! Why volumes are not realigned.
 
-use super::{MAX_VOXEL_MM, MIN_AXIS_VOXELS, MIN_VOXEL_MM, RealignOptions};
+use super::{MAX_VOXEL_MM, MIN_AXIS_VOXELS, MIN_VOXEL_MM};
 use crate::{space::SpaceMismatch, time::TrIndex, volume::UnusableVolume};
 
 /// Why volumes cannot be realigned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidRealign {
     /// An option is out of range.
-    #[error(
-        "realignment needs smoothing of 1 to 20 mm, points 1 to 20 mm apart and a largest motion \
-         of 1 to 100 mm, got {0:?}"
-    )]
-    Options(RealignOptions),
+    #[error("`{key}` is {found} mm, expected 1 to {most} mm")]
+    Range {
+        /// Name of the option.
+        key: &'static str,
+        /// Value found, in mm.
+        found: f64,
+        /// Largest value allowed, in mm.
+        most: f64,
+    },
     /// The volumes have too few slices.
     #[error(
         "realignment needs at least {MIN_AXIS_VOXELS} voxels along each axis, the matrix is {0:?}; \

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     Wanted,
     carpet::Carpet,
+    cuts::{Place, faults_before, segment_number},
     entries::{FeedbackEntry, ResultEntry, StatusEntry, VolumeEntry},
     error::ReportError,
     facts::{Block, MAX_NOTES, Note, RunFacts, Score, VolumeRow},
@@ -19,19 +20,15 @@ use super::{
 use crate::{
     product::reports::{RunReport, RunState},
     recording::{
-        fault::{Fault, FaultKind, Faults},
         format::{COMMAND, Entry, SESSION},
         log::Log,
-        segments,
+        reader::Recording,
     },
     signal::happening::{Event, RunNumber},
 };
 
 /// An index that is further than this behind the others is damaged.
 const MAX_GAP: u32 = 10_000;
-
-/// A place in a recording: number of the segment, and byte.
-type Place = (u32, u64);
 
 /// A run that is being read.
 struct Open {
@@ -79,7 +76,7 @@ pub(super) fn collect(
         };
         collector.entry(&entry, place);
     }
-    collector.finish(path, log.recording().faults())
+    collector.finish(path, log.recording())
 }
 
 #[derive(Default)]
@@ -264,8 +261,9 @@ impl Collector<'_> {
     fn feedback(&mut self, entry: &Entry) {
         let Some(report) = read::<FeedbackEntry>(entry) else { return };
         let Some(run) = self.named(&report.run) else { return };
-        let time_s = report.stimulus_time_s;
-        if !time_s.is_finite() {
+        let stimulus_time_s = report.stimulus_time_s;
+        let time_s = report.acquisition_time_s.unwrap_or(stimulus_time_s);
+        if !time_s.is_finite() || !stimulus_time_s.is_finite() {
             return;
         }
         let feedback = &mut run.facts.feedback;
@@ -276,13 +274,17 @@ impl Collector<'_> {
             kind: report.block,
             number: report.block_index,
             condition: report.condition,
-            from_s: time_s,
-            to_s: time_s,
+            from_s: stimulus_time_s,
+            to_s: stimulus_time_s,
         };
-        feedback.add(Score { time_s, shown: report.score, own }, block, report.state);
+        feedback.add(
+            Score { time_s, stimulus_time_s, shown: report.score, own },
+            block,
+            report.state,
+        );
     }
 
-    fn finish(self, path: &Path, faults: &Faults) -> Result<Vec<RunFacts>, ReportError> {
+    fn finish(self, path: &Path, recording: &Recording) -> Result<Vec<RunFacts>, ReportError> {
         if self.runs.is_empty() {
             return Err(ReportError::NoRun(path.to_owned()));
         }
@@ -292,7 +294,8 @@ impl Collector<'_> {
             if !run.facts.has_ended {
                 run.finish();
             }
-            run.facts.faults = faults_before(faults, run.ends_at);
+            (run.facts.faults, run.facts.cuts) = faults_before(recording.faults(), run.ends_at);
+            run.facts.is_cut_short = !run.facts.has_ended && recording.is_cut();
             found.push(run.facts);
         }
         match (found.is_empty(), self.wanted) {
@@ -325,23 +328,4 @@ fn read<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
 fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
     let ns = i128::from(to_ns) - i128::from(from_ns);
     (ns as f64 / 1e6).round() / 1e3
-}
-
-fn segment_number(file: &Path) -> u32 {
-    segments::parse(file).map_or(0, |(_, number)| number)
-}
-
-/// The faults before a place, all of them without one. A report names files and no folders.
-fn faults_before(faults: &Faults, end: Option<Place>) -> Vec<String> {
-    let place = |fault: &Fault| match fault.kind {
-        FaultKind::Cut { at } | FaultKind::Io { at, .. } => (segment_number(&fault.path), at),
-        FaultKind::Damaged { from, .. } => (segment_number(&fault.path), from),
-        FaultKind::Missing => (segment_number(&fault.path), 0),
-    };
-    let before = faults.iter().filter(|fault| end.is_none_or(|end| place(fault) < end));
-    let named = before.map(|fault| {
-        let name = fault.path.file_name().unwrap_or_default();
-        Fault { path: name.into(), kind: fault.kind.clone() }.to_string()
-    });
-    named.collect()
 }

@@ -43,7 +43,11 @@ pub(super) fn document(run: &RunFacts, judged: &Judged, unblind: bool) -> String
             "time_since_start_s": note.time_s, "kind": note.kind, "text": note.text,
         })).collect::<Vec<_>>(),
         "n_notes_not_listed": run.n_unlisted_notes,
-        "recording": { "is_damaged": !run.faults.is_empty(), "faults": run.faults },
+        "recording": {
+            "is_damaged": !run.faults.is_empty(),
+            "faults": run.faults,
+            "cuts": run.cuts,
+        },
         "settings": settings.effective(),
     });
     let mut text = String::new();
@@ -171,7 +175,8 @@ fn feedback(run: &RunFacts, settings: Settings<'_>, unblind: bool) -> Value {
             "last_stimulus_time_s": block.to_s,
         })).collect::<Vec<_>>(),
         "scores": {
-            "stimulus_time_s": column(|score| Some(score.time_s)),
+            "acquisition_time_s": column(|score| Some(score.time_s)),
+            "stimulus_time_s": column(|score| Some(score.stimulus_time_s)),
             "shown": column(|score| score.shown),
         },
     });

@@ -53,6 +53,8 @@ pub(super) struct FeedbackEntry {
     #[serde(default)]
     pub(super) stimulus_time_s: f64,
     #[serde(default)]
+    pub(super) acquisition_time_s: Option<f64>,
+    #[serde(default)]
     pub(super) block: String,
     #[serde(default)]
     pub(super) block_index: Option<u32>,

@@ -37,8 +37,10 @@ pub(super) struct VolumeRow {
 /// One score of the feedback.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Score {
-    /// Time of the stimulus, seconds since the start of volume 0.
+    /// Start of the volume after which it was shown, seconds since the start of volume 0.
     pub(super) time_s: f64,
+    /// Time of the stimulus that it is about, on the same clock.
+    pub(super) stimulus_time_s: f64,
     /// What was shown.
     pub(super) shown: Option<f64>,
     /// The participant's own.
@@ -121,8 +123,12 @@ pub(super) struct RunFacts {
     pub(super) marks: Vec<Mark>,
     pub(super) notes: Vec<Note>,
     pub(super) n_unlisted_notes: u64,
-    /// What is wrong with the part of the recording that holds the run.
+    /// What is damaged in the part of the recording that holds the run.
     pub(super) faults: Vec<String>,
+    /// Where that part was cut by a kill. All entries before are read.
+    pub(super) cuts: Vec<String>,
+    /// Whether the recording stops within the run: it is being written, or its writer was killed.
+    pub(super) is_cut_short: bool,
     pub(super) maps: Option<VoxelMaps>,
     pub(super) carpet: Option<Carpet>,
 }
@@ -148,6 +154,8 @@ impl RunFacts {
             notes: Vec::new(),
             n_unlisted_notes: 0,
             faults: Vec::new(),
+            cuts: Vec::new(),
+            is_cut_short: false,
             maps: None,
             carpet: None,
         }

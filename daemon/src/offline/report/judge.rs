@@ -78,9 +78,12 @@ impl Judged {
     }
 
     fn words(&self, run: &RunFacts) -> String {
-        let mut words = match run.has_ended {
-            true => String::new(),
-            false => "The recording does not hold the end of the run. ".to_owned(),
+        let mut words = match (run.has_ended, run.is_cut_short) {
+            (true, _) => String::new(),
+            (false, false) => "The recording does not hold the end of the run. ".to_owned(),
+            (false, true) => "The recording does not hold the end of the run: it is still being \
+                              written, or the daemon was killed. "
+                .to_owned(),
         };
         let Lost { n_missing, n_late, n_dropped } = self.lost;
         words += &format!("{} of {} volumes", self.n_used, self.n_acquired);
@@ -107,6 +110,13 @@ impl Judged {
             words += &format!(", {}", counted(n_restarts, "restart"));
         }
         words.push('.');
+        let restarts = run.notes.iter().filter(|note| note.kind == "restart" && note.time_s >= 0.0);
+        let at: Vec<String> = restarts.map(|note| format!("{:.0} s", note.time_s)).collect();
+        if !at.is_empty() {
+            words += &format!(" The daemon was restarted at {}", at.join(", "));
+            words +=
+                if lost.is_empty() && run.faults.is_empty() { "; nothing was lost." } else { "." };
+        }
         if !run.faults.is_empty() {
             words += " The recording is damaged: this shows what could be read.";
         }

@@ -28,7 +28,7 @@ pub(super) fn page(run: &RunFacts, judged: &Judged, unblind: bool) -> Result<Str
          </head>\n<body>\n<main>\n<h1>{name}</h1>\n"
     );
     page += &format!("<p class=\"who\">{}</p>\n", who(run));
-    let is_bad = judged.n_used < judged.n_acquired || judged.n_alarms > 0 || !run.has_ended;
+    let is_bad = judged.n_used < judged.n_acquired || judged.n_alarms > 0;
     page += &format!(
         "<p class=\"verdict{}\">{}</p>\n{}",
         if is_bad || !run.faults.is_empty() { " bad" } else { "" },

@@ -24,13 +24,13 @@ const STAGES: [Known; 9] = [
     ("realign", &[], "rigid-body motion correction to a reference volume", None),
     ("smooth", &[], "spatial smoothing with a Gaussian", None),
     ("spatial_mask", &["mask"], "the voxels that are used", None),
+    ("denoise", &[], "drift and nuisance signals removed, from past volumes only", None),
     (
         "gap_fill",
         &["missing", "max_fill_volumes", "resequence_volumes", "discard_volumes"],
         "what replaces a missing volume",
         None,
     ),
-    ("denoise", &[], "drift and nuisance signals removed, from past volumes only", None),
     (
         "normalise",
         &["normalise"],
@@ -143,6 +143,15 @@ pub(super) fn without_folders(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stages_come_in_the_order_of_the_signal_path() {
+        let named = |name: &&str| crate::metrics::STAGES.contains(name);
+        let told: Vec<&str> = STAGES.iter().map(|(name, ..)| *name).filter(named).collect();
+        let done = crate::metrics::STAGES.into_iter().filter(|name| told.contains(name));
+        assert_eq!(told, done.collect::<Vec<_>>());
+        assert_eq!(told.len(), 8);
+    }
 
     #[test]
     fn stages_get_their_keys_and_one_that_is_absent_is_off() {

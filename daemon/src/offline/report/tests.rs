@@ -243,5 +243,84 @@ fn of_a_damaged_recording_the_report_shows_the_rest_and_says_so() {
     assert!(n_damaged > 5, "{n_damaged}");
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let cut = make(&path, Wanted::All, false, &mut || true).unwrap().remove(0);
-    assert!(cut.verdict.contains("The recording is damaged"), "{}", cut.verdict);
+    let said = "it is still being written, or the daemon was killed";
+    assert!(cut.verdict.contains(said), "{}", cut.verdict);
+    let document: Value = serde_json::from_str(&cut.document).unwrap();
+    assert_eq!(document["recording"]["is_damaged"], false);
+    assert_eq!(document["recording"]["cuts"].as_array().unwrap().len(), 1);
+}
+
+/// Two files: the first cut by a kill after so many lines, the second by the daemon that went on.
+fn continued(mut lines: Vec<Line>, at: usize) -> (TempDir, PathBuf) {
+    let mut rest = lines.split_off(at);
+    rest.insert(0, json_line("session", json!({"name": "pilot"})));
+    let (folder, path) = recorded(&lines);
+    let whole = std::fs::read(&path).unwrap();
+    // Without its footer, as a kill leaves it.
+    std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    fixture::record(&path, &rest);
+    assert!(folder.path().join("a.001.mcap").exists());
+    (folder, path)
+}
+
+/// The session without its end, with a restart and 18 volumes that were refused after it.
+fn with_restart(more: Vec<Line>) -> Report {
+    let mut lines = session();
+    lines.retain(|line| !matches!(line, Line::Json("run", _)));
+    lines.pop();
+    let at = lines.len() - 5;
+    let refused = (5..23).map(|index| {
+        let text =
+            format!("the daemon restarted and lacks volumes of `{RUN}` before {index}; send");
+        json_line("status", json!({"level": "warning", "message": text}))
+    });
+    let tail = lines.split_off(at);
+    lines.extend(refused.chain(more).chain(tail));
+    let (_folder, path) = continued(lines, at);
+    make(&path, Wanted::Run(RUN), false, &mut || true).unwrap().remove(0)
+}
+
+#[test]
+fn a_restart_is_told_calmly_and_only_a_loss_is_red() {
+    let is_red = |report: &Report| report.page.contains("class=\"verdict bad\"");
+    // Volume 3 never arrived.
+    let report = with_restart(vec![]);
+    assert!(
+        report.verdict.contains("1 restart. The daemon was restarted at"),
+        "{}",
+        report.verdict
+    );
+    assert!(is_red(&report) && !report.verdict.contains("nothing was lost"));
+    assert!(!report.verdict.contains("damaged") && !report.page.contains("is damaged"));
+    assert!(report.page.contains("the recording goes on in the next file"));
+    // One line for all of them on the page, each of them in the document.
+    assert_eq!(report.page.matches("the daemon restarted and lacks").count(), 2);
+    assert!(report.page.contains("(18 times until "), "{}", report.page);
+    assert_eq!(report.document.matches("the daemon restarted and lacks").count(), 18);
+
+    let volume = fixture::volume(RUN, 3, 7);
+    let report = with_restart(vec![Line::Wire(FromAdapter::Volume(volume))]);
+    assert!(report.verdict.ends_with(" s; nothing was lost."), "{}", report.verdict);
+    assert!(!is_red(&report), "{}", report.verdict);
+}
+
+#[test]
+fn feedback_is_drawn_at_the_volume_after_which_it_was_shown() {
+    let mut lines = session();
+    for line in &mut lines {
+        let Line::Json("feedback", text) = line else { continue };
+        let mut value: Value = serde_json::from_str(text).unwrap();
+        value["acquisition_time_s"] = json!(value["stimulus_time_s"].as_f64().unwrap() + 4.5);
+        *text = value.to_string();
+    }
+    let (_folder, path) = recorded(&lines);
+    let runs = collect::collect(&path, Wanted::All, &mut || true).unwrap();
+    let times = runs[0].feedback.scores.iter().map(|score| (score.time_s, score.stimulus_time_s));
+    assert_eq!(times.collect::<Vec<_>>(), [(6.0, 1.5), (7.5, 3.0)]);
+    let blocks: Vec<_> = runs[0].feedback.blocks.iter().map(|block| block.from_s).collect();
+    assert_eq!(blocks, [1.5, 3.0], "a block is at its own time");
+    let (_, document) = one(&lines, false);
+    let scores = &document["feedback"]["scores"];
+    assert_eq!(scores["acquisition_time_s"], json!([6.0, 7.5]));
+    assert_eq!(scores["stimulus_time_s"], json!([1.5, 3.0]));
 }

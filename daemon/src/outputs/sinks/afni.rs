@@ -12,7 +12,11 @@
 
 use std::net::SocketAddr;
 
-use super::{event::Event, peer::Peer, sink::Sink};
+use super::{
+    event::Event,
+    peer::Peer,
+    sink::{Delivered, Sink},
+};
 use crate::product::reports::MotionReport;
 
 const HELLO: [u8; 4] = [0xab, 0xcd, 0xef, 0xab + 1];
@@ -67,7 +71,8 @@ impl Sink for Afni {
         Ok(())
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
+        let mut delivered = Delivered::Nothing;
         if self.is_new {
             self.is_new = false;
             self.peer.send(&[HELLO, N_EXTRA.to_le_bytes()].concat())?;
@@ -78,22 +83,25 @@ impl Sink for Afni {
                 let motion = motion.as_ref().map_or([0.0; 6], to_afni);
                 if let Some(before) = self.waiting.replace(motion) {
                     self.send(before, self.neutral)?;
+                    delivered = Delivered::Value;
                 }
             }
             Event::Value(value) => {
                 self.neutral = value.neutral;
                 let motion = self.waiting.take().unwrap_or([0.0; 6]);
                 self.send(motion, value.or_neutral())?;
+                delivered = Delivered::Value;
             }
             Event::End => {
                 if let Some(before) = self.waiting.take() {
                     self.send(before, self.neutral)?;
+                    delivered = Delivered::Value;
                 }
                 self.peer.send(&BYE)?;
                 self.peer.close();
             }
         }
-        Ok(())
+        Ok(delivered)
     }
 }
 

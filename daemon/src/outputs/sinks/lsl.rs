@@ -32,7 +32,7 @@ use tokio::{
 use self::info::Info;
 use super::{
     event::{Event, Value},
-    sink::Sink,
+    sink::{Delivered, Sink},
 };
 use crate::{config::sinks::LslSink, supervise::Supervisor};
 
@@ -105,12 +105,12 @@ impl Sink for Lsl {
         "lsl"
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        let Event::Value(value) = event else { return Ok(()) };
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
+        let Event::Value(value) = event else { return Ok(Delivered::Nothing) };
         let bytes = sample_of(value);
         let mut inlets = self.inlets.lock().unwrap_or_else(PoisonError::into_inner);
         inlets.retain_mut(|inlet| inlet.write(&bytes).is_ok_and(|n| n == bytes.len()));
-        Ok(())
+        Ok(Delivered::Value)
     }
 }
 

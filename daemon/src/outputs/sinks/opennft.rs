@@ -6,7 +6,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{event::Event, sink::Sink};
+use super::{
+    event::Event,
+    sink::{Delivered, Sink},
+};
 
 /// The sink.
 pub(super) struct OpenNft {
@@ -33,10 +36,9 @@ impl Sink for OpenNft {
         "opennft"
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        if let Event::Value(value) = event {
-            self.socket.send_to(&(value.or_neutral() as f32).to_be_bytes(), self.to)?;
-        }
-        Ok(())
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
+        let Event::Value(value) = event else { return Ok(Delivered::Nothing) };
+        self.socket.send_to(&(value.or_neutral() as f32).to_be_bytes(), self.to)?;
+        Ok(Delivered::Value)
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use anyhow::Context;
 use corticast_bold::run::RunEntities;
 
-use super::{event::Event, sink::Sink};
+use super::{
+    event::Event,
+    sink::{Delivered, Sink},
+};
 
 /// The sink.
 pub(super) struct RtCloud {
@@ -49,8 +52,8 @@ impl Sink for RtCloud {
         Ok(())
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        let Event::Value(value) = event else { return Ok(()) };
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
+        let Event::Value(value) = event else { return Ok(Delivered::Nothing) };
         let run = &self.run;
         let folder = self.folder.join(format!("run{run}/classoutput"));
         let path = folder.join(format!("vol-{run}-{}.txt", value.index + 1));
@@ -58,7 +61,8 @@ impl Sink for RtCloud {
         fs::create_dir_all(&folder)
             .and_then(|()| fs::write(&aside, format!("{}", value.or_neutral())))
             .and_then(|()| fs::rename(&aside, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Delivered::Value)
     }
 }
 

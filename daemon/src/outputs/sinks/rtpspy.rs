@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::{
     event::{Event, Value},
     peer::Peer,
-    sink::Sink,
+    sink::{Delivered, Sink},
 };
 
 /// The sink.
@@ -38,10 +38,9 @@ impl Sink for RtpSpy {
         Ok(())
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
-        if let Event::Value(value) = event {
-            self.peer.send(text(value).as_bytes())?;
-        }
-        Ok(())
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
+        let Event::Value(value) = event else { return Ok(Delivered::Nothing) };
+        self.peer.send(text(value).as_bytes())?;
+        Ok(Delivered::Value)
     }
 }

@@ -19,7 +19,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{super::blanking::Blanking, event::Event, sink::Sink};
+use super::{
+    super::blanking::Blanking,
+    event::Event,
+    sink::{Delivered, Sink},
+};
 use crate::supervise::Supervisor;
 
 /// Bytes of a request.
@@ -35,9 +39,10 @@ const NO_ROOM: Duration = Duration::from_millis(100);
 /// Values that are kept; older ones are forgotten.
 const MAX_VALUES: usize = 65_536;
 
-/// Values of the newest run by the index of their volume. Clones share them.
+/// Values of the newest run by the index of their volume; a volume without a value has its place,
+/// so that the newest value is never older than the newest volume. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Values(Arc<Mutex<BTreeMap<u32, f64>>>);
+pub(super) struct Values(Arc<Mutex<BTreeMap<u32, Option<f64>>>>);
 
 impl Values {
     pub(super) fn clear(&self) {
@@ -46,23 +51,20 @@ impl Values {
 
     pub(super) fn set(&self, index: u32, value: Option<f64>) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match value {
-            Some(value) => values.insert(index, value),
-            None => values.remove(&index),
-        };
+        values.insert(index, value);
         if values.len() > MAX_VALUES {
             values.pop_first();
         }
     }
 
     pub(super) fn get(&self, index: u32) -> Option<f64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).copied()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).copied()?
     }
 
-    /// The newest value with its index.
+    /// The value of the newest volume with its index; `None` when that volume has none.
     pub(super) fn last(&self) -> Option<(u32, f64)> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.last_key_value().map(|(index, value)| (*index, *value))
+        values.last_key_value().and_then(|(index, value)| Some((*index, (*value)?)))
     }
 }
 
@@ -85,13 +87,16 @@ impl Sink for Keeper {
         self.name
     }
 
-    fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
+    fn deliver(&mut self, event: &Event) -> anyhow::Result<Delivered> {
         match event {
             Event::Start { .. } => self.values.clear(),
-            Event::Value(value) => self.values.set(value.index, value.value),
+            Event::Value(value) => {
+                self.values.set(value.index, value.value);
+                return Ok(Delivered::Value);
+            }
             Event::Volume { .. } | Event::End => {}
         }
-        Ok(())
+        Ok(Delivered::Nothing)
     }
 }
 

@@ -75,7 +75,15 @@ fn volume(index: u32) -> Product {
     })
 }
 
+fn no_score(index: u32) -> Product {
+    scored(index, None)
+}
+
 fn score(index: u32, score: f64) -> Product {
+    scored(index, Some(score))
+}
+
+fn scored(index: u32, score: Option<f64>) -> Product {
     Product::Feedback(FeedbackReport {
         run: RUN.into(),
         index: TrIndex(index),
@@ -86,7 +94,7 @@ fn score(index: u32, score: f64) -> Product {
         block: "regulate",
         block_index: None,
         condition: Some("up".into()),
-        score: Some(score),
+        score,
         uncertainty: None,
         state: "shown",
         is_bad_data: false,
@@ -258,6 +266,71 @@ async fn murfi_and_pyneal_answer_and_say_nothing_decoded_after_blank() {
     rig.ask_until("pyneal", "0004", "true");
     assert_eq!(rig.ask("pyneal", "0003"), "{\"foundResults\": false}\n");
     rig.finish();
+}
+
+/// The newest time point.
+const NEWEST: &str = "<get dataid=\":*:*:*:*:*:*:x:y:\">\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_volume_has_no_value_rather_than_an_older_one() {
+    let rig = Rig::start("[murfi]\nlisten = \"127.0.0.1:0\"\n[pyneal]\nlisten = \"127.0.0.1:0\"\n");
+    let rig = rig.await;
+    let nothing = "<info></info>";
+    rig.push(score(2, 0.5));
+    rig.ask_until("murfi", NEWEST, "tr=\"3\"");
+    // The rest after a block.
+    rig.push(no_score(3));
+    rig.ask_until("murfi", NEWEST, nothing);
+    assert!(rig.ask("murfi", MURFI).contains("0.500000"), "the block can be asked for as before");
+    rig.ask_until("pyneal", "0002", "true");
+    assert_eq!(rig.ask("pyneal", "0003"), "{\"foundResults\": false}\n");
+    // A volume during `blank` stays without a value.
+    rig.push(score(4, 0.25));
+    rig.ask_until("murfi", NEWEST, "tr=\"5\"");
+    rig.blank().await;
+    rig.push(score(5, 0.75));
+    rig.blanking.unblank();
+    rig.ask_until("murfi", NEWEST, nothing);
+    rig.push(score(6, 0.75));
+    rig.ask_until("murfi", NEWEST, "tr=\"7\"");
+    rig.finish();
+}
+
+/// Whether a sink worked, after each product that tells it.
+fn works_after(sink: Box<dyn Sink>, choice: ValueChoice, products: Vec<Product>) -> Vec<bool> {
+    let (feeder, drain) = drop_oldest(QUEUE, Metrics::new().output_dropped("test"));
+    let blanking = Blanking::default();
+    products.into_iter().for_each(|product| feeder.push(blanking.mark(product)));
+    drop(feeder);
+    let told = std::cell::RefCell::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let has_worked = |works| Vec::push(&mut told.borrow_mut(), works);
+    feed(sink, &drain, Selection::new(choice), &blanking, runtime.handle(), has_worked);
+    told.into_inner()
+}
+
+/// Each volume comes before its value.
+fn volumes_and_scores(n: u32) -> Vec<Product> {
+    (0..n).flat_map(|index| [volume(index), score(index, 0.5)]).collect()
+}
+
+#[test]
+fn a_sink_whose_values_all_fail_never_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("out");
+    let rtcloud = RtCloud::create(&inside).unwrap();
+    std::fs::remove_dir(&inside).unwrap();
+    std::fs::write(&inside, "a file").unwrap();
+    let told = works_after(Box::new(rtcloud), ValueChoice::Feedback, volumes_and_scores(3));
+    assert_eq!(told, [false; 3]);
+    // Port 0 takes no packet.
+    let opennft = OpenNft::new("127.0.0.1:0".parse().unwrap()).unwrap();
+    let told = works_after(Box::new(opennft), ValueChoice::Feedback, volumes_and_scores(3));
+    assert_eq!(told, [false; 3]);
+    let (_there, address) = listener();
+    let rtpspy = RtpSpy::new(address.parse().unwrap());
+    let told = works_after(Box::new(rtpspy), ValueChoice::Fd, volumes_and_scores(2));
+    assert_eq!(told, [true; 2], "one for each value");
 }
 
 #[tokio::test(flavor = "multi_thread")]

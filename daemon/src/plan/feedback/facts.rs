@@ -13,7 +13,10 @@ use toml::{Table, Value};
 use super::{FeedbackPlan, files};
 use crate::{
     config::QualityConfig,
-    plan::{error::PlanError, mask_file},
+    plan::{
+        error::PlanError,
+        mask_file::{self, MaskFileError},
+    },
 };
 
 /// Hashes of the files that decide the scores: of the source, of each region, and of a sham.
@@ -27,7 +30,7 @@ pub(super) fn hashes(options: &FeedbackOptions) -> Result<Table, PlanError> {
         _ => {}
     }
     for (name, path) in &options.rois {
-        add(&format!("roi_{name}"), mask_file::read(path)?.mask.hash().to_owned());
+        add(&format!("roi_{name}"), region(mask_file::read(path))?.mask.hash().to_owned());
     }
     if let Some(sham) = &options.sham {
         add("assignment_sha256", files::sha256_of(&sham.assignment)?);
@@ -93,7 +96,7 @@ impl FeedbackPlan {
         // A sparse matrix has no image of its voxels.
         let brain = mask.and_then(|path| mask_file::read_image(path).ok());
         for (name, path) in &options.rois {
-            let region = mask_file::read_image(path)?.values;
+            let region = region(mask_file::read_image(path))?.values;
             let n_voxel = region.iter().filter(|value| **value > 0.0).count();
             let mut line = format!("region `{name}`: {n_voxel} voxels");
             if let Some(brain) = &brain {
@@ -104,10 +107,15 @@ impl FeedbackPlan {
             lines.push(line);
         }
         if self.sham.is_some() {
-            lines.push("real or sham is sealed; the assignment, its key and the scores fit".into());
+            lines.extend(self.sham_lines());
         }
         Ok(lines)
     }
+}
+
+fn region<T>(read: Result<T, MaskFileError>) -> Result<T, PlanError> {
+    let failed = |error| PlanError::Feedback(format!("cannot use a region of `rois`: {error}"));
+    read.map_err(failed)
 }
 
 /// A source for people.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use corticast_wire::files;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -14,11 +15,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// The bytes of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, PlanError> {
     let wrong = |reason: String| PlanError::Feedback(format!("{}: {reason}", path.display()));
-    let n_byte = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if n_byte > MAX_BYTES {
-        return Err(wrong(format!("{n_byte} bytes, expected at most {MAX_BYTES}")));
-    }
-    std::fs::read(path).map_err(|error| wrong(error.to_string()))
+    files::read(path, MAX_BYTES).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reads a JSON file.

@@ -18,6 +18,17 @@ pub fn used_mark(assignment: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The session that a mark names.
+///
+/// # Errors
+///
+/// Fails when the mark cannot be read; [`std::io::ErrorKind::NotFound`] without one.
+pub fn used_by(mark: &Path) -> std::io::Result<String> {
+    /// Longest name of a session that is read.
+    const MAX_BYTES: u64 = 4096;
+    corticast_wire::files::read_text(mark, MAX_BYTES)
+}
+
 /// Notes that this session uses the sealed assignment of its feedback, if it has one. Another
 /// session is then refused.
 ///
@@ -50,7 +61,7 @@ pub fn mark_used(config: &Config) -> Result<(), PlanError> {
     match mark.persist_noclobber(&path) {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let used_by = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
+            let used_by = used_by(&path).map_err(|error| failed(&error))?;
             if used_by == *name {
                 return Ok(());
             }
@@ -69,7 +80,7 @@ pub(super) fn open(sham: &ShamOptions, session: &str) -> Result<(Assignment, Str
     };
     let key = key(&sham.key)?;
     let mark = used_mark(&sham.assignment);
-    let used_by = match std::fs::read_to_string(&mark) {
+    let used_by = match used_by(&mark) {
         Ok(name) => Some(name),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(&mark, &error)),

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _chosen(fit: Fit) -> str:
     name = {"ridge": "alpha", "logistic": "C", "lda": "shrinkage"}[fit.method]
-    text = f"regularisation: {name} = {fit.regularisation:.4g}"
+    text = f"regularisation: {name} = {fit.regularisation:.6g}"
     if fit.method != "logistic":
         text += f", temperature = {fit.temperature:.3g}"
     if fit.at_edge:

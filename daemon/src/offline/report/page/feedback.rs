@@ -45,9 +45,12 @@ fn shown(run: &RunFacts, span: (f64, f64), unblind: bool) -> String {
             n => format!("The operator had blanked {n} of them. "),
         },
         match shows_own {
-            true => "The dashed line is the participant's own score.",
+            true =>
+                "Each score is drawn at the volume after which it was shown, each block at its \
+                     own time. The dashed line is the participant's own score.",
             false => {
-                "The participant's own scores are sealed: <code>corticast report --unblind</code> \
+                "Each score is drawn at the volume after which it was shown, each block at its own \
+                 time. The participant's own scores are sealed: <code>corticast report --unblind</code> \
                  shows them."
             }
         },

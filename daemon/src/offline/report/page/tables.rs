@@ -1,5 +1,7 @@
 //! Tables: what was lost, what the daemon said, and what was done to the data.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     section,
 };
 use crate::offline::report::{
-    facts::RunFacts,
+    facts::{Note, RunFacts},
     judge::{Judged, ranges},
     settings::Settings,
 };
@@ -87,6 +89,16 @@ pub(super) fn missing(run: &RunFacts, judged: &Judged) -> String {
             faults.collect::<String>()
         );
     }
+    if !run.cuts.is_empty() {
+        html += &format!(
+            "<p>A file of the recording has no end, because {}; everything before is whole: {}.</p>",
+            match run.is_cut_short {
+                true => "it is still being written or the daemon was killed",
+                false => "the daemon was killed; the recording goes on in the next file",
+            },
+            escape(&run.cuts.join("; ")),
+        );
+    }
     section("Missing, late, dropped, marked", &html)
 }
 
@@ -96,7 +108,9 @@ pub(super) fn notes(run: &RunFacts) -> String {
     if run.notes.is_empty() {
         return section(title, &absent("None."));
     }
-    let rows = run.notes.iter().take(MAX_ROWS).map(|note| {
+    let groups = groups(&run.notes);
+    let rows = groups.iter().take(MAX_ROWS).map(|group| {
+        let (note, text) = (group[0], told(group));
         let bold = if note.kind == "alarm" { ("<strong>", "</strong>") } else { ("", "") };
         format!(
             "<tr><td class=\"n\">{}</td><td class=\"k\">{}{}{}</td><td>{}</td></tr>",
@@ -104,10 +118,10 @@ pub(super) fn notes(run: &RunFacts) -> String {
             bold.0,
             escape(&note.kind),
             bold.1,
-            escape(&note.text),
+            escape(&text),
         )
     });
-    let n_more = run.notes.len().saturating_sub(MAX_ROWS) as u64 + run.n_unlisted_notes;
+    let n_more = groups.len().saturating_sub(MAX_ROWS) as u64 + run.n_unlisted_notes;
     let more = match n_more {
         0 => String::new(),
         n => format!("<p class=\"note\">and {n} more</p>"),
@@ -118,6 +132,44 @@ pub(super) fn notes(run: &RunFacts) -> String {
         rows.collect::<String>(),
     );
     section(title, &html)
+}
+
+/// Warnings that differ in their numbers only, as one group; any other note alone. The JSON file has
+/// each of them.
+fn groups(notes: &[Note]) -> Vec<Vec<&Note>> {
+    let form = |note: &Note| note.text.replace(|c: char| c.is_ascii_digit(), "");
+    let mut groups: Vec<Vec<&Note>> = Vec::new();
+    let mut of_form: HashMap<String, usize> = HashMap::new();
+    for note in notes {
+        if note.kind == "restart" {
+            of_form.clear();
+        }
+        if note.kind != "warning" {
+            groups.push(vec![note]);
+            continue;
+        }
+        let at = *of_form.entry(form(note)).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(note),
+            None => groups.push(vec![note]),
+        }
+    }
+    groups
+}
+
+/// The text of a group: its first one, how many more there are, and the last one.
+fn told(group: &[&Note]) -> String {
+    match group {
+        [] => String::new(),
+        [only] => only.text.clone(),
+        [first, .., last] => format!(
+            "{} ({} times until {} s; the last: {})",
+            first.text,
+            group.len(),
+            tidy(last.time_s),
+            last.text
+        ),
+    }
 }
 
 /// What was done to the data.

@@ -1,0 +1,141 @@
+//! The files of the stages: images in the space of the mask, regions, slice times, blocks.
+
+use std::path::{Path, PathBuf};
+
+use corticast_bold::{
+    settings::{Axis, SliceTimingSettings},
+    space::VoxelSpace,
+    spatial_mask::{SparseRows, SpatialMask},
+};
+use corticast_images::events::{self, Event};
+use corticast_wire::files;
+
+use crate::{
+    config::stages::SliceTimingConfig,
+    plan::{
+        error::PlanError,
+        mask_file::{self, Image},
+    },
+};
+
+/// Reads the blocks of a design.
+pub(super) fn blocks(path: &Path) -> Result<Vec<Event>, PlanError> {
+    events::read(path).map_err(|error| PlanError::Stage(format!("[denoise] design: {error}")))
+}
+
+/// Number and name of an axis.
+pub(super) fn axis(axis: Axis) -> (usize, char) {
+    match axis {
+        Axis::X => (0, 'x'),
+        Axis::Y => (1, 'y'),
+        Axis::Z => (2, 'z'),
+    }
+}
+
+/// Checks what is known of slice times without a TR. `matrix` is the mask's; `is_of_run` unless
+/// volumes are resliced into the mask's space.
+pub(super) fn check_slice_times(
+    on: &SliceTimingSettings,
+    matrix: [usize; 3],
+    is_of_run: bool,
+) -> Result<(), PlanError> {
+    /// Longest TR.
+    const MAX_S: f64 = 60.0;
+    let wrong = |reason: String| Err(PlanError::Stage(format!("[slice_timing]: {reason}")));
+    let (axis, name) = axis(on.axis);
+    let (found, expected) = (on.times_s.len(), matrix[axis]);
+    if found == 0 || (found != expected && is_of_run) {
+        return wrong(format!(
+            "there are {found} slice times, expected {expected}: one for each slice along {name} \
+             of the mask's matrix {matrix:?}"
+        ));
+    }
+    let mut times = on.times_s.iter().enumerate();
+    match times.find(|(_, time)| !(0.0..MAX_S).contains(*time)) {
+        Some((slice, time)) => wrong(format!(
+            "the time of slice {slice} is {time} s, expected at least 0 s and less than the TR; \
+             slice times are in s, not in ms"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The slice times of a section, from itself or from a BIDS sidecar.
+pub(super) fn slice_times(section: &SliceTimingConfig) -> Result<SliceTimingSettings, PlanError> {
+    let times_s = match (&section.times_s, &section.sidecar) {
+        (Some(times_s), None) => times_s.clone(),
+        (None, Some(path)) => sidecar_times(path)?,
+        _ => {
+            return Err(PlanError::Stage(
+                "[slice_timing] needs either `times_s` or `sidecar`".to_owned(),
+            ));
+        }
+    };
+    Ok(SliceTimingSettings { times_s, axis: section.axis })
+}
+
+/// `SliceTiming` of a BIDS sidecar, in seconds.
+fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
+    /// Largest sidecar that is read.
+    const MAX_BYTES: u64 = 16 << 20;
+    let wrong = |reason: String| PlanError::Stage(format!("{}: {reason}", path.display()));
+    let bytes = files::read(path, MAX_BYTES).map_err(|error| wrong(error.to_string()))?;
+    let sidecar: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let times = sidecar.get("SliceTiming").ok_or_else(|| {
+        wrong("no `SliceTiming`, expected one time in seconds for each slice".to_owned())
+    })?;
+    serde_json::from_value(times.clone())
+        .map_err(|error| wrong(format!("`SliceTiming`: {error}, expected numbers")))
+}
+
+/// The values of an image that must be in this space. `what` names its key in errors.
+pub(super) fn in_space(what: &str, path: &Path, space: &VoxelSpace) -> Result<Vec<f32>, PlanError> {
+    let unusable = |reason: String| PlanError::Stage(format!("cannot use {what}: {reason}"));
+    let Image { space: found, values } =
+        mask_file::read_image(path).map_err(|error| unusable(error.to_string()))?;
+    found.check_is(space).map_err(|mismatch| {
+        let path = path.display();
+        unusable(format!("{path} is not in the space of the mask: {mismatch}"))
+    })?;
+    Ok(values)
+}
+
+/// A sparse matrix that gives the mean signal of each region. `None` without regions.
+pub(super) fn means(
+    files: &[(&str, &PathBuf)],
+    space: &VoxelSpace,
+) -> Result<Option<SpatialMask>, PlanError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let [nx, ny, nz] = space.matrix();
+    let mut rows = SparseRows { indptr: vec![0], indices: vec![], weights: vec![] };
+    for (what, path) in files {
+        let values = in_space(what, path, space)?;
+        let invalid = |reason: &str| {
+            PlanError::Stage(format!("cannot use {what}: {}: {reason}", path.display()))
+        };
+        if values.iter().any(|value| !value.is_finite() || *value < 0.0) {
+            return Err(invalid("a weight is negative or no number, expected 0 or more"));
+        }
+        let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+        if sum <= 0.0 {
+            return Err(invalid("every voxel is 0, expected a region"));
+        }
+        for x in 0..nx {
+            for y in 0..ny {
+                for z in 0..nz {
+                    let weight = f64::from(values[x + nx * (y + ny * z)]) / sum;
+                    if weight > 0.0 {
+                        rows.indices.push(((x * ny + y) * nz + z) as u32);
+                        rows.weights.push(weight as f32);
+                    }
+                }
+            }
+        }
+        rows.indptr.push(rows.indices.len() as u32);
+    }
+    let mask = SpatialMask::from_rows(space.clone(), rows);
+    Ok(Some(mask.map_err(|error| PlanError::Stage(format!("cannot use the regions: {error}")))?))
+}
