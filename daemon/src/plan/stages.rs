@@ -14,12 +14,13 @@ use corticast_bold::{
     space::VoxelSpace,
     spatial_mask::{SparseRows, SpatialMask},
     time::RepetitionTime,
+    turn::Turn,
 };
 use corticast_images::events::{self, Event};
 use corticast_models::manifest::Manifest;
 
 use super::{
-    error::PlanError,
+    error::{OTHER_GRID, PlanError},
     feedback::files::sha256,
     mask_file::{self, Image, MaskFileError},
 };
@@ -279,14 +280,14 @@ fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
         .map_err(|error| wrong(format!("`SliceTiming`: {error}, expected numbers")))
 }
 
-/// The values of an image that must be in this space.
+/// The values of an image that must be on this grid, in the voxel order of the grid.
 fn in_space(path: &Path, space: &VoxelSpace) -> Result<Vec<f32>, PlanError> {
     let Image { space: found, values } = mask_file::read_image(path)?;
-    found.check_is(space).map_err(|mismatch| {
+    let turn = Turn::between(&found, space).map_err(|mismatch| {
         let path = path.display();
-        PlanError::Stage(format!("{path} is not in the space of the mask: {mismatch}"))
+        PlanError::Stage(format!("{path} is not on the grid of the mask: {mismatch}; {OTHER_GRID}"))
     })?;
-    Ok(values)
+    Ok(turn.values(values))
 }
 
 /// A sparse matrix that gives the mean signal of each region. `None` without regions.

@@ -13,6 +13,7 @@ use corticast_bold::{
     space::VoxelSpace,
     stage::Stage,
     state::{Loader, Saver},
+    turn::Turn,
     volume::{Motion, Volume},
 };
 
@@ -30,7 +31,9 @@ pub(super) struct WholeVolume {
     slice_timing: Option<SliceTiming>,
     realign: Option<Realign>,
     smooth: Option<Smooth>,
-    matrix: [usize; 3],
+    space: VoxelSpace,
+    /// From the voxel order of the run to that of the mask, in which the stages work.
+    turn: Turn,
 }
 
 /// What comes of a volume.
@@ -48,7 +51,8 @@ impl WholeVolume {
             realign: plan.realign(space)?,
             smooth: plan.smooth(space)?,
             plan: plan.clone(),
-            matrix: space.matrix(),
+            turn: Turn::none(space.matrix()),
+            space: space.clone(),
         })
     }
 
@@ -60,8 +64,18 @@ impl WholeVolume {
     /// Forgets the previous run.
     pub(super) fn start_run(&mut self, header: &RunHeader) {
         // A run is only admitted if its slice times fit.
-        let slice_timing = self.plan.slice_timing(self.matrix, header.repetition_time);
+        let slice_timing = self.plan.slice_timing(self.space.matrix(), header.repetition_time);
         self.slice_timing = slice_timing.ok().flatten();
+        // A run is only admitted on the mask's grid.
+        self.turn = Turn::between(&header.space, &self.space)
+            .unwrap_or_else(|_| Turn::none(self.space.matrix()));
+        if !self.turn.is_none() {
+            tracing::info!(
+                scan = header.space.orientation(),
+                mask = self.space.orientation(),
+                "the scan is in another voxel order than the mask: its voxels are read in the mask's"
+            );
+        }
         if let Some(realign) = &mut self.realign {
             match self.plan.reference {
                 Reference::Run => realign.start_run(),
@@ -73,10 +87,11 @@ impl WholeVolume {
     /// Passes a volume through the stages.
     pub(super) fn process(
         &mut self,
-        mut volume: Volume,
+        volume: Volume,
         watch: &mut Stopwatch<'_>,
         stages_ns: &mut BTreeMap<&'static str, u64>,
     ) -> Result<Option<Prepared>, SignalPathError> {
+        let mut volume = self.turn.volume(volume);
         if let Some(stage) = &mut self.slice_timing {
             let done = watch.time(SliceTiming::NAME, stages_ns, || stage.process(volume))?;
             let Some(done) = done else { return Ok(None) };
