@@ -170,7 +170,8 @@ impl VoxelSpace {
 
     /// The largest distance of a corner from the same corner of another space of the same matrix,
     /// in mm. Two affine maps differ most at a corner.
-    pub(crate) fn corner_distance_mm(&self, other: &Self) -> f64 {
+    #[must_use]
+    pub fn corner_distance_mm(&self, other: &Self) -> f64 {
         let corner = |corner: usize| {
             std::array::from_fn(|axis| {
                 if corner >> axis & 1 == 1 { self.matrix[axis] as f64 } else { 0.0 }

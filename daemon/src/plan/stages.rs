@@ -16,7 +16,10 @@ use corticast_bold::{
     time::RepetitionTime,
     turn::Turn,
 };
-use corticast_images::events::{self, Event};
+use corticast_images::{
+    events::{self, Event},
+    text,
+};
 use corticast_models::manifest::Manifest;
 
 use super::{
@@ -266,13 +269,9 @@ fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
     /// Largest sidecar that is read.
     const MAX_BYTES: u64 = 16 << 20;
     let wrong = |reason: String| PlanError::Stage(format!("{}: {reason}", path.display()));
-    let n_byte = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if n_byte > MAX_BYTES {
-        return Err(wrong(format!("{n_byte} bytes, expected a BIDS sidecar")));
-    }
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let text = text::read(path, MAX_BYTES).map_err(|error| PlanError::Stage(error.to_string()))?;
     let sidecar: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let times = sidecar.get("SliceTiming").ok_or_else(|| {
         wrong("no `SliceTiming`, expected one time in seconds for each slice".to_owned())
     })?;
