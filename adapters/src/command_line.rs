@@ -96,13 +96,17 @@ impl Source {
 /// Separate from the BIDS flags, because the labels have other defaults here.
 #[derive(Debug, clap::Args)]
 pub(super) struct NiftiArgs {
-    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz); each is a run, in this order
+    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz, .hdr with .img); each is a run, in this
+    /// order
     #[arg(required = true, value_name = "FILE_OR_FOLDER")]
     files: Vec<PathBuf>,
-    /// Repetition time in seconds [default: from the header]
+    /// Names of the volumes in a folder, with * and ? [default: those whose names count on]
+    #[arg(long, value_name = "GLOB")]
+    pattern: Option<String>,
+    /// Repetition time in seconds [default: from the sidecar, else the header]
     #[arg(long, value_name = "SECONDS")]
     tr: Option<f64>,
-    /// BIDS events.tsv, one per run; sent as marks
+    /// BIDS events.tsv, one per run; sent as marks [default: those that apply to BIDS images]
     #[arg(long, value_name = "FILE")]
     events: Vec<PathBuf>,
     /// Name of the session
@@ -127,9 +131,9 @@ pub(super) struct NiftiArgs {
 
 impl From<NiftiArgs> for NiftiOptions {
     fn from(args: NiftiArgs) -> Self {
-        let NiftiArgs { files, tr, events, session, sub, ses, task, run, volumes } = args;
+        let NiftiArgs { files, pattern, tr, events, session, sub, ses, task, run, volumes } = args;
         let labels = Labels { sub, ses, task, run };
-        Self { files, tr, events, session, labels, volumes }
+        Self { files, pattern, tr, events, session, labels, volumes }
     }
 }
 
@@ -150,6 +154,12 @@ pub(super) struct BidsArgs {
     /// Run label
     #[arg(long)]
     run: Option<String>,
+    /// Any further entity of the run's name, e.g. echo-1 or space-T1w
+    #[arg(long = "entity", value_name = "KEY-LABEL")]
+    entities: Vec<String>,
+    /// Repetition time in seconds [default: from the sidecar, else the header]
+    #[arg(long, value_name = "SECONDS")]
+    tr: Option<f64>,
     /// Name of the session
     #[arg(long, default_value = "")]
     session: String,
@@ -160,8 +170,9 @@ pub(super) struct BidsArgs {
 
 impl From<BidsArgs> for BidsOptions {
     fn from(args: BidsArgs) -> Self {
-        let BidsArgs { dataset, sub, ses, task, run, session, volumes } = args;
-        Self { dataset, labels: Labels { sub, ses, task, run }, session, volumes }
+        let BidsArgs { dataset, sub, ses, task, run, entities, tr, session, volumes } = args;
+        let labels = Labels { sub, ses, task, run };
+        Self { dataset, labels, entities, tr, events: None, session, volumes }
     }
 }
 

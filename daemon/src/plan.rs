@@ -1,7 +1,7 @@
 //! The plan: the settings on which configuration, model and mask agree, before anything starts.
 //!
-//! A model only decodes the kind of data it was trained on: same mask (by hash), matrix, affine,
-//! TR, delay and normalisation. Or a sparse matrix makes the outputs of the model's mask of another
+//! A model only decodes the kind of data it was trained on: same mask (by hash), same grid (in any
+//! voxel order), TR, delay and normalisation. Or a sparse matrix makes the outputs of the model's mask of another
 //! scan, and names the mask that it stands for. A key that the configuration leaves out is taken from the model; a
 //! key that it sets must agree with the model. Everything is compared before the first volume, and
 //! the header of each run again when the run starts. An error names both values.
@@ -59,12 +59,12 @@ impl Plan {
     /// Fails when a file is missing or cannot be read, or on the first disagreement.
     pub fn make(config: Config) -> Result<Self, PlanError> {
         let mask_path = config.signal.mask.as_deref().ok_or(PlanError::NoMask)?;
-        let MaskFile { mask, stands_for } = mask_file::read(mask_path)?;
+        let MaskFile { mut mask, stands_for } = mask_file::read(mask_path)?;
         let decoder =
             config.model.dir.as_deref().map(|dir| open::open(dir, &config)).transpose()?;
         let manifest = decoder.as_ref().map(Decoder::manifest);
         if let Some(manifest) = manifest {
-            agree::is_of_model(&mask, stands_for.as_deref(), &manifest.mask)?;
+            mask = agree::of_model(mask, stands_for.as_deref(), &manifest.mask)?;
         }
         let signal = agree::agree(&config, mask.space(), manifest, &feedback::rois(&config))?;
         signal.stages.check(&mask, manifest.map(|manifest| manifest.signal.repetition_time))?;
@@ -99,11 +99,12 @@ impl Plan {
         Some(Box::new(move || open::open(&dir, &config)))
     }
 
-    /// The check of whether a run may start: matrix and affine as the mask, unless
-    /// volumes are resliced into its space, and TR as the model.
+    /// The check of whether a run may start: the grid of the mask, in any voxel order, unless volumes
+    /// are resliced into its space, and the TR of the model.
     #[must_use]
     pub fn admission(&self) -> Admission {
         let space = self.mask.space().clone();
+        let matrix = space.matrix();
         let trained = self.decoder.as_ref().map(|d| d.manifest().signal.repetition_time);
         let is_resliced = self.signal.stages.model_image.is_some();
         let fits = admission::fits((!is_resliced).then(|| space.clone()), trained);
@@ -111,10 +112,14 @@ impl Plan {
         let hrf_delay_s = self.signal.hrf_delay_s;
         Arc::new(move |header: &RunHeader, n_before| {
             fits(header, n_before)?;
-            if is_resliced {
-                stages.realign(&header.space, &space).map_err(|error| error.to_string())?;
-            }
-            let slice_timing = stages.slice_timing(header.space.matrix(), header.repetition_time);
+            let of_slices = match is_resliced {
+                false => matrix,
+                true => {
+                    stages.realign(&header.space, &space).map_err(|error| error.to_string())?;
+                    header.space.matrix()
+                }
+            };
+            let slice_timing = stages.slice_timing(of_slices, header.repetition_time);
             slice_timing.map_err(|error| error.to_string())?;
             feedback.as_ref().map_or(Ok(()), |feedback| feedback.admit(header, hrf_delay_s))
         })

@@ -15,7 +15,7 @@ use corticast::recording::{
 };
 use corticast_adapter::dicom;
 use corticast_bold::feedback::seal::{SealedAssignment, StudyKey};
-use corticast_images::{bids, events, nifti::reader::NiftiReader};
+use corticast_images::{events, nifti::reader::NiftiReader, timing};
 use corticast_models::manifest::{self, Manifest, video};
 use corticast_wire::{
     message::{FromAdapter, ToAdapter},
@@ -175,7 +175,7 @@ fn event_table(bytes: &[u8]) {
 /// The sidecar of a BIDS run, and what is made of its TR.
 fn sidecar(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(Some(seconds)) = bids::repetition_time_of(text)
+        && let Ok(Some(seconds)) = timing::repetition_time_in(text)
     {
         corticast_bold::time::RepetitionTime::from_secs(seconds).ok();
     }

@@ -201,12 +201,12 @@ fn a_region_that_is_no_region_is_refused_and_one_without_signal_has_no_score() {
     let other = Site::with_matrix(4, "nearest", [10, 10, 8]);
     std::fs::copy(other.path("mask.nii.gz"), site.path("roi-face.nii.gz")).unwrap();
     std::fs::write(site.config(), &text).unwrap();
-    refused(&site, &["roi-face.nii.gz is not in the space of the mask", "[10, 10, 8]"]);
+    refused(&site, &["roi-face.nii.gz is not on the grid of the mask", "[10, 10, 8]"]);
     std::fs::write(site.path("roi-face.nii.gz"), face).unwrap();
     std::fs::copy(other.path("mask.nii.gz"), site.path("reference.nii.gz")).unwrap();
     with_feedback(&site, CHANGE, "", "[realign]\nimage = \"reference.nii.gz\"\n");
     site.leave_out_model();
-    refused(&site, &["reference.nii.gz is not in the space of the mask"]);
+    refused(&site, &["reference.nii.gz is not on the grid of the mask"]);
     filled(&site, "reference.nii", |_| 700);
     with_feedback(&site, CHANGE, "", "[realign]\nimage = \"reference.nii\"\n");
     site.leave_out_model();

@@ -96,7 +96,8 @@ def test_missing_files_are_named(
     [
         ("onset\tduration\ttrial_type\n", "no window is inside an event"),
         ("onset\tduration\ttrial_type\n900\t10\tface\n", "1 events were read"),
-        ("onset\tduration\ttrial_type\n4\tn/a\tface\n", "duration is 'n/a', expected seconds"),
+        ("onset\tduration\ttrial_type\n4\tn/a\tface\n", "length with --duration-s"),
+        ("onset\tduration\ttrial_type\n4\tlong\tface\n", "duration is 'long', expected seconds"),
         ("onset\tduration\n4\t10\n", "no column 'trial_type', found ['onset', 'duration']"),
         ("onset\tduration\ttrial_type\n4\t10\ta\n9\t10\tb\n", "do not overlap"),
     ],

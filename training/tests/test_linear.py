@@ -191,3 +191,55 @@ def test_one_block_a_class_is_halved_with_a_warning(
 ) -> None:
     assert train(make_run("sub-1_run-1", repeats=1), tmp_path / "model") == 0
     assert "too good" in capsys.readouterr().out
+
+
+def test_a_rare_class_that_is_never_right_is_told_with_the_true_chance(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One block of face for nine of house, and no signal at all.
+    noise = np.random.default_rng(5)
+
+    def silence(tensors: dict[str, Any]) -> None:
+        tensors["windows"] = noise.standard_normal(tensors["windows"].shape).astype(np.float32)
+
+    classes = ("face", *["house"] * 9)
+    for k in range(3):
+        data = make_run(f"sub-07_run-0{k}", classes=classes, repeats=1, spoil=silence)
+    model = tmp_path / "model"
+    assert train(data, model) == 0
+    out = capsys.readouterr().out
+    assert "chance 0.900" in out and "chance 0.500" in out, out
+    assert "warning: class 'face' is never right" in out, out
+    assert "no better than one that always names the most frequent class (0.900)" in out, out
+    provenance = manifest_of(model)["provenance"]
+    assert provenance["chance_per_tr"] == 0.9
+    assert abs(provenance["cv_balanced"] - 0.5) < 0.05
+
+
+def test_events_without_a_length_are_explained_and_get_one(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = three_runs(make_run)
+    for path in data.glob("*/events.tsv"):
+        path.write_text(path.read_text().replace("\t10.0\t", "\t0\t"))
+    assert train(data, tmp_path / "model") == 1
+    assert "durations are all 0 (or n/a): give their length with --duration-s" in (
+        capsys.readouterr().err
+    )
+    assert train(data, tmp_path / "model", "--duration-s", "10") == 0
+    assert manifest_of(tmp_path / "model")["provenance"]["cv_per_tr"] > 0.8
+
+
+def test_classes_are_chosen_among_other_events(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = three_runs(make_run)
+    for path in data.glob("*/events.tsv"):
+        path.write_text(path.read_text() + "0\t200\trun\n6\t0\tkey\n")
+    model = tmp_path / "model"
+    assert train(data, model) == 1
+    assert "name the classes that are meant with --classes" in capsys.readouterr().err
+    assert train(data, model, "--classes", "face,house") == 0
+    assert manifest_of(model)["network"][0]["classes"] == ["face", "house"]
+    assert train(data, tmp_path / "other", "--classes", "face,hose") == 1
+    assert "no event of class 'hose'" in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_damaged_events_are_named(movie: Movie, tmp_path: Path) -> None:
     good = path.read_text()
     for pattern, new, message in (
         ("clip", "klip", "no column 'clip'"),
-        ("16.000", "soon", "line 2: onset is not a number"),
+        ("16.000", "soon", "events.tsv:2: onset is 'soon', expected seconds"),
         ("train-0001", "test-0001", "clip 'test-0001' is not among"),
         ("train-0001", "train-0002", "a clip is listed twice"),
     ):

@@ -1,36 +1,34 @@
 //! Delivers a run of a BIDS dataset like a scanner.
 //!
-//! The run is selected by its entities or by its `_bold.nii[.gz]` file. Its TR comes from the
-//! sidecar and its events from `_events.tsv`, by the inheritance principle (BIDS 1.10, "Common
-//! principles"): first the run's own file, then less specific files beside it, then files in the
-//! folders above. If several runs or none match, the error lists the runs of the dataset.
+//! The run is selected by its entities or by its `_bold.nii[.gz]` file. TR and events are those of
+//! [`NiftiAdapter`], by the inheritance principle. If several runs or none match, the error lists the
+//! runs of the dataset. Phase images (`part-phase`) are left out unless asked for, and so is what
+//! `.bidsignore` names.
 
 use std::{
-    fs,
+    io,
     path::{Path, PathBuf},
 };
 
 use corticast_bold::run::{RunEntities, RunHeader};
-use corticast_wire::files;
 
 use crate::{
     acquired::AcquiredVolume,
+    beside::{bold_stem, entries, file_name},
     error::AdapterError,
     events::Event,
     labels::Labels,
     natural::natural,
-    nifti::{NiftiAdapter, NiftiOptions},
+    nifti::{NiftiAdapter, NiftiOptions, series::wild},
     source::ScannerAdapter,
 };
 
 /// Folders deeper than this below the dataset contain no runs (sub/ses/func is 3).
 const MAX_DEPTH: usize = 5;
-/// Largest number of folders between a run and its sidecars.
-const MAX_LEVELS_UP: usize = 4;
 /// Largest number of files in a dataset. A folder with more is not taken for a dataset.
 const MAX_FILES: usize = 200_000;
-/// Largest sidecar that is read.
-const MAX_SIDECAR_BYTES: u64 = 16 << 20;
+/// Folders of a dataset that hold no runs of it.
+const NO_RUNS: [&str; 4] = ["derivatives", "sourcedata", "code", "stimuli"];
 
 /// Selects a run of a dataset.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +37,12 @@ pub struct BidsOptions {
     pub dataset: PathBuf,
     /// Labels that the run must have.
     pub labels: Labels,
+    /// Further entities that the run must have, e.g. `echo-1` or `space-T1w`.
+    pub entities: Vec<String>,
+    /// Repetition time in seconds; `None` uses the sidecar's, else the header's.
+    pub tr: Option<f64>,
+    /// BIDS `events.tsv`; `None`: the one that applies.
+    pub events: Option<PathBuf>,
     /// Name of the session.
     pub session: String,
     /// The run ends after this many volumes. At least 1.
@@ -58,21 +62,15 @@ impl BidsAdapter {
     ///
     /// Fails unless exactly one run matches, or when one of its files cannot be read.
     pub fn open(options: BidsOptions) -> Result<Self, AdapterError> {
-        let bold =
-            if options.dataset.is_dir() { one_run(&options)? } else { options.dataset.clone() };
+        let bold = run_of(&options)?;
         tracing::info!(bold = %bold.display(), "run found");
-        let tr = repetition_time_s(&bold)?;
-        if tr.is_none() {
-            tracing::warn!("no sidecar contains RepetitionTime: using the NIfTI header's");
-        }
-        let events = inherited(&bold, "events.tsv")?.into_iter().next();
         let nifti = NiftiAdapter::open(NiftiOptions {
             files: vec![bold],
-            tr,
-            events: events.into_iter().collect(),
+            tr: options.tr,
+            events: options.events.into_iter().collect(),
             session: options.session,
-            labels: Labels::default(),
             volumes: options.volumes,
+            ..NiftiOptions::default()
         })?;
         Ok(Self { nifti })
     }
@@ -93,10 +91,20 @@ impl ScannerAdapter for BidsAdapter {
     }
 }
 
+/// The image of the run that is selected.
+///
+/// # Errors
+///
+/// Fails unless exactly one run matches.
+pub fn run_of(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
+    if options.dataset.is_dir() { one_run(options) } else { Ok(options.dataset.clone()) }
+}
+
 /// The only run of the dataset that matches.
 fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
     let mut runs = Vec::new();
     find_runs(&options.dataset, MAX_DEPTH, &mut runs, &mut 0)?;
+    runs.retain(|path| !is_ignored(&options.dataset, path));
     runs.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()));
     let asked = &options.labels;
     let fits = |path: &&PathBuf| {
@@ -112,6 +120,7 @@ fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
             && fit("ses-", &asked.ses, found.ses.as_ref())
             && fit("task-", &asked.task, found.task.as_ref())
             && fit("run-", &asked.run, found.run.as_ref())
+            && options.has_entities(path)
     };
     let fitting: Vec<&PathBuf> = runs.iter().filter(fits).collect();
     let malformed = |reason| AdapterError::Malformed { path: options.dataset.clone(), reason };
@@ -122,11 +131,50 @@ fn one_run(options: &BidsOptions) -> Result<PathBuf, AdapterError> {
         }
         [] => Err(malformed(format!("no run matches; the dataset has {}", listed(&runs)))),
         several => Err(malformed(format!(
-            "{} runs match; give --sub, --ses, --task, --run or the file itself: {}",
+            "{} runs match; give --sub, --ses, --task, --run, --entity KEY-LABEL (echo-1, \
+             space-T1w) or the file itself: {}",
             several.len(),
             listed(several)
         ))),
     }
+}
+
+impl BidsOptions {
+    /// Whether the image has every entity that is asked for; of phase images none unless asked.
+    fn has_entities(&self, image: &Path) -> bool {
+        let stem = bold_stem(image).unwrap_or_default();
+        let parts: Vec<&str> = stem.split('_').collect();
+        let same = |asked: &str, found: &str| match (asked.split_once('-'), found.split_once('-')) {
+            (Some((key, asked)), Some((found_key, found))) => {
+                key == found_key && same_label(asked, found)
+            }
+            _ => asked == found,
+        };
+        let is_phase = parts.contains(&"part-phase");
+        let asks_part = self.entities.iter().any(|entity| entity.starts_with("part-"));
+        (asks_part || !is_phase)
+            && self.entities.iter().all(|asked| parts.iter().any(|part| same(asked, part)))
+    }
+}
+
+/// Whether `.bidsignore` of the dataset names a file: a pattern of its name, of its path, or a
+/// folder that ends in `/`. `!` and `**` between names are not read.
+fn is_ignored(dataset: &Path, path: &Path) -> bool {
+    let Ok(text) = crate::text::read(&dataset.join(".bidsignore"), 1 << 20) else { return false };
+    let relative = path.strip_prefix(dataset).unwrap_or(path).to_string_lossy().into_owned();
+    let name = file_name(path);
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).any(
+        |line| {
+            let line = line.trim_start_matches("**/").trim_start_matches('/');
+            match line.strip_suffix('/') {
+                Some(folder) => {
+                    relative.split('/').any(|part| wild(folder, part))
+                        || relative.starts_with(&format!("{folder}/"))
+                }
+                None => wild(line, &name) || wild(line, &relative),
+            }
+        },
+    )
 }
 
 /// `1` and `01` name the same run.
@@ -151,7 +199,16 @@ fn find_runs(
     runs: &mut Vec<PathBuf>,
     n_seen: &mut usize,
 ) -> Result<(), AdapterError> {
-    for path in entries(folder)? {
+    let paths = match entries(folder) {
+        Err(AdapterError::Io { source, .. })
+            if depth < MAX_DEPTH && source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            tracing::warn!(folder = %folder.display(), "no permission to list: skipped");
+            return Ok(());
+        }
+        listed => listed?,
+    };
+    for path in paths {
         *n_seen += 1;
         if *n_seen > MAX_FILES {
             return Err(AdapterError::Malformed {
@@ -160,91 +217,20 @@ fn find_runs(
             });
         }
         let name = file_name(&path);
-        if name.ends_with("_bold.nii") || name.ends_with("_bold.nii.gz") {
+        let is_hidden = name.starts_with('.');
+        if bold_stem(&path).is_some() && !is_hidden {
             runs.push(path);
-        } else if depth > 0 && name != "derivatives" && !name.starts_with('.') && path.is_dir() {
+        } else if depth > 0 && !NO_RUNS.contains(&&*name) && !is_hidden && path.is_dir() {
             find_runs(&path, depth - 1, runs, n_seen)?;
         }
     }
     Ok(())
 }
 
-/// `RepetitionTime` from the closest sidecar that contains it.
-fn repetition_time_s(bold: &Path) -> Result<Option<f64>, AdapterError> {
-    for path in inherited(bold, "bold.json")? {
-        let io = |source| AdapterError::Io { path: path.clone(), source };
-        let malformed = |reason| AdapterError::Malformed { path: path.clone(), reason };
-        let text = files::read_text(&path, MAX_SIDECAR_BYTES).map_err(io)?;
-        if let Some(seconds) = repetition_time_of(&text).map_err(malformed)? {
-            return Ok(Some(seconds));
-        }
-    }
-    Ok(None)
-}
-
-/// `RepetitionTime` in the text of a sidecar, in seconds; `None` when it has none.
-///
-/// # Errors
-///
-/// Fails when the text is not JSON, or the value is not a number.
-pub fn repetition_time_of(sidecar: &str) -> Result<Option<f64>, String> {
-    let sidecar: serde_json::Value =
-        serde_json::from_str(sidecar).map_err(|error| error.to_string())?;
-    let Some(value) = sidecar.get("RepetitionTime") else { return Ok(None) };
-    let seconds =
-        value.as_f64().ok_or_else(|| format!("RepetitionTime is {value}, expected seconds"))?;
-    Ok(Some(seconds))
-}
-
-/// The files with this suffix that apply to the run, closest and most specific first. A file
-/// applies if the run has all its entities.
-fn inherited(bold: &Path, suffix: &str) -> Result<Vec<PathBuf>, AdapterError> {
-    let name = file_name(bold);
-    let run: Vec<&str> = name.split('_').collect();
-    let mut found = Vec::new();
-    let start = match bold.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    for folder in start.ancestors().take(MAX_LEVELS_UP) {
-        // `ancestors` of a relative path ends with an empty one.
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let mut here: Vec<(usize, PathBuf)> = entries(folder)?
-            .into_iter()
-            .filter_map(|path| {
-                let name = file_name(&path);
-                let entities = match name.strip_suffix(suffix)? {
-                    "" => "",
-                    entities => entities.strip_suffix('_')?,
-                };
-                let parts: Vec<&str> = entities.split('_').filter(|p| !p.is_empty()).collect();
-                parts.iter().all(|part| run.contains(part)).then_some((parts.len(), path))
-            })
-            .collect();
-        here.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        found.extend(here.into_iter().map(|(_, path)| path));
-        // Files above the dataset do not belong to it.
-        if folder.join("dataset_description.json").is_file() {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, AdapterError> {
-    let io = |source| AdapterError::Io { path: folder.to_owned(), source };
-    fs::read_dir(folder)
-        .map_err(io)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(io))
-        .collect()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use corticast_bold::{decode::Dtype, space::VoxelSpace, time::RepetitionTime};
 
     use super::*;
@@ -299,6 +285,31 @@ mod tests {
         let header = adapter.start_run().unwrap().unwrap();
         assert_eq!(header.repetition_time, RepetitionTime::from_secs(0.8).unwrap());
         assert!(adapter.events().is_empty());
+    }
+
+    #[test]
+    fn phase_images_and_ignored_files_are_left_out_and_echoes_are_chosen() {
+        let root = dataset();
+        let func = root.path().join("sub-01/func");
+        let copy = |to: &str| {
+            fs::copy(func.join("sub-01_task-movie_run-01_bold.nii.gz"), func.join(to)).unwrap();
+        };
+        copy("sub-01_task-me_echo-1_bold.NII.GZ");
+        copy("sub-01_task-me_echo-2_bold.nii.gz");
+        copy("sub-01_task-me_echo-2_part-phase_bold.nii.gz");
+        copy("sub-01_task-me_echo-2_rec-old_bold.nii.gz");
+        fs::write(root.path().join(".bidsignore"), "*_rec-old_*\n").unwrap();
+        let task = |entities: &[&str]| BidsOptions {
+            labels: Labels { task: Some("me".into()), ..Labels::default() },
+            entities: entities.iter().map(|&entity| entity.to_owned()).collect(),
+            dataset: root.path().to_owned(),
+            ..BidsOptions::default()
+        };
+        let message = BidsAdapter::open(task(&[])).unwrap_err().to_string();
+        assert!(message.contains("2 runs match") && message.contains("--entity"), "{message}");
+        BidsAdapter::open(task(&["echo-02"])).unwrap();
+        BidsAdapter::open(task(&["echo-1"])).unwrap();
+        BidsAdapter::open(task(&["part-phase"])).unwrap();
     }
 
     #[test]

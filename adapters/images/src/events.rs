@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use corticast_wire::{files, text::shorten};
+use corticast_wire::text::shorten;
 
-use crate::error::AdapterError;
+use crate::{error::AdapterError, text};
 
 /// Largest file that is read. A day of events at 10 Hz needs a tenth of it.
 const MAX_BYTES: u64 = 64 << 20;
@@ -38,6 +38,12 @@ pub enum InvalidEvents {
         /// The columns of the file.
         found: Vec<String>,
     },
+    /// The columns are not separated by tabs.
+    #[error("line 1: columns are separated by {found:?}, expected tabs")]
+    Separator {
+        /// What stands between them.
+        found: char,
+    },
     /// A cell holds an invalid value.
     #[error("line {line}: {column} is {found:?}, expected {expected}")]
     Cell {
@@ -58,14 +64,31 @@ pub enum InvalidEvents {
 ///
 /// Fails when the file cannot be read or one of its lines is not a valid event.
 pub fn read(path: &Path) -> Result<Vec<Event>, AdapterError> {
-    let io = |source| AdapterError::Io { path: path.to_owned(), source };
-    let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
-    let text = files::read_text(path, MAX_BYTES).map_err(io)?;
-    parse(&text).map_err(|error| malformed(error.to_string()))
+    parse(&text::read(path, MAX_BYTES)?).map_err(|error| AdapterError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The text of a file of events with every column, after checking it: UTF-8 without a byte order
+/// mark, lines that end in LF.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn table(path: &Path) -> Result<String, AdapterError> {
+    let text = text::read(path, MAX_BYTES)?;
+    let checked = parse(&text).map(drop);
+    checked.map(|()| text).map_err(|error| AdapterError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// Parses a table of events, sorted by onset. A row with onset `n/a` has no known time and is
-/// skipped; a duration of `n/a` is 0; a missing trial type is `n/a`.
+/// skipped; a duration of `n/a` is 0; a missing trial type is `n/a`. An empty cell and `NaN` are
+/// `n/a`, and a cell may be in quotes, as R writes it. The trainer reads tables in the same way
+/// (`training/src/corticast_training/data/table.py`).
 ///
 /// # Errors
 ///
@@ -73,9 +96,14 @@ pub fn read(path: &Path) -> Result<Vec<Event>, AdapterError> {
 pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     let columns: Vec<&str> = match lines.next() {
-        Some((_, line)) => line.trim_end().split('\t').map(str::trim).collect(),
+        Some((_, line)) => cells_of(line.trim_end()),
         None => Vec::new(),
     };
+    if let [only] = columns.as_slice()
+        && let Some(found) = only.chars().find(|c| [',', ';'].contains(c))
+    {
+        return Err(InvalidEvents::Separator { found });
+    }
     let position = |name: &str| columns.iter().position(|column| *column == name);
     let needed = |column| {
         let found = || columns.iter().take(20).map(|&c| shorten(c, SHOWN_CHARS)).collect();
@@ -83,6 +111,9 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     };
     let (onset, duration) = (needed("onset")?, needed("duration")?);
     let trial_type = position("trial_type");
+    if trial_type.is_none() {
+        tracing::warn!("the events have no column trial_type: marks are named n/a");
+    }
 
     let mut events = Vec::new();
     for (number, line) in lines {
@@ -91,7 +122,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
         if line.trim().is_empty() {
             continue;
         }
-        let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
+        let cells = cells_of(line);
         let cell = |at: usize| cells.get(at).copied().unwrap_or("");
         let wrong = |column, found: &str, expected| InvalidEvents::Cell {
             line: line_number,
@@ -109,10 +140,7 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
             .map(|duration| duration.unwrap_or(0.0))
             .filter(|duration| *duration >= 0.0)
             .ok_or_else(|| wrong("duration", cell(duration), "seconds from 0 up, or n/a"))?;
-        let name = match trial_type.map(cell) {
-            None | Some("") => "n/a",
-            Some(name) => name,
-        };
+        let name = trial_type.map(cell).filter(|name| !is_missing(name)).unwrap_or("n/a");
         if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
             return Err(wrong("trial_type", name, "at most 512 bytes of printable text"));
         }
@@ -122,9 +150,24 @@ pub fn parse(text: &str) -> Result<Vec<Event>, InvalidEvents> {
     Ok(events)
 }
 
+fn cells_of(line: &str) -> Vec<&str> {
+    line.split('\t')
+        .map(str::trim)
+        .map(|cell| {
+            let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+            inner.unwrap_or(cell)
+        })
+        .collect()
+}
+
+/// Whether a cell says that there is no value.
+fn is_missing(cell: &str) -> bool {
+    ["", "n/a", "na", "nan"].iter().any(|missing| cell.eq_ignore_ascii_case(missing))
+}
+
 /// `Some(None)` for `n/a`, `None` for an invalid time.
 fn seconds(cell: &str) -> Option<Option<f64>> {
-    if cell.eq_ignore_ascii_case("n/a") {
+    if is_missing(cell) {
         return Some(None);
     }
     cell.parse().ok().filter(|value: &f64| value.is_finite()).map(Some)
@@ -145,6 +188,25 @@ mod tests {
                     cat\t1\t2\tn/a\r\nrest\t1\tn/a\t3\r\n\r\n";
         assert_eq!(parse(text).unwrap(), [event(2.0, 0.0, "cat"), event(15.0, 22.5, "face")]);
         assert_eq!(parse("onset\tduration\n1\t2\n").unwrap(), [event(1.0, 2.0, "n/a")]);
+    }
+
+    #[test]
+    fn a_table_of_another_program_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.tsv");
+        let expected = [event(-3.0, 0.0, "n/a"), event(2.0, 1.5, "face")];
+        let text = "onset\tduration\ttrial_type\n2\t1.5\tface\n-3\tNaN\t\n";
+        let quoted = "\"onset\"\t\"duration\"\t\"trial_type\"\n2\t1.5\t\"face\"\n-3\t\tN/A\n";
+        for text in
+            [text.to_owned(), text.replace('\n', "\r"), format!("\u{feff}{text}"), quoted.into()]
+        {
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(read(&path).unwrap(), expected, "{text:?}");
+        }
+        std::fs::write(&path, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+        assert_eq!(table(&path).unwrap(), text);
+        let message = parse("onset;duration\n1;2\n").unwrap_err().to_string();
+        assert_eq!(message, "line 1: columns are separated by ';', expected tabs");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! [`dump`] writes the volumes of a source as NIfTI.
 
 pub mod acquired;
+pub mod beside;
 pub mod bids;
 pub mod design;
 pub mod dump;
@@ -17,3 +18,5 @@ mod natural;
 pub mod nifti;
 pub mod reorient;
 pub mod source;
+pub mod text;
+pub mod timing;

@@ -1,6 +1,7 @@
 //! Delivers NIfTI-1 files like a scanner: each file, or each folder of 3-D volumes, is a run.
 //!
-//! Files are streamed volume by volume, and their stored bytes are sent. A truncated 4-D file gives
+//! The TR comes from [`crate::timing`], and the events of a BIDS image from the file beside it, for
+//! every command that reads an image. Files are streamed volume by volume, and their stored bytes are sent. A truncated 4-D file gives
 //! its complete volumes and then an error; in a folder, an unusable file is skipped, logged, and
 //! becomes a gap.
 //!
@@ -8,33 +9,41 @@
 //! patients: a run is named by `labels`, and its source is `nifti`.
 
 pub mod format;
+mod gzip;
 pub mod header;
 mod header_bytes;
+mod pair;
 pub mod reader;
 mod run;
+pub(crate) mod series;
 pub mod write;
 
 use std::{collections::VecDeque, path::PathBuf};
 
-use corticast_bold::{run::RunHeader, time::RepetitionTime};
+use corticast_bold::run::RunHeader;
 
 use self::run::Current;
 use crate::{
     acquired::AcquiredVolume,
+    beside::{bold_stem, events_of},
     error::AdapterError,
     events::{self, Event},
     labels::Labels,
     source::ScannerAdapter,
+    timing::repetition_time,
 };
 
 /// Which files to read, and values that replace those in the files.
 #[derive(Clone, Debug, Default)]
 pub struct NiftiOptions {
-    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz). Each is a run, in this order.
+    /// 4-D files, or folders of 3-D volumes (.nii, .nii.gz, .hdr and .img). Each is a run, in this
+    /// order.
     pub files: Vec<PathBuf>,
-    /// Repetition time in seconds; `None` uses the header's.
+    /// Which files of a folder are volumes, with `*` and `?`; `None`: those whose names count on.
+    pub pattern: Option<String>,
+    /// Repetition time in seconds; `None` uses the sidecar's, else the header's.
     pub tr: Option<f64>,
-    /// BIDS `events.tsv`, none or one per run.
+    /// BIDS `events.tsv`, one per run; without any, those that apply to BIDS images.
     pub events: Vec<PathBuf>,
     /// Name of the session.
     pub session: String,
@@ -91,10 +100,21 @@ impl NiftiAdapter {
         for (at, path) in options.files.iter().enumerate() {
             std::fs::metadata(path)
                 .map_err(|source| AdapterError::Io { path: path.clone(), source })?;
-            let events = match options.events.get(at) {
-                Some(path) => events::read(path)?,
+            let found = match options.events.get(at) {
+                Some(given) => Some(given.clone()),
+                None => events_of(path)?,
+            };
+            let events = match &found {
+                Some(found) => events::read(found)?,
                 None => Vec::new(),
             };
+            match found {
+                Some(_) => tracing::info!(n_event = events.len(), "events read"),
+                None if bold_stem(path).is_some() => {
+                    tracing::info!("no events.tsv applies to this image: no marks are sent");
+                }
+                None => {}
+            }
             waiting.push_back(Pending { path: path.clone(), events });
         }
         Ok(Self { options, waiting, n_started: 0, current: None, events: Vec::new() })
@@ -107,17 +127,15 @@ impl ScannerAdapter for NiftiAdapter {
         let Some(Pending { path, events }) = self.waiting.pop_front() else {
             return Ok(None);
         };
-        let current = Current::open(&path, self.options.volumes)?;
+        let options = &self.options;
+        let current = Current::open(&path, options.pattern.as_deref(), options.volumes)?;
         let nifti = &current.header;
-        let seconds = self.options.tr.or(nifti.repetition_time_s).ok_or_else(|| {
-            let reason = "the header has no repetition time (pixdim[4] is 0): pass --tr SECONDS";
-            AdapterError::Malformed { path: path.clone(), reason: reason.to_owned() }
-        })?;
+        let repetition_time = repetition_time(&current.first_path, nifti, options.tr)?;
         self.n_started += 1;
         let header = RunHeader {
             session: self.options.session.clone(),
             entities: self.options.labels.entities_of(&path, self.n_started)?,
-            repetition_time: RepetitionTime::from_secs(seconds)?,
+            repetition_time,
             space: nifti.space.clone(),
             n_volumes: Some(current.n_volumes),
             source: "nifti".to_owned(),

@@ -1,15 +1,13 @@
 //! The closest orientation to RAS+ that keeps voxels where they are on the grid: axes are
 //! swapped and flipped, nothing is interpolated.
-//!
-//! The result equals that of nibabel's `as_closest_canonical`
-//! (`nibabel.orientations.io_orientation`) for affines without shear: in turn, each voxel axis goes
-//! to the closest of the remaining world axes.
+//! [`Turn::to_ras`] says which orientation that is.
 
 use std::borrow::Cow;
 
 use corticast_bold::{
     decode::Order,
     space::{InvalidSpace, VoxelSpace},
+    turn::Turn,
 };
 
 /// The mapping from voxels of one space and order to RAS+ voxels, x fastest.
@@ -28,39 +26,9 @@ impl ToRas {
     ///
     /// Never fails for a valid [`VoxelSpace`]; the error type is that of [`VoxelSpace::new`].
     pub fn new(stored: &VoxelSpace, order: Order) -> Result<Self, InvalidSpace> {
-        let (from, matrix) = (axes(stored), stored.matrix());
-        let affine = stored.affine();
-        let mut turned = [[0.0; 4]; 4];
-        turned[3][3] = 1.0;
-        for row in 0..3 {
-            turned[row][3] = affine[row][3];
-            for (axis, &(old, flipped)) in from.iter().enumerate() {
-                let step = affine[row][old];
-                turned[row][axis] = if flipped { -step } else { step };
-                if flipped {
-                    turned[row][3] += step * (matrix[old] as f64 - 1.0);
-                }
-            }
-        }
-        let space = VoxelSpace::new(from.map(|(old, _)| matrix[old]), turned)?;
-
-        let [nx, ny, nz] = matrix;
-        let stride = match order {
-            Order::C => [ny * nz, nz, 1],
-            Order::F => [1, nx, nx * ny],
-        };
-        let along = |axis: usize, i: usize| {
-            let (old, flipped) = from[axis];
-            stride[old] * if flipped { matrix[old] - 1 - i } else { i }
-        };
-        let [nx, ny, nz] = space.matrix();
-        let mut source = Vec::with_capacity(space.n_voxel());
-        for z in 0..nz {
-            for y in 0..ny {
-                let line = along(2, z) + along(1, y);
-                source.extend((0..nx).map(|x| (line + along(0, x)) as u32));
-            }
-        }
+        let turn = Turn::to_ras(stored);
+        let space = turn.space(stored)?;
+        let source = turn.sources(order);
         let stays = source.iter().enumerate().all(|(i, &at)| i == at as usize);
         Ok(Self { space, source: (!stays).then_some(source) })
     }
@@ -82,22 +50,6 @@ impl ToRas {
         }
         Cow::Owned(turned)
     }
-}
-
-/// For each world axis, the voxel axis mapped to it and whether that axis is reversed.
-fn axes(space: &VoxelSpace) -> [(usize, bool); 3] {
-    let (affine, size_mm) = (space.affine(), space.voxel_size_mm());
-    let mut taken: [Option<(usize, bool)>; 3] = [None; 3];
-    for axis in 0..3 {
-        let cosine = |world: usize| affine[world][axis] / size_mm[axis];
-        let world = (0..3)
-            .filter(|&world| taken[world].is_none())
-            // The first of equal values, like numpy's argmax.
-            .reduce(|a, b| if cosine(b).abs() > cosine(a).abs() { b } else { a })
-            .expect("three axes find three places");
-        taken[world] = Some((axis, cosine(world) < 0.0));
-    }
-    taken.map(|place| place.expect("three axes find three places"))
 }
 
 #[cfg(test)]

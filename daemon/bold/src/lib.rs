@@ -28,5 +28,6 @@ pub mod stage;
 pub mod state;
 pub mod time;
 pub mod training_statistics;
+pub mod turn;
 pub mod volume;
 pub mod welford;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::turn::Turn;
+
 /// Largest plausible number of voxels along one axis; a header with more counts as damaged.
 pub const MAX_AXIS_VOXELS: usize = 1024;
 /// Largest plausible number of voxels in one volume (256 MiB of f32).
@@ -57,12 +59,14 @@ pub enum SpaceMismatch {
     },
     /// The matrix is the same, but its position in the scanner differs.
     #[error(
-        "affine places a corner {distance_mm:.3} mm from its expected position \
-         (found {found:?}, expected {expected:?})"
+        "affine places a corner {distance_mm:.3} mm from its expected position, the centre \
+         {centre_mm:.3} mm (found {found:?}, expected {expected:?})"
     )]
     Affine {
         /// Largest displacement of a corner voxel, in mm.
         distance_mm: f64,
+        /// Displacement of the middle of the matrix, in mm.
+        centre_mm: f64,
         /// The affine found.
         found: [[f64; 4]; 4],
         /// The affine expected.
@@ -126,34 +130,60 @@ impl VoxelSpace {
         })
     }
 
-    /// Checks that `self`, the space found, is the `expected` one: the same matrix, and no corner
-    /// of the volume further than [`AFFINE_TOLERANCE_MM`] from its expected position.
+    /// The directions in which voxels are counted along x, y, z, e.g. `LPS`: to the left, to the
+    /// back (posterior), to the head (superior).
+    #[must_use]
+    pub fn orientation(&self) -> String {
+        const LETTERS: [[char; 2]; 3] = [['R', 'L'], ['A', 'P'], ['S', 'I']];
+        let mut letters = [' '; 3];
+        for (world, (axis, reversed)) in Turn::to_ras(self).axes().into_iter().enumerate() {
+            letters[axis] = LETTERS[world][usize::from(reversed)];
+        }
+        letters.iter().collect()
+    }
+
+    /// Checks that `self`, the space found, is the `expected` one in the same voxel order: the same
+    /// matrix, and no corner of the volume further than [`AFFINE_TOLERANCE_MM`] from its expected
+    /// position. [`Turn::between`] accepts any voxel order.
     ///
     /// # Errors
     ///
     /// Fails when matrix or affine differ. The error holds both values.
     pub fn check_is(&self, expected: &Self) -> Result<(), SpaceMismatch> {
+        let is_same = self.matrix == expected.matrix
+            && self.corner_distance_mm(expected) <= AFFINE_TOLERANCE_MM;
+        if is_same { Ok(()) } else { Err(self.mismatch(expected)) }
+    }
+
+    /// How `self`, the space found, differs from the `expected` one.
+    pub(crate) fn mismatch(&self, expected: &Self) -> SpaceMismatch {
         if self.matrix != expected.matrix {
-            return Err(SpaceMismatch::Matrix { found: self.matrix, expected: expected.matrix });
+            return SpaceMismatch::Matrix { found: self.matrix, expected: expected.matrix };
         }
-        // Two affine maps differ most at a corner.
-        let distance_mm = (0..8)
-            .map(|corner| {
-                let voxel: [f64; 3] = std::array::from_fn(|axis| {
-                    if corner >> axis & 1 == 1 { self.matrix[axis] as f64 } else { 0.0 }
-                });
-                let (here, there) = (self.position_mm(voxel), expected.position_mm(voxel));
-                here.iter().zip(there).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+        SpaceMismatch::Affine {
+            distance_mm: self.corner_distance_mm(expected),
+            centre_mm: self.distance_mm(expected, self.matrix.map(|n| (n as f64 - 1.0) / 2.0)),
+            found: self.affine,
+            expected: expected.affine,
+        }
+    }
+
+    /// The largest distance of a corner from the same corner of another space of the same matrix,
+    /// in mm. Two affine maps differ most at a corner.
+    #[must_use]
+    pub fn corner_distance_mm(&self, other: &Self) -> f64 {
+        let corner = |corner: usize| {
+            std::array::from_fn(|axis| {
+                if corner >> axis & 1 == 1 { self.matrix[axis] as f64 } else { 0.0 }
             })
-            .fold(0.0, f64::max);
-        if distance_mm > AFFINE_TOLERANCE_MM {
-            return Err(SpaceMismatch::Affine {
-                distance_mm,
-                found: self.affine,
-                expected: expected.affine,
-            });
-        }
-        Ok(())
+        };
+        (0..8).map(|at| self.distance_mm(other, corner(at))).fold(0.0, f64::max)
+    }
+
+    /// The distance of a voxel from the same voxel of another space, in mm.
+    fn distance_mm(&self, other: &Self, voxel: [f64; 3]) -> f64 {
+        let (here, there) = (self.position_mm(voxel), other.position_mm(voxel));
+        here.iter().zip(there).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     }
 }
 

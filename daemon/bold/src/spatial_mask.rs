@@ -9,17 +9,22 @@
 //! of models, which hold a few percent of a volume, this is several times faster than to scale the
 //! volume first (`docs/benchmarks.md`).
 //!
+//! Volumes may have another voxel order than the mask, as long as the grid is the same in mm: see
+//! [`SpatialMask::start_run`].
+//!
 //! A volume with a NaN or infinite voxel inside the mask is dropped: normalisation would carry
 //! the value into every later volume.
 
 mod gather;
 mod hash;
+mod turned;
 
 use ndarray::{Array1, Array3, ArrayView3};
 
 use self::{
     gather::{Gather, Gathering, position},
     hash::{hash_rows, hash_voxels},
+    turned::Scan,
 };
 use crate::{
     decode::{Order, StoredVolume, UseVoxels, WrongSize},
@@ -99,6 +104,8 @@ pub struct SpatialMask {
     space: VoxelSpace,
     hash: String,
     gather: Gather,
+    /// Where the voxels are in the volumes of the run, if their order is another than the mask's.
+    scan: Option<Scan>,
 }
 
 impl SpatialMask {
@@ -135,7 +142,7 @@ impl SpatialMask {
             weights.clear();
         }
         let gather = Gather::voxels(&space, &indices, weights);
-        Ok(Self { space, hash, gather })
+        Ok(Self { space, hash, gather, scan: None })
     }
 
     /// Every voxel of a space, in the order `(x·ny + y)·nz + z`.
@@ -188,7 +195,7 @@ impl SpatialMask {
         }
         let hash = hash_rows(&space, &indptr, &indices, &weights);
         let gather = Gather::rows(&space, indptr, indices, weights);
-        Ok(Self { space, hash, gather })
+        Ok(Self { space, hash, gather, scan: None })
     }
 
     /// Matrix and affine of the mask.
@@ -216,14 +223,14 @@ impl SpatialMask {
         self.gather.kind()
     }
 
-    /// The voxels of the mask in a whole volume.
+    /// The voxels of the mask in a whole volume, which is in the order of the mask.
     ///
     /// # Errors
     ///
     /// Fails when a voxel inside the mask is not finite or the volume has another matrix.
     pub fn apply(&self, volume: &Volume) -> Result<MaskedVolume, MaskError> {
         let Volume { tr, acquisition_time_s, matrix, ref signal } = *volume;
-        self.check_matrix(tr, matrix)?;
+        check_matrix(tr, matrix, self.space.matrix())?;
         let found = signal.len();
         if found != self.space.n_voxel() {
             let expected = self.space.n_voxel();
@@ -232,14 +239,13 @@ impl SpatialMask {
         let gathering = Gathering { gather: &self.gather, order: Order::F, matrix };
         masked(tr, acquisition_time_s, gathering.use_voxels(signal, |value| value))
     }
+}
 
-    fn check_matrix(&self, tr: TrIndex, found: [usize; 3]) -> Result<(), MaskError> {
-        let expected = self.space.matrix();
-        if found == expected {
-            return Ok(());
-        }
-        Err(MaskError::Matrix { index: tr.0, found, expected })
+fn check_matrix(tr: TrIndex, found: [usize; 3], expected: [usize; 3]) -> Result<(), MaskError> {
+    if found == expected {
+        return Ok(());
     }
+    Err(MaskError::Matrix { index: tr.0, found, expected })
 }
 
 impl Stage for SpatialMask {
@@ -250,8 +256,12 @@ impl Stage for SpatialMask {
 
     fn process(&mut self, volume: StoredVolume<'_>) -> Result<Option<MaskedVolume>, MaskError> {
         let StoredVolume { tr, acquisition_time_s, order, matrix, .. } = volume;
-        self.check_matrix(tr, matrix)?;
-        let bold = volume.voxels_to(Gathering { gather: &self.gather, order, matrix })?;
+        let (gather, expected) = match &self.scan {
+            Some(scan) => (&scan.gather, scan.matrix),
+            None => (&self.gather, self.space.matrix()),
+        };
+        check_matrix(tr, matrix, expected)?;
+        let bold = volume.voxels_to(Gathering { gather, order, matrix })?;
         Ok(Some(masked(tr, acquisition_time_s, bold)?))
     }
 }

@@ -33,6 +33,9 @@ pub struct MotionArgs {
     /// The table to write
     #[arg(long, value_name = "FILE.tsv")]
     out: PathBuf,
+    /// Repetition time of an image in seconds [default: from the sidecar, else the header]
+    #[arg(long, value_name = "SECONDS")]
+    tr: Option<f64>,
     /// Name of the run [default: the first]
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
@@ -57,8 +60,8 @@ pub fn run(args: &MotionArgs) -> anyhow::Result<Exit> {
         smooth_mm: args.smooth,
     };
     let bar = volume_bar("realign");
-    let found =
-        motion(&Source::parse(&args.bold), &options, &mut |expected| advance(&bar, expected));
+    let source = Source::parse(&args.bold, args.tr);
+    let found = motion(&source, &options, &mut |expected| advance(&bar, expected));
     bar.finish_and_clear();
     let found = found?;
     std::fs::write(&args.out, found.to_tsv())

@@ -16,6 +16,9 @@ pub struct PrepareArgs {
     /// A run: BOLD,EVENTS (.nii[.gz], .mcap, or a BIDS run); may be given several times
     #[arg(long = "run", required = true, value_name = "BOLD,EVENTS")]
     runs: Vec<String>,
+    /// Repetition time of images in seconds [default: from the sidecar, else the header]
+    #[arg(long, value_name = "SECONDS")]
+    tr: Option<f64>,
     /// Folder to write, with one folder per run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -28,7 +31,7 @@ pub struct PrepareArgs {
 /// Fails when the configuration is invalid, a run cannot be read, or the output cannot be written.
 pub fn run(args: &PrepareArgs) -> anyhow::Result<Exit> {
     let config = args.config.load(&[])?;
-    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
+    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run, args.tr)).collect();
     let bar = volume_bar("prepare");
     let prepared = prepare(config, &sources, &args.out, &mut |expected| advance(&bar, expected));
     bar.finish_and_clear();

@@ -52,6 +52,9 @@ pub struct ReplayArgs {
     /// A run: .mcap, .nii[.gz] or a BIDS run, with its events; may be given several times
     #[arg(long = "run", required = true, value_name = "BOLD[,EVENTS]")]
     runs: Vec<String>,
+    /// Repetition time of images in seconds [default: from the sidecar, else the header]
+    #[arg(long, value_name = "SECONDS")]
+    tr: Option<f64>,
     /// 1 is real time, 10 ten times faster, 0 as fast as possible
     #[arg(long, default_value_t = 0.0, value_name = "X")]
     speed: f64,
@@ -96,7 +99,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     // session with the same configuration file has written.
     config.outputs = args.outputs();
     let mut plan = Plan::make(config)?;
-    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run)).collect();
+    let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run, args.tr)).collect();
     let description = crate::plan::describe::session(&plan, "replay");
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());

@@ -12,13 +12,17 @@ use corticast_bold::{
     run::RunHeader,
     smooth::Smooth,
     stage::Stage,
+    turn::Turn,
     volume::Motion,
 };
 use corticast_wire::message::FromAdapter;
 
 use super::{error::ReplayError, source::Source};
 use crate::{
-    plan::mask_file::{Image, MaskFileError, read_image},
+    plan::{
+        error::OTHER_GRID,
+        mask_file::{Image, MaskFileError, read_image},
+    },
     recording::reader::{Recording, RecordingError},
 };
 
@@ -141,8 +145,14 @@ impl Estimate {
     fn new(header: &RunHeader, options: &MotionOptions) -> Result<Self, MotionError> {
         let stage = |error: &dyn std::fmt::Display| MotionError::Stage(error.to_string());
         let image = options.reference.as_deref().map(read_image).transpose()?;
-        let reference =
-            image.as_ref().map(|Image { space, values }| ReferenceImage { space, signal: values });
+        let turned = image.map(|Image { space, values }| {
+            Turn::between(&space, &header.space)
+                .map(|turn| turn.values(values))
+                .map_err(|mismatch| stage(&format!("the reference: {mismatch}; {OTHER_GRID}")))
+        });
+        let signal = turned.transpose()?;
+        let space = &header.space;
+        let reference = signal.as_ref().map(|signal| ReferenceImage { space, signal });
         let realign = Realign::new(RealignOptions::default(), &header.space, reference)
             .map_err(|error| stage(&error))?;
         let smooth = options.smooth_mm.map(|fwhm_mm| Smooth::new(fwhm_mm, &header.space));

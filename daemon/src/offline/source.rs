@@ -1,10 +1,11 @@
 //! Sources of a replay: a recording, an image, or a run of a BIDS dataset.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use corticast_bold::run::RunHeader;
 use corticast_images::{
-    bids::{BidsAdapter, BidsOptions},
+    beside::events_of,
+    bids::{self, BidsAdapter, BidsOptions},
     error::AdapterError,
     nifti::{NiftiAdapter, NiftiOptions},
     source::ScannerAdapter,
@@ -25,8 +26,10 @@ pub struct Source {
     pub kind: Kind,
     /// The file or folder.
     pub path: PathBuf,
-    /// `events.tsv`, if given.
+    /// `events.tsv`: as given, else the one that applies to a BIDS image.
     pub events: Option<PathBuf>,
+    /// Repetition time of an image, in seconds; `None`: its sidecar's, else its header's.
+    pub repetition_time_s: Option<f64>,
 }
 
 /// Kind of a source.
@@ -36,27 +39,36 @@ pub enum Kind {
     Recording,
     /// A NIfTI image, or a folder of volumes.
     Image,
-    /// A run of a BIDS dataset, with TR and events in files beside it.
+    /// The only run of a BIDS dataset.
     Bids,
 }
 
 impl Source {
-    /// Parses `BOLD[,EVENTS]`.
+    /// Parses `BOLD[,EVENTS]`. `repetition_time_s` replaces the TR of an image.
     #[must_use]
-    pub fn parse(argument: &str) -> Self {
+    pub fn parse(argument: &str, repetition_time_s: Option<f64>) -> Self {
         let (bold, events) = match argument.split_once(',') {
             Some((bold, events)) => (bold, Some(PathBuf::from(events))),
             None => (argument, None),
         };
-        let path = PathBuf::from(bold);
-        let kind = if path.extension().is_some_and(|extension| extension == "mcap") {
+        let mut path = PathBuf::from(bold);
+        let mut kind = if path.extension().is_some_and(|extension| extension == "mcap") {
             Kind::Recording
-        } else if is_bids(&path) {
+        } else if path.join("dataset_description.json").is_file() {
             Kind::Bids
         } else {
             Kind::Image
         };
-        Self { kind, path, events }
+        if kind == Kind::Bids {
+            let options = BidsOptions { dataset: path.clone(), ..BidsOptions::default() };
+            // The only run; otherwise the adapter lists the runs.
+            if let Ok(image) = bids::run_of(&options) {
+                (path, kind) = (image, Kind::Image);
+            }
+        }
+        // A file that cannot be listed or read is an error of the adapter, which names it.
+        let events = events.or_else(|| events_of(&path).ok().flatten());
+        Self { kind, path, events, repetition_time_s }
     }
 
     /// Checks, before any output is created, that the source can be read and that its first run is
@@ -78,6 +90,9 @@ impl Source {
             adapter.start_run()?.iter().try_for_each(admit)?;
             return Ok(None);
         }
+        if self.repetition_time_s.is_some() {
+            tracing::warn!("--tr is not used: a recording holds the TR of its runs");
+        }
         let mut session = None;
         for entry in &mut Recording::open(&self.path)? {
             if entry.topic == SESSION && session.is_none() {
@@ -92,6 +107,15 @@ impl Source {
         Ok(session)
     }
 
+    fn of_dataset(&self) -> BidsOptions {
+        BidsOptions {
+            dataset: self.path.clone(),
+            tr: self.repetition_time_s,
+            events: self.events.clone(),
+            ..BidsOptions::default()
+        }
+    }
+
     /// The adapter that reads the source; `None` for a recording.
     ///
     /// # Errors
@@ -102,24 +126,11 @@ impl Source {
             Kind::Recording => None,
             Kind::Image => Some(Box::new(NiftiAdapter::open(NiftiOptions {
                 files: vec![self.path.clone()],
+                tr: self.repetition_time_s,
                 events: self.events.iter().cloned().collect(),
                 ..NiftiOptions::default()
             })?)),
-            Kind::Bids => Some(Box::new(BidsAdapter::open(BidsOptions {
-                dataset: self.path.clone(),
-                ..BidsOptions::default()
-            })?)),
+            Kind::Bids => Some(Box::new(BidsAdapter::open(self.of_dataset())?)),
         })
     }
-}
-
-/// Whether the path is a BIDS dataset, or an image with its sidecar.
-fn is_bids(path: &Path) -> bool {
-    if path.is_dir() {
-        return path.join("dataset_description.json").is_file();
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.strip_suffix(".nii.gz").or_else(|| name.strip_suffix(".nii"));
-    stem.filter(|stem| stem.ends_with("_bold"))
-        .is_some_and(|stem| path.with_file_name(format!("{stem}.json")).is_file())
 }

@@ -1,12 +1,14 @@
 //! Admission: whether a run may start.
 //!
-//! The run must have the matrix and affine of the mask, unless its volumes are resliced, and the TR of the model, and the rest of
-//! the session must fit the disk. Otherwise the run is refused, with both values in the message.
+//! The run must lie on the grid of the mask, in any voxel order, unless its volumes are resliced. It
+//! must have the TR of the model, and the rest of the session must fit the disk. Otherwise the run is
+//! refused, with both values in the message.
 
 use std::{path::Path, sync::Arc};
 
-use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime};
+use corticast_bold::{run::RunHeader, space::VoxelSpace, time::RepetitionTime, turn::Turn};
 
+use super::error::OTHER_GRID;
 use crate::config::{Config, recording::DiskCheck};
 
 /// Size of a recording over the size of its volumes: noise hardly compresses, and messages and
@@ -36,9 +38,9 @@ fn admit(
     trained: Option<RepetitionTime>,
 ) -> Result<(), String> {
     if let Some(space) = space {
-        let is_same = header.space.check_is(space);
-        is_same
-            .map_err(|mismatch| format!("the scan's space differs from the mask's: {mismatch}"))?;
+        Turn::between(&header.space, space).map_err(|mismatch| {
+            format!("the scan's grid differs from the mask's: {mismatch}; {OTHER_GRID}")
+        })?;
     }
     match trained {
         Some(trained) if !header.repetition_time.agrees_with(trained) => Err(format!(

@@ -72,27 +72,37 @@ impl SignalOptions {
     }
 }
 
-/// Checks that a mask is the model's, or makes the outputs of the model's mask of another scan.
-/// Then its matrix and affine are today's, and the file names the model's mask by hash.
+/// The mask of the session: the model's, in the voxel order of the model, or one that makes the
+/// outputs of the model's mask of another scan. Then its grid is today's, and the file names the
+/// model's mask by hash.
 ///
 /// # Errors
 ///
 /// Fails on the first property that differs.
-pub(super) fn is_of_model(
-    mask: &SpatialMask,
+pub(super) fn of_model(
+    mask: SpatialMask,
     stands_for: Option<&str>,
     facts: &MaskFacts,
-) -> Result<(), PlanError> {
-    if mask.hash() != facts.hash
-        && let Some(found) = stands_for
+) -> Result<SpatialMask, PlanError> {
+    if mask.hash() == facts.hash {
+        return Ok(mask);
+    }
+    let as_trained = mask.in_space(&facts.space);
+    if let Ok(as_trained) = &as_trained
+        && as_trained.hash() == facts.hash
     {
+        return Ok(as_trained.clone());
+    }
+    if let Some(found) = stands_for {
         same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
         let expected = facts.hash.as_str();
-        return same("hash of the mask that the matrix stands for", found, expected);
+        same("hash of the mask that the matrix stands for", found, expected)?;
+        return Ok(mask);
     }
-    mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
-    same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
-    same("hash of the mask", mask.hash(), facts.hash.as_str())
+    let as_trained = as_trained.map_err(PlanError::Space)?;
+    same("number of voxels", as_trained.n_voxel(), facts.n_voxel)?;
+    same("hash of the mask", as_trained.hash(), facts.hash.as_str())?;
+    Ok(as_trained)
 }
 
 /// The settings of the session, if configuration and model agree.
@@ -225,17 +235,26 @@ mod tests {
     #[test]
     fn another_scan_needs_a_mask_that_stands_for_the_models() {
         let (model, today) = (facts(&mask(0.0, 2)), mask(5.0, 2));
-        assert!(matches!(is_of_model(&today, None, &model), Err(PlanError::Space(_))));
-        is_of_model(&today, Some(&model.hash), &model).unwrap();
-        is_of_model(&mask(0.0, 2), None, &model).unwrap();
+        assert!(matches!(of_model(today.clone(), None, &model), Err(PlanError::Space(_))));
+        of_model(today.clone(), Some(&model.hash), &model).unwrap();
+        of_model(mask(0.0, 2), None, &model).unwrap();
+    }
+
+    #[test]
+    fn the_models_mask_in_another_voxel_order_gets_the_models() {
+        let model = mask(0.0, 2);
+        let affine = [[0., 0., -3., 3.], [3., 0., 0., 0.], [0., 3., 0., 0.], [0., 0., 0., 1.]];
+        let stored = VoxelSpace::new([2, 2, 2], affine).unwrap();
+        let found = of_model(SpatialMask::whole(stored), None, &facts(&model)).unwrap();
+        assert_eq!((found.hash(), found.space()), (model.hash(), model.space()));
     }
 
     #[test]
     fn a_mask_that_stands_for_another_models_is_refused() {
         let (model, today) = (facts(&mask(0.0, 2)), mask(5.0, 2));
-        let error = is_of_model(&today, Some(today.hash()), &model).unwrap_err().to_string();
+        let error = of_model(today.clone(), Some(today.hash()), &model).unwrap_err().to_string();
         assert!(error.starts_with("hash of the mask that the matrix stands for: "), "{error}");
-        let error = is_of_model(&mask(5.0, 3), Some(&model.hash), &model).unwrap_err();
+        let error = of_model(mask(5.0, 3), Some(&model.hash), &model).unwrap_err();
         let expected = "number of voxels: the model was trained with 8, the session has 12";
         assert_eq!(error.to_string(), expected);
     }
@@ -243,6 +262,6 @@ mod tests {
     #[test]
     fn a_model_that_was_trained_with_the_matrix_itself_is_fine() {
         let today = mask(5.0, 2);
-        is_of_model(&today, Some("of an older model"), &facts(&today)).unwrap();
+        of_model(today.clone(), Some("of an older model"), &facts(&today)).unwrap();
     }
 }

@@ -9,6 +9,12 @@ use super::mask_file::MaskFileError;
 /// conditions of the published model take 4 MB, its clips 3 MB.
 pub(super) const MAX_PRODUCT_BYTES: usize = 16 << 20;
 
+/// What to do about an image on another grid than the scan's. The order of the voxels does not
+/// matter, so this is for people whose image has other voxels.
+pub(crate) const OTHER_GRID: &str = "the order of the voxels is free, but the voxels must be the \
+    scan's: resample the image with `3dresample -master SCAN -input IMAGE` (AFNI) or `flirt \
+    -usesqform -applyxfm` (FSL), or make a mask of today's scan with `corticast-train project`";
+
 /// Why a session cannot run with its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -21,8 +27,8 @@ pub enum PlanError {
     /// The model cannot be opened.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The mask and the training scans of the model have different spaces.
-    #[error("the mask's space differs from that of the model's training scans: {0}")]
+    /// The mask and the training scans of the model lie on different grids.
+    #[error("the mask's grid differs from that of the model's training scans: {0}; {OTHER_GRID}")]
     Space(SpaceMismatch),
     /// Configuration, mask and model do not agree.
     #[error("{what}: the model was trained with {expected}, the session has {found}")]

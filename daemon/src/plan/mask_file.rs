@@ -106,6 +106,9 @@ pub fn read_image(path: &Path) -> Result<Image, MaskFileError> {
     if header.n_volumes != 1 {
         return Err(malformed(format!("{} volumes, expected 1", header.n_volumes)));
     }
+    if let Some(warning) = &header.place_warning {
+        tracing::warn!(path = %path.display(), "{warning}");
+    }
     let voxels = reader.next_voxels()?.unwrap_or_default();
     let (found, n_voxel) = (to_f32(&voxels, header.stored.on_wire()), header.space.n_voxel());
     if found.len() != n_voxel {

@@ -174,6 +174,7 @@ impl SignalPath {
         let mut stages = self.stages.clone();
         if let Some(header) = run {
             stages.start_run(header, &self.options);
+            self.spatial_mask.start_run(&header.space).ok()?;
         }
         stages.load(from, run.is_some())?;
         let mut feedback = self.feedback.clone();
@@ -202,10 +203,13 @@ impl SignalPath {
     ///
     /// # Errors
     ///
-    /// Fails when the run cannot have feedback; it is decoded all the same.
+    /// Fails when the run cannot have feedback; it is decoded all the same if its grid is the
+    /// mask's.
     pub fn start_run(&mut self, header: &RunHeader) -> Result<(), String> {
+        let on_grid = self.spatial_mask.start_run(&header.space);
         self.stages.start_run(header, &self.options);
         self.decoding.start_run();
+        on_grid.map_err(|mismatch| mismatch.to_string())?;
         self.feedback.as_mut().map_or(Ok(()), |feedback| feedback.start_run(header))
     }
 

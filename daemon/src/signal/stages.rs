@@ -79,6 +79,10 @@ impl Stages {
     /// Forgets the previous run and prepares for this one.
     pub(super) fn start_run(&mut self, header: &RunHeader, options: &SignalOptions) {
         self.whole.start_run(header);
+        if let Some(regions) = &mut self.regions {
+            // A run is only admitted on the mask's grid, which is that of the regions.
+            drop(regions.start_run(&header.space));
+        }
         self.dvars.start_run();
         self.centre_mm = centre_mm(&header.space);
         self.displacement.start_run(self.centre_mm);

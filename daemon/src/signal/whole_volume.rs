@@ -14,6 +14,7 @@ use corticast_bold::{
     stage::Stage,
     state::{Loader, Saver},
     time::TrIndex,
+    turn::Turn,
     volume::{Motion, Volume},
 };
 
@@ -32,8 +33,9 @@ pub(super) struct WholeVolume {
     /// Made at the start of a run if its space need not be the mask's.
     realign: Option<Realign>,
     smooth: Option<Smooth>,
-    /// The space of the mask.
     space: VoxelSpace,
+    /// From the voxel order of the run to that of the mask, in which the stages work.
+    turn: Turn,
 }
 
 /// What comes of a volume.
@@ -56,6 +58,7 @@ impl WholeVolume {
             },
             smooth: plan.smooth(space)?,
             plan: plan.clone(),
+            turn: Turn::none(space.matrix()),
             space: space.clone(),
         })
     }
@@ -68,10 +71,27 @@ impl WholeVolume {
     /// Forgets the previous run.
     pub(super) fn start_run(&mut self, header: &RunHeader) {
         // A run is only admitted if its slice times fit.
-        let slice_timing = self.plan.slice_timing(header.space.matrix(), header.repetition_time);
+        let matrix = match self.plan.model_image {
+            None => self.space.matrix(),
+            Some(_) => header.space.matrix(),
+        };
+        let slice_timing = self.plan.slice_timing(matrix, header.repetition_time);
         self.slice_timing = slice_timing.ok().flatten();
         if self.plan.model_image.is_some() {
             self.resize(&header.space);
+        }
+        // A run is only admitted on the mask's grid, unless it is resliced.
+        self.turn =
+            Turn::between(&header.space, &self.space).unwrap_or_else(|_| Turn::none(matrix));
+        if self.plan.model_image.is_some() {
+            self.turn = Turn::none(matrix);
+        }
+        if !self.turn.is_none() {
+            tracing::info!(
+                scan = header.space.orientation(),
+                mask = self.space.orientation(),
+                "the scan is in another voxel order than the mask: its voxels are read in the mask's"
+            );
         }
         if let Some(realign) = &mut self.realign {
             match self.plan.reference {
@@ -101,10 +121,11 @@ impl WholeVolume {
     /// Passes a volume through the stages.
     pub(super) fn process(
         &mut self,
-        mut volume: Volume,
+        volume: Volume,
         watch: &mut Stopwatch<'_>,
         stages_ns: &mut BTreeMap<&'static str, u64>,
     ) -> Result<Option<Prepared>, SignalPathError> {
+        let mut volume = self.turn.volume(volume);
         if let Some(stage) = &mut self.slice_timing {
             let done = watch.time(SliceTiming::NAME, stages_ns, || stage.process(volume))?;
             let Some(done) = done else { return Ok(None) };

@@ -1,8 +1,8 @@
 //! The 348 bytes in front of a NIfTI-1 image, in either byte order.
 //!
 //! Only the fields that Corticast needs are read: matrix, data type, scaling, affine and TR. Any
-//! bytes give a valid [`NiftiHeader`] or an error; the errors for a NIfTI-2 file, an Analyze file
-//! and a `.hdr`/`.img` pair say so.
+//! bytes give a valid [`NiftiHeader`] or an error; the errors for a NIfTI-2 file and an Analyze file
+//! say so.
 
 use corticast_bold::{
     decode::Dtype,
@@ -86,11 +86,13 @@ pub struct NiftiHeader {
     pub n_volumes: u32,
     /// Whether the file has a time axis.
     pub is_4d: bool,
+    /// Whether the voxels are in another file (`.hdr` and `.img`).
+    pub is_pair: bool,
     /// Data type of one voxel.
     pub stored: StoredType,
     /// Whether the file is big-endian.
     pub big_endian: bool,
-    /// Where the voxels start, in bytes from the start of the file.
+    /// Where the voxels start, in bytes from the start of their file.
     pub voxel_offset_bytes: u64,
     /// `signal = slope · stored + intercept`; `None` if the file has no scaling.
     pub slope: Option<f64>,
@@ -98,6 +100,8 @@ pub struct NiftiHeader {
     pub intercept: Option<f64>,
     /// `pixdim[4]` in seconds; `None` if it is 0.
     pub repetition_time_s: Option<f64>,
+    /// Why the position of the voxels may be another, for people.
+    pub place_warning: Option<String>,
 }
 
 /// Why a header is not a usable NIfTI-1 header.
@@ -109,17 +113,28 @@ pub enum InvalidHeader {
     /// The size at the start is not that of a header.
     #[error("not a NIfTI-1 header: it starts with {0:#010x}, expected 348 (0x0000015c)")]
     NotNifti(i32),
-    /// The magic means that the voxels are in another file, or that the file is Analyze 7.5.
-    #[error("the magic is {0:?}, expected \"n+1\": header and voxels must be in one file")]
+    /// The magic is that of no NIfTI-1 file.
+    #[error("the magic is {0:?}, expected \"n+1\" or \"ni1\"")]
     Magic(String),
+    /// There is no magic.
+    #[error(
+        "an Analyze 7.5 file, which does not say where its voxels lie; convert it to NIfTI with the \
+         program that wrote it"
+    )]
+    Analyze,
     /// The data type is not supported.
-    #[error("datatype is {0}, expected an integer or real type of at most 64 bits")]
-    DataType(i16),
+    #[error("datatype is {code}{name}, expected an integer or real type of at most 64 bits")]
+    DataType {
+        /// The code found.
+        code: i16,
+        /// What people call it.
+        name: &'static str,
+    },
     /// The dimensions are invalid.
     #[error("dim is {0:?}, expected 3 or 4 dimensions of positive size")]
     Dimensions([i16; 8]),
     /// The voxels start inside the header or too far into the file.
-    #[error("vox_offset is {0}, expected 352 to 16777216")]
+    #[error("vox_offset is {0}, expected 352 to 16777216, in a pair 0 to 16777216")]
     VoxelOffset(f32),
     /// The matrix or the affine is invalid.
     #[error(transparent)]
@@ -142,9 +157,12 @@ impl NiftiHeader {
         };
         let fields = Fields { bytes, big_endian };
         let magic = &bytes[344..348];
-        if magic != b"n+1\0" {
-            return Err(InvalidHeader::Magic(magic.escape_ascii().to_string()));
-        }
+        let is_pair = match magic {
+            b"n+1\0" => false,
+            b"ni1\0" => true,
+            [0, 0, 0, 0] => return Err(InvalidHeader::Analyze),
+            other => return Err(InvalidHeader::Magic(other.escape_ascii().to_string())),
+        };
 
         let dim: [i16; 8] = std::array::from_fn(|i| fields.i16(40 + 2 * i));
         let size = |axis: usize| usize::try_from(dim[axis]).unwrap_or(0);
@@ -157,16 +175,21 @@ impl NiftiHeader {
         let n_volumes = if n_dim >= 4 { u32::try_from(dim[4]).unwrap_or(1) } else { 1 };
 
         let code = fields.i16(70);
-        let stored = StoredType::from_code(code).ok_or(InvalidHeader::DataType(code))?;
+        let stored = StoredType::from_code(code)
+            .ok_or(InvalidHeader::DataType { code, name: name_of_type(code) })?;
         let voxel_offset = fields.f32(108);
-        if !(348.0..=16_777_216.0).contains(&voxel_offset) {
+        let least = if is_pair { 0.0 } else { 348.0 };
+        if !(least..=16_777_216.0).contains(&voxel_offset) {
             return Err(InvalidHeader::VoxelOffset(voxel_offset));
         }
         let (slope, intercept) = scaling(fields.f32(112), fields.f32(116));
+        let space = fields.space(matrix)?;
         Ok(Self {
-            space: fields.space(matrix)?,
+            place_warning: fields.place_warning(&space),
+            space,
             n_volumes,
             is_4d: n_dim >= 4,
+            is_pair,
             stored,
             big_endian,
             voxel_offset_bytes: voxel_offset as u64,
@@ -180,6 +203,17 @@ impl NiftiHeader {
     #[must_use]
     pub fn volume_bytes(&self) -> usize {
         self.space.n_voxel() * self.stored.size_bytes()
+    }
+}
+
+/// What people call the data types that are not supported.
+fn name_of_type(code: i16) -> &'static str {
+    match code {
+        1 => " (1 bit)",
+        32 | 1792 | 2048 => " (complex)",
+        128 | 2304 => " (colour, RGB)",
+        1536 => " (128 bits)",
+        _ => "",
     }
 }
 
@@ -243,6 +277,29 @@ impl Fields<'_> {
         VoxelSpace::new(matrix, self.voxel_sizes_only(matrix))
     }
 
+    /// What makes the position of the voxels doubtful: nothing gives it, or sform and qform differ.
+    fn place_warning(&self, used: &VoxelSpace) -> Option<String> {
+        let (qform_code, sform_code) = (self.i16(252), self.i16(254));
+        if qform_code <= 0 && sform_code <= 0 {
+            return Some(
+                "the header has no sform and no qform: where the voxels lie is a guess (Analyze's \
+                 axes, centred), which fits only images of the same kind"
+                    .to_owned(),
+            );
+        }
+        if qform_code <= 0 || sform_code <= 0 {
+            return None;
+        }
+        let qform = VoxelSpace::new(used.matrix(), self.qform()).ok()?;
+        let distance_mm = used.corner_distance_mm(&qform);
+        (distance_mm > FORMS_DIFFER_MM).then(|| {
+            format!(
+                "sform (code {sform_code}) and qform (code {qform_code}) place a corner \
+                 {distance_mm:.2} mm apart: the sform is used"
+            )
+        })
+    }
+
     fn voxel_size_mm(&self, axis: usize) -> f64 {
         self.f64(80 + 4 * axis).abs()
     }
@@ -277,6 +334,9 @@ impl Fields<'_> {
         affine
     }
 }
+
+/// An sform may hold a shear that a qform cannot, and both are rounded.
+const FORMS_DIFFER_MM: f64 = 0.5;
 
 const LAST_ROW: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
 
@@ -331,7 +391,10 @@ mod tests {
             let at = at + 4 * row;
             bytes[at..at + 4].copy_from_slice(&2_f32.to_le_bytes());
         }
+        assert!(none.place_warning.unwrap().contains("no sform and no qform"));
+        assert_eq!(qform.place_warning, None);
         let sform = NiftiHeader::parse(&bytes).unwrap();
+        assert!(sform.place_warning.as_ref().unwrap().contains("the sform is used"));
         assert_eq!(first_row(&sform), [2.0, 0.0, 0.0, 0.0].map(f64::to_bits));
     }
 
@@ -342,7 +405,17 @@ mod tests {
         assert_eq!(NiftiHeader::parse(&bytes), Err(InvalidHeader::Nifti2));
         let mut bytes = header();
         bytes[344..].copy_from_slice(b"ni1\0");
+        bytes[108..112].copy_from_slice(&0_f32.to_le_bytes());
+        assert!(NiftiHeader::parse(&bytes).unwrap().is_pair);
+        bytes[344..].copy_from_slice(&[0; 4]);
+        assert_eq!(NiftiHeader::parse(&bytes), Err(InvalidHeader::Analyze));
+        bytes[344..].copy_from_slice(b"n+9\0");
         assert!(matches!(NiftiHeader::parse(&bytes), Err(InvalidHeader::Magic(_))));
+        bytes[344..].copy_from_slice(b"n+1\0");
+        bytes[108..112].copy_from_slice(&352_f32.to_le_bytes());
+        bytes[70..72].copy_from_slice(&128_i16.to_le_bytes());
+        let message = NiftiHeader::parse(&bytes).unwrap_err().to_string();
+        assert!(message.starts_with("datatype is 128 (colour, RGB)"), "{message}");
     }
 
     proptest! {

@@ -2,26 +2,33 @@
 //!
 //! `int16`, `uint16` and `float32` voxels are the bytes of the file (swapped when it is
 //! big-endian); other types are converted. A file that ends too early gives its complete volumes,
-//! then an error with their number.
+//! then an error with their number. With its last volume a file is read to its end, so a wrong gzip
+//! checksum is an error in place of that volume.
 
 use std::{
-    io::{BufReader, Read},
+    fs::File,
+    io::{self, Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use corticast_wire::files;
-use flate2::bufread::MultiGzDecoder;
 
-use super::header::{HEADER_BYTES, NiftiHeader, StoredType};
+use super::{
+    gzip::Gzip,
+    header::{HEADER_BYTES, NiftiHeader, StoredType},
+    pair::pair_of,
+};
 use crate::error::AdapterError;
 
-/// Compressed bytes are read in pieces of this size.
-const READ_BYTES: usize = 1 << 18;
 /// Largest buffer that is reserved before any voxel is read.
 const TRUSTED_BYTES: usize = 1 << 24;
 
-/// An open NIfTI-1 file, `.nii` or `.nii.gz` (recognised by content, not by name).
+/// Bytes after the last volume that are read to check the end of the file.
+const MAX_REST_BYTES: u64 = 1 << 24;
+
+/// An open NIfTI-1 file, compressed or not (recognised by content, not by name), or a `.hdr`/`.img`
+/// pair, named by either file.
 pub struct NiftiReader {
     path: PathBuf,
     header: NiftiHeader,
@@ -48,10 +55,28 @@ impl NiftiReader {
     ///
     /// Fails when the file cannot be read or is not a usable NIfTI-1 file.
     pub fn open(path: &Path) -> Result<Self, AdapterError> {
-        let io = |source| AdapterError::Io { path: path.to_owned(), source };
-        let file = files::open(path).map_err(io)?;
-        let file_bytes = file.metadata().map_err(io)?.len();
-        Self::read(file, file_bytes, path)
+        fn open(path: &Path) -> Result<(File, u64), AdapterError> {
+            let io = |source| AdapterError::Io { path: path.to_owned(), source };
+            let file = files::open(path).map_err(io)?;
+            let file_bytes = file.metadata().map_err(io)?.len();
+            Ok((file, file_bytes))
+        }
+        let Some((header_path, voxel_path)) = pair_of(path)? else {
+            let (file, file_bytes) = open(path)?;
+            return Self::read(file, file_bytes, path);
+        };
+        let (file, _) = open(&header_path)?;
+        let (raw_header, header, _) = header_of(file, &header_path)?;
+        if !header.is_pair {
+            let reason =
+                "the magic is \"n+1\", expected \"ni1\": in a pair the voxels are in the .img";
+            return Err(AdapterError::Malformed { path: header_path, reason: reason.to_owned() });
+        }
+        let (voxels, file_bytes) = open(&voxel_path)?;
+        let io = |source| AdapterError::Io { path: voxel_path.clone(), source };
+        let input = unpacked(voxels).map_err(io)?;
+        Self { path: voxel_path.clone(), header, raw_header, file_bytes, input, n_read: 0 }
+            .at_voxels(0)
     }
 
     /// Reads the header of a file that is open, or in memory. `path` is its name in errors.
@@ -60,36 +85,33 @@ impl NiftiReader {
     ///
     /// As [`NiftiReader::open`].
     pub fn read(
-        mut file: impl Read + Send + 'static,
+        file: impl Read + Send + 'static,
         file_bytes: u64,
         path: &Path,
     ) -> Result<Self, AdapterError> {
-        let io = |source| AdapterError::Io { path: path.to_owned(), source };
-        let mut start = Vec::with_capacity(2);
-        (&mut file).take(2).read_to_end(&mut start).map_err(io)?;
-        let gzipped = start == [0x1f, 0x8b];
-        let whole = std::io::Cursor::new(start).chain(file);
-        let mut input: Box<dyn Read + Send> = if gzipped {
-            Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, whole)))
-        } else {
-            // Volumes are read in one piece; a buffer would only copy them.
-            Box::new(whole)
-        };
-
-        let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
-        let mut raw_header = [0; HEADER_BYTES];
-        input.read_exact(&mut raw_header).map_err(|error| {
-            malformed(format!("cannot read a NIfTI-1 header of {HEADER_BYTES} bytes: {error}"))
-        })?;
-        let header =
-            NiftiHeader::parse(&raw_header).map_err(|error| malformed(error.to_string()))?;
-        let gap = header.voxel_offset_bytes.saturating_sub(HEADER_BYTES as u64);
-        let skipped =
-            std::io::copy(&mut (&mut input).take(gap), &mut std::io::sink()).map_err(io)?;
-        if skipped < gap {
-            return Err(malformed("the file ends before its first voxel".to_owned()));
+        let (raw_header, header, input) = header_of(file, path)?;
+        if header.is_pair {
+            let reason = "the header of a pair: name its .hdr or its .img, which hold one image";
+            return Err(AdapterError::Malformed {
+                path: path.to_owned(),
+                reason: reason.to_owned(),
+            });
         }
-        Ok(Self { path: path.to_owned(), header, raw_header, file_bytes, input, n_read: 0 })
+        let reader =
+            Self { path: path.to_owned(), header, raw_header, file_bytes, input, n_read: 0 };
+        reader.at_voxels(HEADER_BYTES as u64)
+    }
+
+    /// Passes over what lies before the voxels; `n_read` bytes of their file were read.
+    fn at_voxels(mut self, n_read: u64) -> Result<Self, AdapterError> {
+        let gap = self.header.voxel_offset_bytes.saturating_sub(n_read);
+        let skipped = io::copy(&mut (&mut self.input).take(gap), &mut io::sink())
+            .map_err(|source| AdapterError::Io { path: self.path.clone(), source })?;
+        if skipped < gap {
+            let reason = "the file ends before its first voxel".to_owned();
+            return Err(AdapterError::Malformed { path: self.path, reason });
+        }
+        Ok(self)
     }
 
     /// The file's header.
@@ -130,8 +152,61 @@ impl NiftiReader {
             });
         }
         self.n_read += 1;
+        if self.n_read == n_volumes {
+            self.check_end()?;
+        }
         Ok(Some(on_wire(voxels, stored, big_endian).into()))
     }
+
+    /// Reads what follows the last volume: the checksum of a gzip file is at its end.
+    fn check_end(&mut self) -> Result<(), AdapterError> {
+        let rest = io::copy(&mut (&mut self.input).take(MAX_REST_BYTES), &mut io::sink());
+        match rest {
+            Err(error) => Err(AdapterError::Malformed {
+                path: self.path.clone(),
+                reason: format!(
+                    "this file is damaged or was cut: {error} (`gzip -t` tells the same); \
+                     volumes before the last one were passed on"
+                ),
+            }),
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                tracing::warn!(
+                    path = %self.path.display(),
+                    "the file goes on after the {} volumes of its header: the rest is not read",
+                    self.header.n_volumes
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The uncompressed bytes of a file.
+fn unpacked(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut start = Vec::with_capacity(2);
+    (&mut file).take(2).read_to_end(&mut start)?;
+    let gzipped = start == [0x1f, 0x8b];
+    let whole = Cursor::new(start).chain(file);
+    // Volumes are read in one piece; a buffer would only copy them.
+    Ok(if gzipped { Box::new(Gzip::new(whole)) } else { Box::new(whole) })
+}
+
+/// The header of a file, and its bytes after the header.
+#[allow(clippy::type_complexity, reason = "three parts of one file, used in two places above")]
+fn header_of(
+    file: impl Read + Send + 'static,
+    path: &Path,
+) -> Result<([u8; HEADER_BYTES], NiftiHeader, Box<dyn Read + Send>), AdapterError> {
+    let malformed = |reason| AdapterError::Malformed { path: path.to_owned(), reason };
+    let mut input =
+        unpacked(file).map_err(|source| AdapterError::Io { path: path.to_owned(), source })?;
+    let mut raw = [0; HEADER_BYTES];
+    input.read_exact(&mut raw).map_err(|error| {
+        malformed(format!("cannot read a NIfTI-1 header of {HEADER_BYTES} bytes: {error}"))
+    })?;
+    let header = NiftiHeader::parse(&raw).map_err(|error| malformed(error.to_string()))?;
+    Ok((raw, header, input))
 }
 
 /// Converts stored voxels to the wire type. Little-endian voxels of a wire type stay unchanged.

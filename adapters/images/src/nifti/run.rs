@@ -1,6 +1,6 @@
 //! One run from NIfTI files: a 4-D file, or the 3-D files of a folder.
 //!
-//! In a folder, an unusable file is logged and leaves a gap in the index. A truncated 4-D file
+//! In a folder, an unusable file is logged and leaves a gap in the index, like a number that lacks. A truncated 4-D file
 //! gives an error after its last complete volume.
 
 use std::{
@@ -11,8 +11,12 @@ use std::{
 use bytes::Bytes;
 use corticast_bold::{decode::Order, time::TrIndex};
 
-use super::{header::NiftiHeader, reader::NiftiReader};
-use crate::{acquired::AcquiredVolume, error::AdapterError, natural::natural};
+use super::{
+    header::NiftiHeader,
+    reader::NiftiReader,
+    series::{Numbered, volumes_in},
+};
+use crate::{acquired::AcquiredVolume, error::AdapterError};
 
 /// The run that is being read.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(super) struct Current {
     /// The run ends after this many volumes, including unusable ones.
     pub(super) n_volumes: u32,
     pub(super) series_id: String,
+    /// The file, or the first file of the folder.
+    pub(super) first_path: PathBuf,
     /// The first volume, read ahead because `series_id` depends on it.
     first: Option<Bytes>,
     next_index: u32,
@@ -30,34 +36,38 @@ pub(super) struct Current {
 #[derive(Debug)]
 enum Input {
     File(Box<NiftiReader>),
-    Folder { rest: VecDeque<PathBuf> },
+    Folder { rest: VecDeque<Numbered> },
 }
 
 impl Current {
-    /// Opens a file or a folder. The run holds at most `at_most` volumes.
+    /// Opens a file or a folder. The run holds at most `at_most` volumes; of a folder those files
+    /// that match `pattern`.
     ///
     /// # Errors
     ///
     /// Fails when the first volume cannot be read or the folder contains no volume.
-    pub(super) fn open(path: &Path, at_most: Option<u32>) -> Result<Self, AdapterError> {
+    pub(super) fn open(
+        path: &Path,
+        pattern: Option<&str>,
+        at_most: Option<u32>,
+    ) -> Result<Self, AdapterError> {
         let malformed = |path: &Path, reason: &str| AdapterError::Malformed {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
         let is_folder = path.is_dir();
-        let mut rest: VecDeque<PathBuf> =
-            if is_folder { volumes_in(path)?.into() } else { VecDeque::new() };
-        let n_files = rest.len();
-        let first_path = match (is_folder, rest.pop_front()) {
-            (false, _) => path.to_owned(),
-            (true, Some(first)) => first,
-            (true, None) => return Err(malformed(path, "no .nii or .nii.gz file in this folder")),
-        };
+        let mut rest: VecDeque<Numbered> =
+            if is_folder { volumes_in(path, pattern)?.into() } else { VecDeque::new() };
+        let last = rest.back().map_or(0, |(index, _)| *index);
+        let first_path = rest.pop_front().map_or_else(|| path.to_owned(), |(_, first)| first);
         let mut reader = NiftiReader::open(&first_path)?;
         let header = reader.header().clone();
         if is_folder && header.n_volumes > 1 {
             let reason = "a 4-D file, expected 3-D volumes in a folder: name 4-D files directly";
             return Err(malformed(&first_path, reason));
+        }
+        if let Some(warning) = &header.place_warning {
+            tracing::warn!("{warning}");
         }
         let first = reader.next_voxels()?;
 
@@ -68,11 +78,10 @@ impl Current {
         hash.update(raw).update(&file_bytes.to_le_bytes()).update(first.as_deref().unwrap_or(&[]));
         let series_id = hash.finalize().to_hex()[..16].to_owned();
 
-        let n_volumes =
-            if is_folder { u32::try_from(n_files).unwrap_or(u32::MAX) } else { header.n_volumes };
+        let n_volumes = if is_folder { last.saturating_add(1) } else { header.n_volumes };
         let n_volumes = at_most.map_or(n_volumes, |at_most| n_volumes.min(at_most));
         let input = if is_folder { Input::Folder { rest } } else { Input::File(Box::new(reader)) };
-        Ok(Self { header, n_volumes, series_id, first, next_index: 0, input })
+        Ok(Self { header, n_volumes, series_id, first_path, first, next_index: 0, input })
     }
 
     /// The next usable volume; `None` after the last.
@@ -93,8 +102,11 @@ impl Current {
                     return Ok(voxels.map(|voxels| self.acquired(&header, voxels)));
                 }
                 Input::Folder { rest } => match rest.pop_front() {
-                    Some(path) => path,
-                    None => return Ok(None),
+                    Some((index, path)) if index < self.n_volumes => {
+                        self.next_index = index;
+                        path
+                    }
+                    _ => return Ok(None),
                 },
             };
             match one_volume(&path, &self.header) {
@@ -139,18 +151,4 @@ fn one_volume(path: &Path, run: &NiftiHeader) -> Result<(NiftiHeader, Bytes), Ad
             reason: format!("holds {n} volumes, expected 1"),
         }),
     }
-}
-
-/// The NIfTI files of a folder in natural order: `v2` before `v10`.
-fn volumes_in(folder: &Path) -> Result<Vec<PathBuf>, AdapterError> {
-    let io = |source| AdapterError::Io { path: folder.to_owned(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && (name.ends_with(".nii") || name.ends_with(".nii.gz")) {
-            names.push(name);
-        }
-    }
-    names.sort_by(|a, b| natural(a, b));
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use corticast_bold::{
     decode::{Dtype, Order},
     space::VoxelSpace,
+    time::RepetitionTime,
 };
 
 use super::{format::NiftiFormat, write::NiftiWriter, *};
@@ -67,7 +68,7 @@ fn several_files_are_several_runs_sent_verbatim() {
 fn a_folder_is_read_in_natural_order_and_a_bad_file_is_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     for (name, first) in [("v10.nii", 10), ("v2.nii", 2), ("v1.nii", 1)] {
-        write(&folder.path().join(name), &[first], 1.0);
+        write(&folder.path().join(name), &[first], 1.5);
     }
     fs::write(folder.path().join("v3.nii"), b"nonsense").unwrap();
     let runs = read_all(NiftiAdapter::open(options(&[folder.path()])).unwrap());
@@ -118,7 +119,7 @@ fn a_run_ends_after_the_volumes_asked_for() {
     write(&file, &[0, 10, 20], 1.0);
     fs::create_dir(&volumes).unwrap();
     for (name, first) in [("v1.nii", 1), ("v3.nii", 3), ("v4.nii", 4)] {
-        write(&volumes.join(name), &[first], 1.0);
+        write(&volumes.join(name), &[first], 1.5);
     }
     // An unusable file still counts as a volume.
     fs::write(volumes.join("v2.nii"), b"nonsense").unwrap();

@@ -30,7 +30,7 @@ pub(super) struct VoxelRun {
 }
 
 impl Gather {
-    /// One voxel for each output. `indices` are ascending; `weights` is empty for a boolean mask.
+    /// One voxel for each output. `weights` is empty for a boolean mask.
     pub(super) fn voxels(space: &VoxelSpace, indices: &[u32], weights: Vec<f32>) -> Self {
         Self::Voxels { n_voxel: indices.len(), runs: voxel_runs(space, indices), weights }
     }
@@ -44,6 +44,34 @@ impl Gather {
     ) -> Self {
         let f = fortran_offsets(space, &indices);
         Self::Rows { indptr, c: indices, f, weights }
+    }
+
+    /// The same outputs, with the voxels at other places: `moved` gives the new linear indices of
+    /// linear indices, in the matrix of `space`.
+    pub(super) fn moved(&self, space: &VoxelSpace, moved: impl Fn(&[u32]) -> Vec<u32>) -> Self {
+        match self {
+            Self::Voxels { weights, .. } => {
+                Self::voxels(space, &moved(&self.indices()), weights.clone())
+            }
+            Self::Rows { indptr, c, weights, .. } => {
+                Self::rows(space, indptr.clone(), moved(c), weights.clone())
+            }
+        }
+    }
+
+    /// The linear index of each voxel, `(x·ny + y)·nz + z`, in the order of the outputs.
+    pub(super) fn indices(&self) -> Vec<u32> {
+        match self {
+            Self::Rows { c, .. } => c.clone(),
+            Self::Voxels { n_voxel, runs, .. } => {
+                let mut indices = vec![0; *n_voxel];
+                for run in runs {
+                    let outputs = run.output as usize..(run.output + run.length) as usize;
+                    indices[outputs].iter_mut().zip(run.c..).for_each(|(at, c)| *at = c);
+                }
+                indices
+            }
+        }
     }
 
     pub(super) fn n_output(&self) -> usize {

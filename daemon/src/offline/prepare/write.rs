@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use corticast_bold::normalise::Statistics;
+use corticast_images::events;
 use safetensors::{Dtype, tensor::TensorView};
 
 use super::{
@@ -13,10 +14,12 @@ use super::{
 /// Name of the frozen statistics beside the run folders.
 pub(super) const STATISTICS: &str = "normalise.safetensors";
 
-/// Writes the given events, or else the marks of the run.
+/// Writes the events of the source with all their columns, or else the marks of the run.
 pub(super) fn write_events(path: &Path, played: &Played) -> Result<(), PrepareError> {
     if let Some(events) = &played.events {
-        return std::fs::copy(events, path).map(|_| ()).map_err(|error| failed(events, &error));
+        // Every column is kept: a model's classes may be in any of them.
+        let table = events::table(events).map_err(|error| PrepareError::Replay(error.into()))?;
+        return std::fs::write(path, table).map_err(|error| failed(path, &error));
     }
     if played.marks.is_empty() {
         tracing::warn!(run = played.run, "no events or marks: this run cannot be trained on");

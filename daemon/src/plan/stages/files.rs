@@ -6,14 +6,17 @@ use corticast_bold::{
     settings::{Axis, SliceTimingSettings},
     space::VoxelSpace,
     spatial_mask::{SparseRows, SpatialMask},
+    turn::Turn,
 };
-use corticast_images::events::{self, Event};
-use corticast_wire::files;
+use corticast_images::{
+    events::{self, Event},
+    text,
+};
 
 use crate::{
     config::stages::SliceTimingConfig,
     plan::{
-        error::PlanError,
+        error::{OTHER_GRID, PlanError},
         mask_file::{self, Image},
     },
 };
@@ -79,9 +82,9 @@ fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
     /// Largest sidecar that is read.
     const MAX_BYTES: u64 = 16 << 20;
     let wrong = |reason: String| PlanError::Stage(format!("{}: {reason}", path.display()));
-    let bytes = files::read(path, MAX_BYTES).map_err(|error| wrong(error.to_string()))?;
+    let text = text::read(path, MAX_BYTES).map_err(|error| PlanError::Stage(error.to_string()))?;
     let sidecar: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let times = sidecar.get("SliceTiming").ok_or_else(|| {
         wrong("no `SliceTiming`, expected one time in seconds for each slice".to_owned())
     })?;
@@ -89,16 +92,17 @@ fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
         .map_err(|error| wrong(format!("`SliceTiming`: {error}, expected numbers")))
 }
 
-/// The values of an image that must be in this space. `what` names its key in errors.
+/// The values of an image that must be on this grid, in the voxel order of the grid. `what` names
+/// its key in errors.
 pub(super) fn in_space(what: &str, path: &Path, space: &VoxelSpace) -> Result<Vec<f32>, PlanError> {
     let unusable = |reason: String| PlanError::Stage(format!("cannot use {what}: {reason}"));
     let Image { space: found, values } =
         mask_file::read_image(path).map_err(|error| unusable(error.to_string()))?;
-    found.check_is(space).map_err(|mismatch| {
+    let turn = Turn::between(&found, space).map_err(|mismatch| {
         let path = path.display();
-        unusable(format!("{path} is not in the space of the mask: {mismatch}"))
+        unusable(format!("{path} is not on the grid of the mask: {mismatch}; {OTHER_GRID}"))
     })?;
-    Ok(values)
+    Ok(turn.values(values))
 }
 
 /// A sparse matrix that gives the mean signal of each region. `None` without regions.

@@ -7,7 +7,7 @@ from typing import Any
 from corticast_training import __version__
 from corticast_training.data.prepared import PreparedData, read_prepared
 from corticast_training.errors import TrainingError
-from corticast_training.evaluate.decoding import Accuracy, accuracy, table
+from corticast_training.evaluate.decoding import Accuracy, accuracy, table, warnings_of
 from corticast_training.export.linear import (
     INPUT,
     OUTPUT,
@@ -15,6 +15,7 @@ from corticast_training.export.linear import (
     linear_metadata,
     linear_onnx,
 )
+from corticast_training.labels.blocks import Chosen
 from corticast_training.labels.dataset import LabelledWindows, folds_of, label_windows
 from corticast_training.model.linear import Fit, fit_linear
 from corticast_training.model_folder import (
@@ -43,7 +44,10 @@ def run(args: argparse.Namespace) -> None:
         raise TrainingError(
             f"{args.data} was prepared with an HRF delay of {delay_s} s, expected {args.delay_s} s"
         )
-    labelled = label_windows(data, args.target, with_rest=args.evidence)
+    if args.duration_s is not None and not 0 < args.duration_s < float("inf"):
+        raise TrainingError(f"--duration-s is {args.duration_s}, expected more than 0 s")
+    chosen = Chosen(args.target, _classes(args.classes), args.duration_s)
+    labelled = label_windows(data, chosen, with_rest=args.evidence)
     folds = folds_of(labelled)
     fit = fit_linear(labelled, folds, args.method)
     shown = labelled.shown
@@ -53,6 +57,10 @@ def run(args: argparse.Namespace) -> None:
 
     print(f"cross-validated by {folds.by}, {len(folds.held_out)} folds:")
     print(table(found, labelled.answers, label))
+    for name in labelled.without_windows:
+        print(f"warning: no window is inside an event of {name!r}: it is not a class of the model")
+    for warning in warnings_of(found, labelled.answers):
+        print(f"warning: {warning}")
     print(_chosen(fit))
     if folds.optimistic:
         print(
@@ -90,6 +98,16 @@ def run(args: argparse.Namespace) -> None:
     }
     write_model(args.out, manifest, files, force=args.force)
     print(f"wrote {args.out} (checked in ONNX Runtime)")
+
+
+def _classes(text: str | None) -> frozenset[str] | None:
+    """The classes of `--classes A,B`."""
+    if text is None:
+        return None
+    classes = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if len(classes) < 2:
+        raise TrainingError(f"--classes is {text!r}, expected two names or more: A,B")
+    return classes
 
 
 def _chosen(fit: Fit) -> str:
@@ -149,6 +167,9 @@ def _provenance(
         "data_sha256": data.sha256,
         "cv_per_tr": round(found.per_tr, 4),
         "cv_per_block": round(found.per_block, 4),
+        "cv_balanced": round(found.balanced, 4),
+        "chance_per_tr": round(found.chance_per_tr, 4),
+        "chance_per_block": round(found.chance_per_block, 4),
         "libraries": versions(("numpy", "scikit-learn", "onnx")),
     }
     if fit.method != "logistic" or labelled.evidence is not None:

@@ -3,6 +3,10 @@
 Per TR, every window in a block counts on its own. Per block, the class with the highest mean
 probability over the block's windows counts: a participant would see it as feedback at the end
 of the block.
+
+Chance is what a decoder reaches that always names the most frequent class. With one block of a
+class for nine of another that is .9, so accuracy alone says little; the balanced accuracy, the mean
+over the classes, is then 1/n for any such decoder.
 """
 
 from collections.abc import Sequence
@@ -22,6 +26,15 @@ class Accuracy:
     n_block: int
     per_class: NDArray[np.float64]
     """Per TR, for windows of each class. Shape `[n_class]`."""
+    chance_per_tr: float
+    """Share of the windows that belong to the most frequent class."""
+    chance_per_block: float
+    """Share of the blocks that belong to the most frequent class."""
+
+    @property
+    def balanced(self) -> float:
+        """Mean of `per_class`, over the classes that have windows."""
+        return float(np.nanmean(self.per_class))
 
 
 def accuracy(
@@ -29,7 +42,7 @@ def accuracy(
 ) -> Accuracy:
     """Scores `probabilities` `[n, n_class]` against `label` `[n]`; `block` `[n]` numbers blocks."""
     right = probabilities.argmax(axis=1) == label
-    blocks = np.unique(block)
+    blocks, first = np.unique(block, return_index=True)
     right_block = [
         probabilities[block == b].mean(axis=0).argmax() == label[block == b][0] for b in blocks
     ]
@@ -39,7 +52,11 @@ def accuracy(
         per_block=float(np.mean(right_block)),
         n_tr=len(label),
         n_block=len(blocks),
-        per_class=np.array([right[label == k].mean() for k in range(n_class)]),
+        per_class=np.array(
+            [right[label == k].mean() if (label == k).any() else np.nan for k in range(n_class)]
+        ),
+        chance_per_tr=float(np.bincount(label).max() / len(label)),
+        chance_per_block=float(np.bincount(label[first]).max() / len(blocks)),
     )
 
 
@@ -49,7 +66,22 @@ def table(found: Accuracy, classes: Sequence[str], label: NDArray[np.int64]) -> 
     lines = [f"{'class':<{width}}  accuracy  windows"]
     for k, name in enumerate(classes):
         lines.append(f"{name:<{width}}  {found.per_class[k]:8.3f}  {int((label == k).sum()):7d}")
-    lines.append(f"{'per TR':<{width}}  {found.per_tr:8.3f}  {found.n_tr:7d}")
-    lines.append(f"{'per block':<{width}}  {found.per_block:8.3f}  {found.n_block:7d} blocks")
-    lines.append(f"{'chance':<{width}}  {1 / len(classes):8.3f}")
+    for name, value, chance, count in (
+        ("per TR", found.per_tr, found.chance_per_tr, f"{found.n_tr:7d}"),
+        ("per block", found.per_block, found.chance_per_block, f"{found.n_block:7d} blocks"),
+        ("balanced", found.balanced, 1 / len(classes), f"{len(classes):7d} classes, per TR"),
+    ):
+        lines.append(f"{name:<{width}}  {value:8.3f}  {count}, chance {chance:.3f}")
     return "\n".join(lines)
+
+
+def warnings_of(found: Accuracy, classes: Sequence[str]) -> list[str]:
+    """What the figures hide from a reader who sees only the accuracy."""
+    never = [name for name, right in zip(classes, found.per_class, strict=True) if right == 0]
+    warnings = [f"class {name!r} is never right" for name in never]
+    if found.per_tr <= found.chance_per_tr:
+        warnings.append(
+            "the decoder is no better than one that always names the most frequent class "
+            f"({found.chance_per_tr:.3f})"
+        )
+    return warnings

@@ -9,7 +9,7 @@ blocks; with only one block per class, folds are half blocks, and the command pr
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corticast_training.data.prepared import PreparedData
 from corticast_training.errors import TrainingError
-from corticast_training.labels.blocks import Block, block_of_each, read_blocks
+from corticast_training.labels.blocks import Block, Chosen, block_of_each, read_blocks
 from corticast_training.model.evidence import REST, Evidence
 
 
@@ -38,6 +38,8 @@ class LabelledWindows:
     """Shape `[n]`: since the start of the run."""
     evidence: Evidence | None = None
     """How evidence is added up; rest is the last class then."""
+    without_windows: list[str] = field(default_factory=list)
+    """Labels of events that hold no window, e.g. of instants; they are no classes."""
 
     @property
     def shown(self) -> NDArray[np.bool_]:
@@ -63,18 +65,22 @@ class Folds:
     """Whether a fold is tested on blocks it was also trained on."""
 
 
-def label_windows(data: PreparedData, target: str, with_rest: bool = False) -> LabelledWindows:
-    """Labels the windows of all runs by column `target` of their events.
+def label_windows(
+    data: PreparedData, chosen: Chosen | str, with_rest: bool = False
+) -> LabelledWindows:
+    """Labels the windows of all runs by the chosen events. A name stands for its column.
 
     `with_rest` keeps the windows outside of events, as a class of its own, and measures how long
     blocks and rest are. Raises `TrainingError` if no window is inside an event, if there are fewer
     than two classes, or if there is no rest between blocks.
     """
+    if isinstance(chosen, str):
+        chosen = Chosen(chosen)
     rows, labels, runs, blocks, times = [], [], [], [], []
     all_events: list[list[Block]] = []
     n_block, n_feature = 0, int(np.prod(data.window_shape))
     for position, run in enumerate(data.runs):
-        events = read_blocks(run.folder / "events.tsv", target)
+        events = read_blocks(run.folder / "events.tsv", chosen)
         found = block_of_each(run.stimulus_time_s, events)
         used = np.full(len(found), True) if with_rest else found >= 0
         rows.append(run.windows[used].reshape(int(used.sum()), n_feature))
@@ -85,21 +91,30 @@ def label_windows(data: PreparedData, target: str, with_rest: bool = False) -> L
         n_block += len(events)
         all_events.append(events)
     classes = sorted({label for label in labels if label is not None})
+    every_event = [block for events in all_events for block in events]
+    absent = sorted((chosen.classes or frozenset()) - {block.label for block in every_event})
+    if absent:
+        raise TrainingError(f"no event of class {absent[0]!r} in column {chosen.target!r}")
     if not classes:
         every = np.concatenate([run.stimulus_time_s for run in data.runs])
         span = f"{every.min():.1f} to {every.max():.1f} s" if every.size else "nothing"
         raise TrainingError(
-            f"no window is inside an event with a {target!r}: {len(every)} windows cover {span}, "
-            f"{n_block} events were read"
+            f"no window is inside an event with a {chosen.target!r}: {len(every)} windows cover "
+            f"{span}, {n_block} events were read{_why_empty(every_event)}"
         )
+    without_windows = sorted({block.label for block in every_event} - set(classes))
     if len(classes) < 2:
-        raise TrainingError(f"found one class, {classes[0]!r}, expected at least two to tell apart")
+        raise TrainingError(
+            f"found one class, {classes[0]!r}, expected at least two to tell apart"
+            f"{_why_alone(without_windows)}"
+        )
     evidence = None
     if with_rest:
         if REST in classes:
             raise TrainingError(f"a class is named {REST!r}, expected another name with --evidence")
         repetition_time_s = float(data.signal["repetition_time_s"])
-        block_s, rest_s = _lengths(all_events, repetition_time_s)
+        lasting = [[block for block in events if block.duration_s > 0] for events in all_events]
+        block_s, rest_s = _lengths(lasting, repetition_time_s)
         evidence = Evidence(len(classes), block_s, rest_s, repetition_time_s)
         classes = [*classes, REST]
     position_of = {name: position for position, name in enumerate(classes)}
@@ -111,7 +126,22 @@ def label_windows(data: PreparedData, target: str, with_rest: bool = False) -> L
         block=np.array(blocks, dtype=np.int64),
         stimulus_time_s=np.concatenate(times),
         evidence=evidence,
+        without_windows=without_windows,
     )
+
+
+def _why_empty(events: list[Block]) -> str:
+    """What a user can do about events that hold no window."""
+    if events and all(block.duration_s == 0 for block in events):
+        return "; their durations are all 0 (or n/a): give their length with --duration-s"
+    return ""
+
+
+def _why_alone(without_windows: list[str]) -> str:
+    if not without_windows:
+        return ""
+    names = ", ".join(map(repr, without_windows))
+    return f"; no window is inside an event of {names}: are their durations 0? (--duration-s)"
 
 
 def _lengths(all_events: list[list[Block]], repetition_time_s: float) -> tuple[float, float]:

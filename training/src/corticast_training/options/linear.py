@@ -19,6 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", required=True, metavar="COLUMN", help="column of events.tsv with the classes"
     )
     parser.add_argument(
+        "--classes",
+        metavar="A,B",
+        help="the classes that are meant, if the column has other events, too (default: all)",
+    )
+    parser.add_argument(
+        "--duration-s",
+        type=float,
+        metavar="SECONDS",
+        help="length of events whose duration is 0 or n/a",
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the new model"
     )
     parser.add_argument("--method", choices=LINEAR_METHODS, default="ridge")
