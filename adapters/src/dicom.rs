@@ -32,6 +32,7 @@ mod beat;
 mod clock;
 mod codec;
 mod csa;
+pub mod doctor;
 mod elements;
 mod enhanced;
 mod error;

@@ -20,7 +20,10 @@ use anyhow::Context;
 use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
-    dicom::{DicomAdapter, DicomOptions},
+    dicom::{
+        DicomAdapter, DicomOptions,
+        doctor::{self, DoctorOptions},
+    },
     publish::{PublishOptions, pace::Pace, publish},
     session_state::{self, SessionState},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
@@ -70,6 +73,9 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         tracing::info!(runs, folder = %folder.display(), "runs written");
         return Ok(ExitCode::SUCCESS);
     }
+    if let Source::Doctor(options) = &source {
+        return examine(options);
+    }
     let watched = matches!(source, Source::Dicom(_)) && !output.once;
     let mut losses = Arc::default();
     let sends = output.dump.is_none() || output.connect.is_some();
@@ -108,6 +114,18 @@ fn unless_lost(code: ExitCode, losses: &AtomicU64) -> ExitCode {
     }
 }
 
+/// Prints the doctor's page on a folder.
+fn examine(options: &DoctorOptions) -> anyhow::Result<ExitCode> {
+    let examined = doctor::examine(options).context("the DICOM folder cannot be read")?;
+    let page = if options.json {
+        serde_json::to_string_pretty(&doctor::json(&examined))?
+    } else {
+        doctor::text(&examined)
+    };
+    println!("{}", page.trim_end());
+    Ok(if examined.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn open(
     source: Source,
     output: &Output,
@@ -129,6 +147,7 @@ fn open(
             }
             Box::new(SyntheticScanner::open(options)?)
         }
+        Source::Doctor(_) => anyhow::bail!("the doctor sends nothing"),
         Source::Dicom(options) => {
             let (once, state) = (output.once, Some(state.clone()));
             let adapter = DicomAdapter::open(DicomOptions { once, state, ..options })?;

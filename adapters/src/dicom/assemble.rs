@@ -50,12 +50,16 @@ pub struct Assembly {
     bytes: usize,
     /// How many images came at each place.
     counts: HashMap<i64, u32>,
+    /// The numbers of the last image at each place.
+    latest: HashMap<i64, Numbers>,
     /// The highest volume that was completed.
     done: Option<u32>,
     /// Volumes that were given up; more slices of them may still arrive.
     given_up: HashSet<u32>,
     /// Added to the scheme's number.
     offset: i64,
+    /// Two images at one place have neighbouring numbers: the export goes place by place.
+    is_by_place: bool,
     /// A slice of the first volume, with what holds for all its slices.
     template: Option<Part>,
 }
@@ -85,9 +89,11 @@ impl Assembly {
             volumes: BTreeMap::new(),
             bytes: 0,
             counts: HashMap::new(),
+            latest: HashMap::new(),
             done: None,
             given_up: HashSet::new(),
             offset: 0,
+            is_by_place: false,
             template: None,
         }
     }
@@ -100,7 +106,8 @@ impl Assembly {
         let waiting = Waiting { slice: slice.clone(), numbers, place };
         self.bytes += waiting.slice.voxels.len();
         let mut template = Part { what: What::Slice(empty(&waiting.slice)), ..part };
-        let mut number = self.number_of(&waiting, n_volumes);
+        self.is_by_place |= self.follows_at_its_place(&waiting);
+        let mut number = self.number_of(&numbers, place, n_volumes);
         if self.given_up.contains(&number) {
             self.bytes -= waiting.slice.voxels.len();
             return Vec::new();
@@ -108,17 +115,20 @@ impl Assembly {
         if !self.is_free(number, place) {
             // The conflicting slice belongs to the volume after the last.
             let last = self.volumes.keys().next_back().copied().max(self.done);
+            let before = self.latest.get(&place).copied().unwrap_or_default();
             while self.scheme != Scheme::Count {
                 self.next_scheme(&waiting, n_volumes);
                 self.offset = 0;
-                let raw = self.number_of(&waiting, n_volumes);
+                let raw = self.number_of(&waiting.numbers, place, n_volumes);
+                let tells = raw != self.number_of(&before, place, n_volumes);
                 self.offset = last.map_or(0, |last| i64::from(last) + 1 - i64::from(raw));
-                number = self.number_of(&waiting, n_volumes);
-                if self.is_free(number, place) {
+                number = self.number_of(&waiting.numbers, place, n_volumes);
+                if self.scheme == Scheme::Count || tells && self.is_free(number, place) {
                     break;
                 }
             }
         }
+        self.latest.insert(place, numbers);
         *self.counts.entry(place).or_default() += 1;
         template.numbers = numbers;
         self.template.get_or_insert(template);
@@ -144,9 +154,9 @@ impl Assembly {
     }
 
     /// The number of the slice's volume.
-    fn number_of(&self, slice: &Waiting, n_volumes: Option<u32>) -> u32 {
-        let Numbers { temporal, acquisition, instance } = slice.numbers;
-        let count = self.counts.get(&slice.place).copied().unwrap_or(0);
+    fn number_of(&self, numbers: &Numbers, place: i64, n_volumes: Option<u32>) -> u32 {
+        let Numbers { temporal, acquisition, instance } = *numbers;
+        let count = self.counts.get(&place).copied().unwrap_or(0);
         let less_one = |number: Option<u32>| number.map_or(count, |n| n.saturating_sub(1));
         let number = match (self.scheme, self.n_slice, n_volumes) {
             (Scheme::Temporal, ..) => less_one(temporal),
@@ -165,13 +175,17 @@ impl Assembly {
         !has && self.done.is_none_or(|done| number > done)
     }
 
+    /// Whether the image before this one, by its number, lies at the same place.
+    fn follows_at_its_place(&self, slice: &Waiting) -> bool {
+        let at_place = self.volumes.values().flatten().filter(|s| s.place == slice.place);
+        at_place
+            .filter_map(|other| other.numbers.instance)
+            .any(|before| slice.numbers.instance == Some(before.saturating_add(1)))
+    }
+
     /// Goes on to the next way of telling volumes, because this one named a place twice.
     fn next_scheme(&mut self, slice: &Waiting, n_volumes: Option<u32>) {
-        let same_place = self.volumes.values().flatten().find(|s| s.place == slice.place);
-        let is_next = same_place.is_some_and(|other| {
-            let instance = |numbers: Numbers| numbers.instance.map(i64::from);
-            instance(slice.numbers).zip(instance(other.numbers)).is_some_and(|(a, b)| a - b == 1)
-        });
+        let is_next = self.follows_at_its_place(slice);
         let n_here = self.volumes.values().next().map(Vec::len);
         self.scheme = match self.scheme {
             Scheme::Temporal if slice.numbers.acquisition.is_some() => Scheme::Acquisition,
@@ -199,7 +213,10 @@ impl Assembly {
                 None if n_here == 1 && self.counts.len() == 1 => {
                     n_later >= VOLUMES_OF_ONE_SLICE || at_end
                 }
-                None => n_here > 1 && n_later > 0 && self.is_begun_anew(number) || at_end,
+                None => {
+                    let is_anew = !self.is_by_place && n_here > 1 && n_later > 0;
+                    is_anew && self.is_begun_anew(number) || at_end
+                }
             };
             let n_whole = self.n_slice.map_or(0, |n_slice| {
                 self.volumes.values().skip(1).filter(|later| later.len() >= n_slice).count()
@@ -261,3 +278,6 @@ impl Assembly {
 fn empty(slice: &Slice) -> Slice {
     Slice { voxels: Vec::new(), ..slice.clone() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::{
     error::DicomError,
     geometry::Plane,
     image::Frame,
+    kind::{ImageType, Kind},
     scan::{Numbers, Scale, Scan},
     tags::{
         COMPLEX_COMPONENT, EFFECTIVE_ECHO_TIME, FRAME_ACQUISITION_DATETIME, FRAME_TYPE,
@@ -125,11 +126,12 @@ impl<'a> Values<'a> {
         moment(text.get(..8)?, text.get(8..)?)
     }
 
-    fn frame(&self, scan: &Scan) -> Result<Frame, DicomError> {
+    /// The image type of a frame.
+    fn image_type(&self, scan: &Scan) -> ImageType {
         let mut image_type = scan.image_type.clone();
         if let Some(text) = self.frame_type.and_then(text) {
             // The type of the frame replaces that of the file, which is MIXED if frames differ.
-            image_type = super::kind::ImageType::default();
+            image_type = ImageType::default();
             image_type.add(text);
             if scan.image_type.has("SBREF") {
                 image_type.add("SBREF");
@@ -138,8 +140,17 @@ impl<'a> Values<'a> {
         for value in [self.component, self.siemens_type] {
             image_type.add(value.and_then(text).unwrap_or_default());
         }
+        image_type
+    }
+
+    /// The frame. Most frames have the image type of the one before, `last`.
+    fn frame(&self, scan: &Scan, last: Option<(&Self, &Frame)>) -> Result<Frame, DicomError> {
+        let types =
+            |v: &Self| [v.frame_type, v.component, v.siemens_type].map(Option::unwrap_or_default);
+        let same = last.filter(|(values, _)| types(values) == types(self));
+        let image_type = same.map_or_else(|| self.image_type(scan), |(_, f)| f.image_type.clone());
         let kind = image_type.kind();
-        let is_hz = kind == super::kind::Kind::FieldMap;
+        let is_hz = kind == Kind::FieldMap;
         Ok(Frame {
             plane: self.plane()?,
             time: self.moment(),
@@ -179,7 +190,8 @@ pub(super) fn frames(
     {
         shared.add(item)?;
     }
-    let mut frames = Vec::new();
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut last: Option<Values<'_>> = None;
     let mut repetition_ms = shared.repetition_ms;
     if let Some(groups) = attributes.element(PER_FRAME_GROUPS) {
         let mut items = groups.items();
@@ -190,11 +202,14 @@ pub(super) fn frames(
             let mut values = shared;
             values.add(item)?;
             repetition_ms = repetition_ms.or(values.repetition_ms);
-            frames.push(values.frame(scan)?);
+            let before = last.as_ref().zip(frames.last());
+            let frame = values.frame(scan, before)?;
+            frames.push(frame);
+            last = Some(values);
         }
     }
     if frames.is_empty() && n_frame == 1 {
-        frames.push(shared.frame(scan)?);
+        frames.push(shared.frame(scan, None)?);
     }
     let found = frames.len();
     if found != n_frame {

@@ -71,13 +71,27 @@ pub struct Numbering {
     seen: HashMap<TrIndex, Facts>,
     last: Option<(TrIndex, Facts)>,
     first_time: Option<Moment>,
+    is_switched: bool,
 }
 
 impl Numbering {
     /// A series without images.
     #[must_use]
     pub fn new() -> Self {
-        Self { scheme: None, offset: 0, seen: HashMap::new(), last: None, first_time: None }
+        Self {
+            scheme: None,
+            offset: 0,
+            seen: HashMap::new(),
+            last: None,
+            first_time: None,
+            is_switched: false,
+        }
+    }
+
+    /// Whether a number was found to name two images.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.is_switched
     }
 
     /// Number of images.
@@ -140,7 +154,7 @@ impl Numbering {
             let offset = i64::from(last_index.0) - before;
             let Some(index) = in_range(raw + offset) else { continue };
             if raw != before && !self.seen.contains_key(&index) {
-                (self.scheme, self.offset) = (Some(next), offset);
+                (self.scheme, self.offset, self.is_switched) = (Some(next), offset, true);
                 tracing::warn!(
                     "{} gives two images one number; volumes are counted by {} from here on",
                     scheme.name(),

@@ -289,6 +289,12 @@ impl Series {
         self.numbering.n_missing()
     }
 
+    /// Whether a number in the headers names two volumes.
+    #[must_use]
+    pub fn is_misnumbered(&self) -> bool {
+        self.numbering.is_doubtful()
+    }
+
     /// Number of volumes that came.
     #[must_use]
     pub fn n_volume(&self) -> usize {

@@ -15,37 +15,43 @@ pub(super) fn decode(packed: &[u8], size: Frames) -> Option<Vec<u8>> {
     }
     let n_pixel = size.columns * size.rows;
     let mut frame = vec![0; size.frame_bytes()];
+    let mut plane = vec![0; n_pixel];
     for segment in 0..n_segment {
         let start = word(1 + segment);
         let end = if segment + 1 < n_segment { word(2 + segment) } else { packed.len() };
         // The first segment holds the most significant bytes.
         let place = n_segment - 1 - segment;
-        let pixels = frame.iter_mut().skip(place).step_by(n_segment).take(n_pixel);
-        segment_into(packed.get(start..end)?, pixels)?;
+        segment_into(packed.get(start..end)?, &mut plane)?;
+        for (pixel, byte) in frame.chunks_exact_mut(n_segment).zip(&plane) {
+            pixel[place] = *byte;
+        }
     }
     Some(frame)
 }
 
-/// Fills the places of a segment's bytes. `None` when the segment has too few.
-fn segment_into<'a>(
-    mut packed: &[u8],
-    mut places: impl ExactSizeIterator<Item = &'a mut u8>,
-) -> Option<()> {
-    while places.len() > 0 {
+/// Unpacks a segment. `None` when it has too few bytes.
+fn segment_into(mut packed: &[u8], mut plane: &mut [u8]) -> Option<()> {
+    while !plane.is_empty() {
         let (&count, rest) = packed.split_first()?;
         packed = rest;
         match count {
             0..=127 => {
                 let (literal, rest) = packed.split_at_checked(usize::from(count) + 1)?;
                 packed = rest;
-                places.by_ref().zip(literal).for_each(|(place, &byte)| *place = byte);
+                let n = literal.len().min(plane.len());
+                let (here, rest) = plane.split_at_mut(n);
+                here.copy_from_slice(&literal[..n]);
+                plane = rest;
             }
             // A byte that says nothing.
             128 => {}
             129..=255 => {
                 let (&byte, rest) = packed.split_first()?;
                 packed = rest;
-                places.by_ref().take(257 - usize::from(count)).for_each(|place| *place = byte);
+                let n = (257 - usize::from(count)).min(plane.len());
+                let (here, rest) = plane.split_at_mut(n);
+                here.fill(byte);
+                plane = rest;
             }
         }
     }
