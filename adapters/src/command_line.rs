@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use corticast_adapter::{
-    dicom::DicomOptions, publish::pace::Pace, session_state::SessionKey,
+    dicom::{DicomOptions, doctor::DoctorOptions},
+    publish::pace::Pace,
+    session_state::SessionKey,
     synthetic::SyntheticOptions,
 };
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
@@ -24,7 +26,8 @@ Examples:
   A simulated scanner that loses volumes 3 and 7 and sends 9 twice; then its runs as files:
     corticast-adapter synthetic --drop 3,7 --duplicate 9 --speed 5
     corticast-adapter synthetic --seed 100 --write train --runs 4
-  A Siemens scanner that exports mosaics into a folder:
+  A scanner that exports DICOM files into a folder; first, whether the export works:
+    corticast-adapter doctor /mnt/export
     corticast-adapter dicom /mnt/export --sub 01 --task movie
   The images in a folder, as one file in RAS+, without a daemon:
     corticast-adapter dicom /mnt/export --once --dump run.nii.gz
@@ -33,7 +36,8 @@ Examples:
         --key adapter.key --server-key daemon.pub
 
 Exit codes: 0 all volumes acknowledged, 1 failed or refused, 2 bad arguments,
-3 the runs are over but volumes or marks were lost or a scanner's run was refused.";
+3 the runs are over but volumes or marks were lost, images could not be used, or a
+scanner's run was refused. doctor: 0 a series can become a run, 1 none can.";
 
 /// Sends volumes from a scanner to the Corticast daemon
 #[derive(Debug, Parser)]
@@ -51,8 +55,10 @@ pub(super) enum Source {
     Nifti(NiftiArgs),
     /// One run of a BIDS dataset
     Bids(BidsArgs),
-    /// A folder into which a Siemens scanner exports mosaics
+    /// A folder into which a scanner exports DICOM files
     Dicom(DicomOptions),
+    /// Tell whether the DICOM export into a folder works, and what to do if not
+    Doctor(DoctorOptions),
     /// A simulated scanner: known stimuli, responses and faults
     Synthetic(Synthetic),
 }
@@ -83,6 +89,9 @@ impl Source {
             Self::Dicom(DicomOptions { folder, session, sub, ses, task, run, pattern, .. }) => {
                 let labels = [session, sub, text(ses), text(task), run, pattern];
                 SessionKey { kind: "dicom", place: folder, labels }
+            }
+            Self::Doctor(DoctorOptions { folder, .. }) => {
+                SessionKey { kind: "doctor", place: folder, labels: [""; 6] }
             }
             Self::Synthetic(Synthetic { options, .. }) => SessionKey {
                 kind: "synthetic",

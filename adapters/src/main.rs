@@ -6,13 +6,24 @@
 mod command_line;
 mod repeated;
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
-    dicom::{DicomAdapter, DicomOptions},
+    dicom::{
+        DicomAdapter, DicomOptions,
+        doctor::{self, DoctorOptions},
+    },
     publish::{PublishOptions, pace::Pace, publish},
     session_state::{self, SessionState},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
@@ -62,17 +73,21 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         tracing::info!(runs, folder = %folder.display(), "runs written");
         return Ok(ExitCode::SUCCESS);
     }
+    if let Source::Doctor(options) = &source {
+        return examine(options);
+    }
     let watched = matches!(source, Source::Dicom(_)) && !output.once;
+    let mut losses = Arc::default();
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
-    let mut adapter = open(source, &output, &state)?;
+    let mut adapter = open(source, &output, &state, &mut losses)?;
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
             let volumes = dump.drain()?;
             anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
             tracing::info!(volumes, "done");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(unless_lost(ExitCode::SUCCESS, &losses));
         }
         adapter = Box::new(dump);
     }
@@ -85,13 +100,37 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(send(adapter, &output, pace, state));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
-    code
+    code.map(|code| unless_lost(code, &losses))
+}
+
+/// The exit code, or 3 if the source lost volumes before they could be sent.
+fn unless_lost(code: ExitCode, losses: &AtomicU64) -> ExitCode {
+    match losses.load(Ordering::Relaxed) {
+        0 => code,
+        n => {
+            tracing::error!("{n} images could not be used; see the warnings above");
+            if code == ExitCode::SUCCESS { ExitCode::from(3) } else { code }
+        }
+    }
+}
+
+/// Prints the doctor's page on a folder.
+fn examine(options: &DoctorOptions) -> anyhow::Result<ExitCode> {
+    let examined = doctor::examine(options).context("the DICOM folder cannot be read")?;
+    let page = if options.json {
+        serde_json::to_string_pretty(&doctor::json(&examined))?
+    } else {
+        doctor::text(&examined)
+    };
+    println!("{}", page.trim_end());
+    Ok(if examined.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn open(
     source: Source,
     output: &Output,
     state: &SessionState,
+    losses: &mut Arc<AtomicU64>,
 ) -> anyhow::Result<Box<dyn ScannerAdapter>> {
     Ok(match source {
         Source::Nifti(options) => Box::new(NiftiAdapter::open(options.into())?),
@@ -108,9 +147,12 @@ fn open(
             }
             Box::new(SyntheticScanner::open(options)?)
         }
+        Source::Doctor(_) => anyhow::bail!("the doctor sends nothing"),
         Source::Dicom(options) => {
             let (once, state) = (output.once, Some(state.clone()));
-            Box::new(DicomAdapter::open(DicomOptions { once, state, ..options })?)
+            let adapter = DicomAdapter::open(DicomOptions { once, state, ..options })?;
+            *losses = adapter.losses();
+            Box::new(adapter)
         }
     })
 }

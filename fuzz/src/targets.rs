@@ -76,17 +76,18 @@ fn worker(bytes: &[u8]) {
 
 /// A file that a scanner exported.
 fn mosaic(bytes: &[u8]) {
-    if let Ok((matrix, voxels)) = dicom::read_mosaic(bytes) {
-        assert_eq!(voxels.len(), 2 * matrix.iter().product::<usize>());
-        dicom::read_index(bytes).expect("a file whose picture is read has a number");
+    if let Ok((matrix, voxels)) = dicom::read_file(bytes) {
+        let n_voxel = matrix.iter().product::<usize>();
+        assert!([2 * n_voxel, 4 * n_voxel].contains(&voxels.len()));
+        dicom::read_header(bytes).expect("a file whose pixels are read has a header");
     } else {
-        dicom::read_index(bytes).ok();
+        dicom::read_header(bytes).ok();
     }
 }
 
 /// Siemens' own header, within an otherwise intact file.
 fn csa(bytes: &[u8]) {
-    dicom::read_mosaic(&seeds::with_csa(bytes)).ok();
+    dicom::read_file(&seeds::with_csa(bytes)).ok();
 }
 
 /// An image, compressed or not.

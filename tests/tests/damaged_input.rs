@@ -84,10 +84,10 @@ fn damaged_input_is_refused_and_nothing_panics() {
 #[test]
 fn the_seeds_are_valid() {
     for seed in seeds::of("dicom") {
-        corticast_adapter::dicom::read_mosaic(&seed).unwrap();
+        corticast_adapter::dicom::read_file(&seed).unwrap();
     }
     for seed in seeds::of("csa") {
-        corticast_adapter::dicom::read_mosaic(&seeds::with_csa(&seed)).unwrap();
+        corticast_adapter::dicom::read_file(&seeds::with_csa(&seed)).unwrap();
     }
     for (target, file) in [("manifest", "manifest.toml"), ("video", "video.toml")] {
         for seed in seeds::of(target) {

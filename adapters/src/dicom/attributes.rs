@@ -4,14 +4,54 @@
 
 use super::{
     csa::CsaImageHeader,
-    elements::{Elements, text},
+    elements::{Element, Elements, Encoding, text},
     error::DicomError,
-    tags::{CSA_IMAGE_HEADER, N_IMAGES_IN_MOSAIC, PIXEL_DATA, WANTED},
+    syntax::Syntax,
+    tags::{CSA_IMAGE_HEADER, FLOAT_PIXEL_DATA, PIXEL_DATA, PRIVATE, WANTED},
 };
 
 /// The raw values of the attributes in [`WANTED`].
 pub(super) struct Attributes<'a> {
-    values: [Option<&'a [u8]>; WANTED.len()],
+    values: [Option<Element<'a>>; WANTED.len()],
+    /// How the file's pixels are written.
+    pub(super) syntax: Syntax,
+}
+
+/// Private blocks of one level: which block each creator reserved.
+#[derive(Default)]
+pub(super) struct Blocks {
+    /// Group and block, and the place of a creator in [`PRIVATE`].
+    known: Vec<(u32, usize)>,
+}
+
+/// Most private blocks that are remembered in one level; files have about ten.
+const MAX_BLOCKS: usize = 64;
+
+impl Blocks {
+    /// The tag under which a private element is read; its own tag for a public one.
+    pub(super) fn tag(&mut self, element: &Element<'_>) -> Option<u32> {
+        let (group, number) = ((element.tag >> 16) as u16, element.tag as u16);
+        if group.is_multiple_of(2) {
+            return Some(element.tag);
+        }
+        let [block, low] = number.to_be_bytes();
+        if block == 0 {
+            let creator = text(element.value);
+            for (at, (_, name, ..)) in PRIVATE.iter().enumerate().filter(|(_, p)| p.0 == group) {
+                if creator == Some(name) && self.known.len() < MAX_BLOCKS {
+                    self.known.push((u32::from(group) << 8 | u32::from(low), at));
+                }
+            }
+            return None;
+        }
+        let reserved = u32::from(group) << 8 | u32::from(block);
+        self.known
+            .iter()
+            .filter(|(known, _)| *known == reserved)
+            .map(|&(_, at)| PRIVATE[at])
+            .find(|(_, _, element, _)| *element == low)
+            .map(|(.., tag)| tag)
+    }
 }
 
 impl<'a> Attributes<'a> {
@@ -19,7 +59,7 @@ impl<'a> Attributes<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when the file ends before its pixels, or is not an uncompressed DICOM image.
+    /// Fails when the file ends before its pixels, or is not a DICOM image.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DicomError> {
         Self::read_up_to(bytes, true)
     }
@@ -34,51 +74,36 @@ impl<'a> Attributes<'a> {
     }
 
     fn read_up_to(bytes: &'a [u8], with_pixels: bool) -> Result<Self, DicomError> {
-        let mut elements = Elements::of_file(bytes)?;
-        let mut attributes = Self { values: [None; WANTED.len()] };
-        // Blocks of private elements, as (group, second byte of the element number).
-        let (mut mr_block, mut csa_block) = (None, None);
+        let (mut elements, syntax) = Elements::of_file(bytes)?;
+        let mut attributes = Self { values: [None; WANTED.len()], syntax };
+        let mut blocks = Blocks::default();
         while let Some(tag) = elements.peek_tag()? {
-            if tag == PIXEL_DATA && !with_pixels {
+            let is_pixels = matches!(tag, PIXEL_DATA | FLOAT_PIXEL_DATA);
+            if is_pixels && !with_pixels {
                 return Ok(attributes);
             }
             let Some(element) = elements.next()? else { break };
-            let (block, number) = (element.tag >> 8, element.tag & 0xFF);
-            if matches!(element.tag >> 16, 0x0019 | 0x0029) {
-                let creator = element.value.and_then(text);
-                let reserved = Some((block & 0xFF_FF00) | number);
-                match (block & 0xFF, creator) {
-                    (0, Some("SIEMENS MR HEADER")) => mr_block = mr_block.or(reserved),
-                    (0, Some("SIEMENS CSA HEADER")) => csa_block = csa_block.or(reserved),
-                    _ if Some(block) == mr_block && number == 0x0A => {
-                        attributes.put(N_IMAGES_IN_MOSAIC, element.value);
-                    }
-                    _ if Some(block) == csa_block && number == 0x10 => {
-                        attributes.put(CSA_IMAGE_HEADER, element.value);
-                    }
-                    _ => {}
-                }
-                continue;
+            if let Some(place) =
+                blocks.tag(&element).and_then(|tag| WANTED.binary_search(&tag).ok())
+            {
+                attributes.values[place] = Some(element);
             }
-            attributes.put(element.tag, element.value);
-            if element.tag == PIXEL_DATA {
-                if element.value.is_none() {
-                    return Err(DicomError::TransferSyntax("encapsulated (compressed)".into()));
-                }
+            if is_pixels {
                 return Ok(attributes);
             }
         }
-        Err(DicomError::NoPixels(bytes.len()))
-    }
-
-    fn put(&mut self, tag: u32, value: Option<&'a [u8]>) {
-        if let Ok(place) = WANTED.binary_search(&tag) {
-            self.values[place] = value;
+        match attributes.other_object() {
+            Some(found) => Err(DicomError::NotImage { found }),
+            None => Err(DicomError::NoPixels(bytes.len())),
         }
     }
 
-    pub(super) fn get(&self, tag: u32) -> Option<&'a [u8]> {
+    pub(super) fn element(&self, tag: u32) -> Option<Element<'a>> {
         WANTED.binary_search(&tag).ok().and_then(|place| self.values[place])
+    }
+
+    pub(super) fn get(&self, tag: u32) -> Option<&'a [u8]> {
+        self.element(tag).map(|element| element.value)
     }
 
     pub(super) fn required(&self, tag: u32, name: &'static str) -> Result<&'a [u8], DicomError> {
@@ -90,27 +115,20 @@ impl<'a> Attributes<'a> {
     }
 
     pub(super) fn integer(&self, tag: u32) -> Option<i64> {
-        self.text(tag)?.parse().ok()
+        integer(self.text(tag)?)
     }
 
     /// An unsigned 16-bit number.
     pub(super) fn short(&self, tag: u32, name: &'static str) -> Result<usize, DicomError> {
-        match self.required(tag, name)? {
-            &[low, high] => Ok(u16::from_le_bytes([low, high]).into()),
-            value => Err(attribute(name, format!("holds {} bytes, expected 2", value.len()))),
-        }
+        let found = self.required(tag, name)?.len();
+        self.number(tag)
+            .ok_or_else(|| attribute(name, format!("holds {found} bytes, expected 2")))
+            .map(|number| number as usize)
     }
 
-    pub(super) fn expect_short(
-        &self,
-        tag: u32,
-        name: &'static str,
-        wanted: usize,
-    ) -> Result<(), DicomError> {
-        match self.short(tag, name)? {
-            found if found == wanted => Ok(()),
-            found => Err(attribute(name, format!("is {found}, expected {wanted}"))),
-        }
+    /// An unsigned number of 16 or 32 bits.
+    pub(super) fn number(&self, tag: u32) -> Option<u32> {
+        self.element(tag).and_then(|element| unsigned(element.value, element.encoding))
     }
 
     /// Decimal numbers, separated by backslashes.
@@ -119,27 +137,12 @@ impl<'a> Attributes<'a> {
         tag: u32,
         name: &'static str,
     ) -> Result<[f64; N], DicomError> {
-        let text = self.text(tag).ok_or_else(|| missing(name))?;
-        let numbers: Vec<f64> = text
-            .split('\\')
-            .take(N + 1)
-            .filter_map(|part| part.trim().parse().ok().filter(|number: &f64| number.is_finite()))
-            .collect();
-        let found = numbers.len();
-        numbers
-            .try_into()
-            .map_err(|_| attribute(name, format!("holds {found} numbers, expected {N}")))
+        numbers(self.get(tag), name)
     }
 
-    pub(super) fn optional_number(
-        &self,
-        tag: u32,
-        name: &'static str,
-    ) -> Result<Option<f64>, DicomError> {
-        match self.text(tag) {
-            None => Ok(None),
-            Some(_) => self.numbers(tag, name).map(|[number]| Some(number)),
-        }
+    /// A decimal number; `None` when the attribute is missing, empty, or no number.
+    pub(super) fn decimal(&self, tag: u32) -> Option<f64> {
+        decimal(self.get(tag)?)
     }
 
     pub(super) fn csa(&self) -> Result<CsaImageHeader, DicomError> {
@@ -149,11 +152,84 @@ impl<'a> Attributes<'a> {
                 .map_err(|error| attribute("the CSA image header", error.to_string())),
         }
     }
+
+    /// What the file is, if it is complete and holds no image.
+    fn other_object(&self) -> Option<&'static str> {
+        let class = self.text(super::tags::SOP_CLASS_UID)?;
+        match class.strip_prefix("1.2.840.10008.")? {
+            "1.3.10" => Some("a directory of files (DICOMDIR)"),
+            "5.1.4.1.1.66" => Some("raw data"),
+            "5.1.4.1.1.4.2" => Some("spectroscopy"),
+            class if class.starts_with("5.1.4.1.1.88.") => Some("a structured report"),
+            class if class.starts_with("5.1.4.1.1.11.") => Some("a presentation state"),
+            class if class.starts_with("5.1.4.1.1.9.") => Some("a waveform"),
+            class if class.starts_with("5.1.4.1.1.104.") => Some("a document"),
+            _ => None,
+        }
+    }
+}
+
+/// An unsigned number of 16 or 32 bits.
+pub(super) fn unsigned(value: &[u8], encoding: Encoding) -> Option<u32> {
+    match *value {
+        [a, b] if encoding.big => Some(u16::from_be_bytes([a, b]).into()),
+        [a, b] => Some(u16::from_le_bytes([a, b]).into()),
+        [a, b, c, d] if encoding.big => Some(u32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// A binary floating-point number of 32 or 64 bits.
+pub(super) fn float(value: &[u8], encoding: Encoding) -> Option<f64> {
+    let number = if let Ok(bytes) = <[u8; 4]>::try_from(value) {
+        f64::from(if encoding.big { f32::from_be_bytes(bytes) } else { f32::from_le_bytes(bytes) })
+    } else {
+        let bytes = value.try_into().ok()?;
+        if encoding.big { f64::from_be_bytes(bytes) } else { f64::from_le_bytes(bytes) }
+    };
+    number.is_finite().then_some(number)
+}
+
+/// An integer as text; some exports write `1.0`.
+fn integer(text: &str) -> Option<i64> {
+    let whole = |number: &f64| number.fract().abs() < 1e-9 && number.abs() < 1e15;
+    text.parse().ok().or_else(|| text.parse().ok().filter(whole).map(|number| number as i64))
+}
+
+/// The first of decimal numbers as text.
+pub(super) fn decimal(value: &[u8]) -> Option<f64> {
+    let first = text(value)?.split('\\').next()?.trim();
+    first.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Decimal numbers, separated by backslashes.
+pub(super) fn numbers<const N: usize>(
+    value: Option<&[u8]>,
+    name: &'static str,
+) -> Result<[f64; N], DicomError> {
+    let text = value.and_then(text).ok_or_else(|| missing(name))?;
+    let mut numbers = [0.0; N];
+    let mut found = 0;
+    for part in text.split('\\').take(N + 1) {
+        if let Ok(number) = part.trim().parse::<f64>()
+            && number.is_finite()
+        {
+            if let Some(place) = numbers.get_mut(found) {
+                *place = number;
+            }
+            found += 1;
+        }
+    }
+    if found == N {
+        return Ok(numbers);
+    }
+    Err(attribute(name, format!("holds {found} numbers, expected {N}")))
 }
 
 /// The attribute is not in the file.
 pub(super) fn missing(name: &'static str) -> DicomError {
-    attribute(name, "is missing, expected in a Siemens mosaic".into())
+    attribute(name, "is missing, expected in an image of a scanner".into())
 }
 
 /// The attribute holds an invalid value.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    clock::Moment,
     error::DicomError,
     image::Image,
     polling::{Version, version},
@@ -67,6 +68,32 @@ pub(super) fn list(folder: &Path, pattern: &Pattern) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
+/// What to tell when the folder has no file to read.
+pub(super) fn nothing_here(folder: &Path, pattern: &str) -> String {
+    let (mut n_other, mut n_folder, mut n_below) = (0_u64, 0_u64, 0_u64);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.path().is_dir() {
+            n_other += 1;
+            continue;
+        }
+        n_folder += 1;
+        let below = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+        n_below += below.filter(|entry| entry.path().is_file()).count() as u64;
+    }
+    let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (folders, below) = (count(n_folder, "folder"), count(n_below, "file"));
+    match (n_other, n_folder) {
+        (0, 0) => "no file here, the folder is empty".to_owned(),
+        (0, _) => format!(
+            "no file here, {folders} with {below} below: name the folder into which the files go"
+        ),
+        (others, _) => {
+            let others = count(others, "file");
+            format!("no file here matches --pattern {pattern}: {others} of other names, {folders}")
+        }
+    }
+}
+
 /// All files in order of acquisition: by time of the series, then by number. Files that are not
 /// images come last.
 pub(super) fn all(folder: &Path, found: &[Found]) -> Vec<PathBuf> {
@@ -84,9 +111,9 @@ pub(super) fn last_series(
     let paths: Vec<PathBuf> = found.iter().map(|file| folder.join(&file.name)).collect();
     let image_at = |at: usize| {
         let image = header(&paths[at]).ok()?;
-        (number.is_none() || image.series_number == number).then_some(image)
+        (number.is_none() || image.scan.series_number == number).then_some(image)
     };
-    let series_at = |at: usize| Some(image_at(at)?.series_id);
+    let series_at = |at: usize| Some(image_at(at)?.scan.series_id);
     let newest = (0..paths.len()).rev().take(NEWEST_FILES).filter_map(image_at);
     let series = being_acquired(&newest.take(NEWEST_IMAGES).collect::<Vec<_>>());
     let belongs = |at: usize| {
@@ -120,7 +147,7 @@ pub(super) fn last_series(
     }
     // The newest files can begin before the series does.
     let is_other =
-        |path: &PathBuf| header(path).is_ok_and(|image| !series.contains(&image.series_id));
+        |path: &PathBuf| header(path).is_ok_and(|image| !series.contains(&image.scan.series_id));
     by_header(last.into_iter().filter(|path| !is_other(path)).collect())
 }
 
@@ -128,39 +155,40 @@ pub(super) fn last_series(
 /// between two of its images, or was acquired at the same time.
 fn being_acquired(newest_first: &[Image]) -> HashSet<String> {
     let Some(newest) = newest_first.first() else { return HashSet::new() };
-    let is_same = |image: &&Image| image.series_id == newest.series_id;
+    let is_same = |image: &&Image| image.scan.series_id == newest.scan.series_id;
     let last = newest_first.iter().rposition(|image| is_same(&image)).unwrap_or(0);
-    let begin = newest_first.iter().filter(is_same).map(|image| image.order).min();
-    let end = newest_first.iter().filter(is_same).map(|image| image.order).max();
-    let is_beside = |image: &Image| match (begin, end) {
-        (Some(begin), Some((day, time))) => {
-            image.time_of_day_us.is_some()
-                && image.order >= begin
-                && image.order <= (day, time.saturating_add(BESIDE_US))
+    let times = || newest_first.iter().filter(is_same).filter_map(|image| image.scan.time);
+    let (begin, end) = (times().min(), times().max());
+    let is_beside = |image: &Image| match (begin, end, image.scan.time) {
+        (Some(begin), Some(Moment { day, us }), Some(time)) => {
+            time >= begin && time <= Moment { day, us: us.saturating_add(BESIDE_US) }
         }
         _ => false,
     };
     let by_turns = newest_first.iter().enumerate().filter(|(at, i)| *at <= last || is_beside(i));
-    by_turns.map(|(_, image)| image.series_id.clone()).collect()
+    by_turns.map(|(_, image)| image.scan.series_id.clone()).collect()
 }
 
 fn by_header(files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut starts: HashMap<String, (u32, i64, Option<u32>)> = HashMap::new();
+    let mut starts: HashMap<String, (Moment, Option<u32>)> = HashMap::new();
     let mut sorted: Vec<_> = files
         .into_iter()
         .map(|path| {
-            let known = header(&path).ok().map(|image| {
-                let ((day, time), series) = (image.order, image.series_id);
-                let start = (day, time, image.series_number);
-                let first = starts.entry(series.clone()).or_insert(start);
+            let known = header(&path).ok().map(|Image { scan, .. }| {
+                let time = scan.time.unwrap_or(Moment { day: 0, us: 0 });
+                let start = (time, scan.series_number);
+                let first = starts.entry(scan.series_id.clone()).or_insert(start);
                 *first = start.min(*first);
-                (series, image.index)
+                let echo = scan.echo.time_ms.map(|ms| (ms * 100.0) as i64);
+                // Numbers that are all the same leave it to the time.
+                let number = scan.numbers.temporal.or(scan.numbers.acquisition);
+                (scan.series_id, (number, time, scan.numbers.instance, echo))
             });
             (path, known)
         })
         .collect();
     sorted.sort_by_cached_key(|(path, known)| {
-        let place = known.as_ref().map(|(series, index)| (starts[series], series.clone(), *index));
+        let place = known.as_ref().map(|(series, place)| (starts[series], series.clone(), *place));
         (place.is_none(), place, path.clone())
     });
     sorted.into_iter().map(|(path, _)| path).collect()
@@ -170,8 +198,8 @@ fn by_header(files: Vec<PathBuf>) -> Vec<PathBuf> {
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be read or does not begin as a mosaic.
-fn header(path: &Path) -> Result<Image, DicomError> {
+/// Fails when the file cannot be read or does not begin as an image.
+pub(super) fn header(path: &Path) -> Result<Image, DicomError> {
     let unreadable = |_| DicomError::Element { at: 0, reason: "the file cannot be read" };
     let mut bytes = Vec::new();
     let mut wanted = HEADER_BYTES;

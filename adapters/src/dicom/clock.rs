@@ -3,6 +3,23 @@
 /// A day in microseconds.
 pub(super) const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
+/// When something was acquired, by the scanner's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// The day as `YYYYMMDD`; 0 when it is not given.
+    pub day: u32,
+    /// Time of day, in microseconds.
+    pub us: i64,
+}
+
+/// A moment from the texts of a day and of a time of day. The day may be missing.
+pub(super) fn moment(day: &str, time: &str) -> Option<Moment> {
+    // Some times end with an offset from UTC.
+    let time = time.split(['+', '-', '&']).next().unwrap_or_default().trim();
+    let day = day.parse().ok().filter(|_| day.len() == 8).unwrap_or(0);
+    Some(Moment { day, us: time_of_day_us(time)? })
+}
+
 /// Parses `HHMMSS.ffffff` into microseconds. The end may be missing; old files contain colons.
 pub(super) fn time_of_day_us(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -6,6 +6,9 @@
 //! item    u32  length u32  u32  u32 | text of that length, padded to four bytes
 //! ```
 //!
+//! Scanners before software VB wrote an older layout without the first eight bytes. There the first
+//! word of an item is its length plus the number of items of the first tag.
+//!
 //! Siemens never published the layout, and the counts in it cannot be trusted: counts are capped
 //! and lengths are checked against the available bytes. Three of about ninety tags are read; the
 //! others are skipped, so their values never leave this module.
@@ -31,8 +34,8 @@ pub struct CsaImageHeader {
 /// Why bytes are not a valid CSA header.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CsaError {
-    /// The bytes do not begin with the magic of a CSA header.
-    #[error("does not begin with `SV10`")]
+    /// The bytes do not begin as a CSA header does.
+    #[error("does not begin with `SV10`, nor as the older layout")]
     NotSv10,
     /// The bytes end inside a tag.
     #[error("ends after {found} bytes, expected at least {expected}")]
@@ -61,21 +64,27 @@ impl CsaImageHeader {
     ///
     /// Fails when the bytes are not an `SV10` header, end early, or declare too many tags or items.
     pub fn parse(bytes: &[u8]) -> Result<Self, CsaError> {
-        let mut cursor = Cursor { bytes, at: 0 };
-        if cursor.take(4).map_or(true, |magic| magic != b"SV10") {
+        let mut cursor = Cursor { bytes, at: 0, older: None };
+        if bytes.starts_with(b"SV10") {
+            cursor.take(8)?;
+        } else if bytes.get(4..8) == Some(&[77, 0, 0, 0]) {
+            cursor.older = Some(0);
+        } else {
             return Err(CsaError::NotSv10);
         }
-        cursor.take(4)?;
         let n_tag = cursor.count("tags", MAX_TAGS)?;
         cursor.take(4)?;
 
         let mut header = Self::default();
-        for _ in 0..n_tag {
+        for at in 0..n_tag {
             let name = cursor.take(64)?;
             let name = &name[..name.iter().position(|&byte| byte == 0).unwrap_or(name.len())];
             cursor.take(12)?;
             let n_item = cursor.count("items", MAX_ITEMS)?;
             cursor.take(4)?;
+            if at == 0 {
+                cursor.older = cursor.older.map(|_| n_item);
+            }
             let wanted = matches!(
                 name,
                 b"NumberOfImagesInMosaic" | b"SliceNormalVector" | b"MosaicRefAcqTimes"
@@ -102,6 +111,8 @@ impl CsaImageHeader {
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// In the older layout: the number of items of the first tag.
+    older: Option<u32>,
 }
 
 impl<'a> Cursor<'a> {
@@ -125,8 +136,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn item(&mut self) -> Result<&'a [u8], CsaError> {
-        self.take(4)?;
-        let length = self.word()? as usize;
+        let first = self.word()?;
+        let second = self.word()?;
+        let length = self.older.map_or(second, |n| first.saturating_sub(n)) as usize;
         self.take(8)?;
         let value = self.take(length)?;
         // The padding of the very last item may be missing.
@@ -184,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn the_older_layout_holds_the_same() {
+        // No magic; the first word of an item is its length plus the items of the first tag.
+        let mut bytes = example()[8..].to_vec();
+        let mut at = 8;
+        while at < bytes.len() {
+            let n_item = u32::from_le_bytes(bytes[at + 76..at + 80].try_into().unwrap());
+            at += 84;
+            for _ in 0..n_item {
+                let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+                bytes[at..at + 4].copy_from_slice(&(length + 2).to_le_bytes());
+                bytes[at + 4..at + 8].copy_from_slice(&77_u32.to_le_bytes());
+                at += 16 + length.next_multiple_of(4) as usize;
+            }
+        }
+        assert_eq!(CsaImageHeader::parse(&bytes), CsaImageHeader::parse(&example()));
+    }
+
+    #[test]
     fn every_truncation_is_an_error() {
         let whole = example();
         for cut in 0..whole.len() {
@@ -206,7 +236,8 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..2048),
             at in 0_usize..400,
         ) {
-            prop_assert!(bytes.starts_with(b"SV10") || CsaImageHeader::parse(&bytes).is_err());
+            let begins = bytes.starts_with(b"SV10") || bytes.get(4..8) == Some(&[77, 0, 0, 0]);
+            prop_assert!(begins || CsaImageHeader::parse(&bytes).is_err());
             let mut damaged = example();
             for (to, from) in damaged[8 + at..].iter_mut().zip(&bytes) {
                 *to = *from;

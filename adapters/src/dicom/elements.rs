@@ -4,14 +4,15 @@
 //! So [`DicomError::is_incomplete`] separates incomplete files from invalid ones. Every length is
 //! checked against the available bytes before it is used, and nothing is allocated.
 //!
-//! The reader supports uncompressed little-endian images, explicit or implicit. Sequences are
-//! skipped. Errors name attributes and numbers, never a text from the file, because any text could
-//! identify a patient.
+//! Elements may be explicit or implicit, in either byte order, and nested in sequences. A file may
+//! lack its preamble or its meta group. Errors name attributes and numbers, never a text from the
+//! file, because any text could identify a patient.
 
-use super::error::DicomError;
+use super::{error::DicomError, syntax::Syntax};
 
-/// Largest file that is read, in bytes. A mosaic has about half a million bytes.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Largest file that is read, in bytes. A mosaic has about half a million bytes; an enhanced file
+/// can hold a whole series.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
 /// How deep sequences may nest. Enhanced images nest four deep.
 const MAX_DEPTH: usize = 16;
 /// Bytes before the first element: a preamble of 128, then `DICM`.
@@ -27,23 +28,37 @@ const SEQUENCE_END: u32 = 0xFFFE_E0DD;
 /// (0002,0010): the encoding of the elements after group 2.
 const TRANSFER_SYNTAX_UID: u32 = 0x0002_0010;
 
-const IMPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
-const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+/// How elements are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Elements name their value representations.
+    pub explicit: bool,
+    /// Numbers are big-endian.
+    pub big: bool,
+}
 
-/// One element of the top level.
+/// One element.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
     /// Group and element number.
     pub tag: u32,
-    /// Its value; `None` for a sequence or for encapsulated (compressed) pixels.
-    pub value: Option<&'a [u8]>,
+    /// Its value. Of a sequence or of encapsulated pixels: its items, without the delimiter.
+    pub value: &'a [u8],
+    /// A delimiter ends it: a sequence, or encapsulated (compressed) pixels.
+    pub is_undefined: bool,
+    /// Its value consists of 16-bit words, which a big-endian file swaps.
+    pub is_words: bool,
+    /// How elements inside it are written.
+    pub encoding: Encoding,
 }
 
-/// The elements of one file.
+/// The elements of one file, or of one item of a sequence.
 pub struct Elements<'a> {
     bytes: &'a [u8],
     at: usize,
-    explicit: bool,
+    encoding: Encoding,
+    /// The bytes are an item, which ends where it says; more bytes cannot complete it.
+    is_item: bool,
 }
 
 /// The part of an element before its value.
@@ -51,42 +66,113 @@ struct Head {
     tag: u32,
     /// Length of the value in bytes; `None` when a delimiter ends it.
     length: Option<usize>,
-    /// Whether nested elements name their value representations.
-    explicit_inside: bool,
+    is_words: bool,
+    /// How nested elements are written.
+    inside: Encoding,
 }
 
-impl<'a> Elements<'a> {
-    /// The elements after the file meta group.
+impl<'a> Element<'a> {
+    /// The items of a sequence, or the fragments of encapsulated pixels.
+    #[must_use]
+    pub fn items(&self) -> Items<'a> {
+        let elements =
+            Elements { bytes: self.value, at: 0, encoding: self.encoding, is_item: true };
+        Items { elements }
+    }
+
+    /// The elements of the first item of a sequence.
     ///
     /// # Errors
     ///
-    /// Fails when the file is too short, is not DICOM, or has an unsupported transfer syntax.
-    pub fn of_file(bytes: &'a [u8]) -> Result<Self, DicomError> {
-        let truncated = DicomError::Truncated { found: bytes.len(), expected: PREAMBLE_BYTES };
-        match bytes.get(128..PREAMBLE_BYTES).ok_or(truncated.clone())? {
-            b"DICM" => {}
-            // A copy that reserves its space first contains zeros until it is written.
-            [0, 0, 0, 0] => return Err(truncated),
-            _ => return Err(DicomError::NotDicom),
+    /// Fails when the bytes are not items.
+    pub fn first_item(&self) -> Result<Option<Elements<'a>>, DicomError> {
+        self.items().next()
+    }
+}
+
+/// The items of a sequence.
+pub struct Items<'a> {
+    elements: Elements<'a>,
+}
+
+impl<'a> Items<'a> {
+    /// The elements of the next item.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes are not items.
+    pub fn next(&mut self) -> Result<Option<Elements<'a>>, DicomError> {
+        let encoding = self.elements.encoding;
+        let item = self.next_bytes()?;
+        Ok(item.map(|bytes| Elements { bytes, at: 0, encoding, is_item: true }))
+    }
+
+    /// The bytes of the next item.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes are not items.
+    pub fn next_bytes(&mut self) -> Result<Option<&'a [u8]>, DicomError> {
+        let elements = &mut self.elements;
+        let at = elements.at;
+        if at == elements.bytes.len() {
+            return Ok(None);
         }
-        // The meta group is always explicit.
-        let mut elements = Self { bytes, at: PREAMBLE_BYTES, explicit: true };
+        let head = elements.head(elements.encoding)?;
+        match (head.tag, head.length) {
+            (SEQUENCE_END, _) => Ok(None),
+            (ITEM, Some(length)) => elements.take(length).map(Some),
+            (ITEM, None) => {
+                let start = elements.at;
+                let end = elements.skip_item(elements.encoding, 0)?;
+                Ok(Some(&elements.bytes[start..end]))
+            }
+            _ => {
+                let reason = "a sequence contains an element that is not an item";
+                Err(DicomError::Element { at, reason })
+            }
+        }
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// The elements after the file meta group, and the transfer syntax.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is too short, is not DICOM, or has an unknown transfer syntax.
+    pub fn of_file(bytes: &'a [u8]) -> Result<(Self, Syntax), DicomError> {
+        // The meta group is always explicit and little-endian.
+        let encoding = Encoding { explicit: true, big: false };
+        let mut elements = Self { bytes, at: start_of(bytes)?, encoding, is_item: false };
         let mut syntax = None;
         while elements.peek_group()? == 2 {
             let Some(element) = elements.next()? else { break };
             if element.tag == TRANSFER_SYNTAX_UID {
-                syntax = element.value.and_then(text);
+                syntax = Some(Syntax::of(text(element.value))?);
             }
         }
-        elements.explicit = match syntax {
-            Some(EXPLICIT_LITTLE_ENDIAN) => true,
-            Some(IMPLICIT_LITTLE_ENDIAN) => false,
-            other => return Err(DicomError::TransferSyntax(printable_uid(other))),
+        let syntax = match syntax {
+            Some(syntax) => syntax,
+            None => elements.guess()?,
         };
-        Ok(elements)
+        elements.encoding = syntax.encoding();
+        Ok((elements, syntax))
     }
 
-    /// The next element of the top level; `None` at the end of the file.
+    /// The encoding of a file without a meta group, from its first element.
+    fn guess(&self) -> Result<Syntax, DicomError> {
+        let mut ahead = Self { ..*self };
+        let head = ahead.take(8)?;
+        let is_explicit = head[4..6].iter().all(u8::is_ascii_uppercase);
+        Ok(match (head[1] == 0, is_explicit) {
+            (true, false) => Syntax::ImplicitLittle,
+            (true, true) => Syntax::ExplicitLittle,
+            (false, _) => Syntax::ExplicitBig,
+        })
+    }
+
+    /// The next element of this level; `None` at the end.
     ///
     /// # Errors
     ///
@@ -95,15 +181,18 @@ impl<'a> Elements<'a> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
-        let head = self.head(self.explicit)?;
+        let head = self.head(self.encoding)?;
+        let Head { tag, is_words, inside, .. } = head;
+        let start = self.at;
         let value = match head.length {
-            Some(length) => Some(self.take(length)?),
+            Some(length) => self.take(length)?,
             None => {
-                self.skip_sequence(head.explicit_inside, 0)?;
-                None
+                let end = self.skip_sequence(inside, 0)?;
+                &self.bytes[start..end]
             }
         };
-        Ok(Some(Element { tag: head.tag, value }))
+        let is_undefined = head.length.is_none();
+        Ok(Some(Element { tag, value, is_undefined, is_words, encoding: inside }))
     }
 
     /// The tag of the next element; `None` at the end of the file.
@@ -115,8 +204,7 @@ impl<'a> Elements<'a> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
-        let mut ahead = Self { ..*self };
-        Ok(Some(ahead.word()?.rotate_left(16)))
+        Self { ..*self }.tag(self.encoding.big).map(Some)
     }
 
     fn peek_group(&self) -> Result<u16, DicomError> {
@@ -127,29 +215,49 @@ impl<'a> Elements<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], DicomError> {
         let end = self.at.saturating_add(length);
+        let at = self.at;
         if end as u64 > MAX_FILE_BYTES {
-            let reason = "its length exceeds the largest accepted file (256 MiB)";
-            return Err(DicomError::Element { at: self.at, reason });
+            let reason = "its length exceeds the largest accepted file (512 MiB)";
+            return Err(DicomError::Element { at, reason });
         }
         let found = self.bytes.len();
-        let taken =
-            self.bytes.get(self.at..end).ok_or(DicomError::Truncated { found, expected: end })?;
+        let Some(taken) = self.bytes.get(at..end) else {
+            let reason = "it is longer than the item around it";
+            return Err(if self.is_item {
+                DicomError::Element { at, reason }
+            } else {
+                DicomError::Truncated { found, expected: end }
+            });
+        };
         self.at = end;
         Ok(taken)
     }
 
-    fn word(&mut self) -> Result<u32, DicomError> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    fn half(&mut self, big: bool) -> Result<u16, DicomError> {
+        let bytes = self.take(2)?;
+        let bytes = [bytes[0], bytes[1]];
+        Ok(if big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     }
 
-    fn head(&mut self, explicit: bool) -> Result<Head, DicomError> {
+    fn word(&mut self, big: bool) -> Result<u32, DicomError> {
+        let bytes = self.take(4)?;
+        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        Ok(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    /// Group first, then element number.
+    fn tag(&mut self, big: bool) -> Result<u32, DicomError> {
+        let group = self.half(big)?;
+        Ok(u32::from(group) << 16 | u32::from(self.half(big)?))
+    }
+
+    fn head(&mut self, encoding: Encoding) -> Result<Head, DicomError> {
         let start = self.at;
-        // Group first, then element number, each little-endian.
-        let tag = self.word()?.rotate_left(16);
+        let Encoding { explicit, big } = encoding;
+        let tag = self.tag(big)?;
         if !explicit || tag >> 16 == 0xFFFE {
-            let length = defined(self.word()?);
-            return Ok(Head { tag, length, explicit_inside: false });
+            let length = defined(self.word(big)?);
+            return Ok(Head { tag, length, is_words: true, inside: encoding });
         }
         let representation = self.take(2)?;
         if tag == 0 && representation == [0, 0] {
@@ -164,48 +272,78 @@ impl<'a> Elements<'a> {
             b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN"
             | b"UR" | b"UT" | b"UV" => {
                 self.take(2)?;
-                defined(self.word()?)
+                defined(self.word(big)?)
             }
-            _ => {
-                let bytes = self.take(2)?;
-                Some(u16::from_le_bytes([bytes[0], bytes[1]]).into())
-            }
+            _ => Some(self.half(big)?.into()),
         };
-        // Inside an unknown element of undefined length, elements are implicit (PS3.5 6.2.2).
-        Ok(Head { tag, length, explicit_inside: representation != b"UN" })
+        // Inside an unknown element, elements are implicit and little-endian (PS3.5 6.2.2).
+        let inside = match representation {
+            b"UN" => Encoding { explicit: false, big: false },
+            _ => encoding,
+        };
+        Ok(Head { tag, length, is_words: representation == b"OW", inside })
     }
 
-    /// Skips a sequence of undefined length, including its end.
-    fn skip_sequence(&mut self, explicit: bool, depth: usize) -> Result<(), DicomError> {
+    /// Skips a sequence of undefined length. Returns where its delimiter begins.
+    fn skip_sequence(&mut self, encoding: Encoding, depth: usize) -> Result<usize, DicomError> {
         let error = |at, reason| Err(DicomError::Element { at, reason });
         if depth == MAX_DEPTH {
             return error(self.at, "sequences are nested too deeply");
         }
         loop {
             let at = self.at;
-            let item = self.head(explicit)?;
+            let item = self.head(encoding)?;
             match (item.tag, item.length) {
-                (SEQUENCE_END, _) => return Ok(()),
+                (SEQUENCE_END, _) => return Ok(at),
                 (ITEM, Some(length)) => {
                     self.take(length)?;
                 }
-                (ITEM, None) => self.skip_item(explicit, depth)?,
+                (ITEM, None) => {
+                    self.skip_item(encoding, depth)?;
+                }
                 _ => return error(at, "a sequence contains an element that is not an item"),
             }
         }
     }
 
-    fn skip_item(&mut self, explicit: bool, depth: usize) -> Result<(), DicomError> {
+    /// Skips an item of undefined length. Returns where its delimiter begins.
+    fn skip_item(&mut self, encoding: Encoding, depth: usize) -> Result<usize, DicomError> {
         loop {
-            let head = self.head(explicit)?;
+            let at = self.at;
+            let head = self.head(encoding)?;
             match head.length {
-                _ if head.tag == ITEM_END => return Ok(()),
+                _ if head.tag == ITEM_END => return Ok(at),
                 Some(length) => {
                     self.take(length)?;
                 }
-                None => self.skip_sequence(explicit && head.explicit_inside, depth + 1)?,
+                None => {
+                    self.skip_sequence(head.inside, depth + 1)?;
+                }
             }
         }
+    }
+}
+
+/// Where the first element begins.
+fn start_of(bytes: &[u8]) -> Result<usize, DicomError> {
+    // Without a preamble a file begins with group 2 or 8.
+    let bare = |bytes: &[u8]| match bytes.get(..8) {
+        Some(&[2 | 8, 0, _, 0, a, b, ..]) => {
+            a.is_ascii_uppercase() && b.is_ascii_uppercase() || a < 128 && b == 0
+        }
+        Some(&[0, 8, 0, _, a, b, ..]) => a.is_ascii_uppercase() && b.is_ascii_uppercase(),
+        _ => false,
+    };
+    let truncated = DicomError::Truncated { found: bytes.len(), expected: PREAMBLE_BYTES };
+    match bytes.get(128..PREAMBLE_BYTES) {
+        Some(b"DICM") => Ok(PREAMBLE_BYTES),
+        _ if bare(bytes) => Ok(0),
+        // A copy that reserves its space first contains zeros until it is written.
+        _ if bytes.starts_with(&[0x1F, 0x8B]) => {
+            Err(DicomError::NotImage { found: "a gzipped file, which has to be unpacked" })
+        }
+        None | Some([0, 0, 0, 0]) => Err(truncated),
+        _ => Err(DicomError::NotDicom),
     }
 }
 
@@ -220,98 +358,5 @@ pub fn text(value: &[u8]) -> Option<&str> {
     Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\0')).filter(|t| !t.is_empty())
 }
 
-/// Text for a transfer syntax; a UID that the standard does not define is not printed.
-fn printable_uid(uid: Option<&str>) -> String {
-    let standard = |uid: &&str| {
-        uid.len() <= 64
-            && uid.starts_with("1.2.840.10008.1.2")
-            && uid.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    };
-    match uid {
-        None => "missing".into(),
-        Some(uid) => Some(uid).filter(standard).unwrap_or("not one of the standard's").into(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// A file of the given transfer syntax whose elements are these bytes.
-    fn file(syntax: &str, elements: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 128];
-        bytes.extend(b"DICM\x02\x00\x10\x00UI");
-        bytes.extend((syntax.len() as u16).to_le_bytes());
-        bytes.extend(syntax.as_bytes());
-        bytes.extend(elements);
-        bytes
-    }
-
-    fn tags(bytes: &[u8]) -> Result<Vec<u32>, DicomError> {
-        let mut elements = Elements::of_file(bytes)?;
-        let mut tags = Vec::new();
-        while let Some(element) = elements.next()? {
-            tags.push(element.tag);
-        }
-        Ok(tags)
-    }
-
-    #[test]
-    fn nested_sequences_of_undefined_length_are_stepped_over() {
-        let mut elements = Vec::new();
-        elements.extend(b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff"); // sequence
-        elements.extend(b"\xfe\xff\x00\xe0\xff\xff\xff\xff"); // item
-        elements.extend(b"\x08\x00\x50\x11SQ\0\0\xff\xff\xff\xff"); // sequence inside
-        elements.extend(b"\xfe\xff\x00\xe0\x04\0\0\0abcd"); // item of four bytes
-        elements.extend(b"\xfe\xff\xdd\xe0\0\0\0\0\xfe\xff\x0d\xe0\0\0\0\0");
-        elements.extend(b"\xfe\xff\xdd\xe0\0\0\0\0");
-        elements.extend(b"\x20\x00\x12\x00IS\x02\x001 ");
-        let bytes = file("1.2.840.10008.1.2.1", &elements);
-        assert_eq!(tags(&bytes), Ok(vec![0x0008_1140, 0x0020_0012]));
-    }
-
-    #[test]
-    fn implicit_elements_are_read() {
-        let bytes = file("1.2.840.10008.1.2\0", b"\x20\x00\x12\x00\x02\0\0\x001 ");
-        let mut elements = Elements::of_file(&bytes).unwrap();
-        let element = elements.next().unwrap().unwrap();
-        assert_eq!((element.tag, element.value.and_then(text)), (0x0020_0012, Some("1")));
-    }
-
-    #[test]
-    fn a_compressed_file_is_refused_by_the_name_of_its_syntax() {
-        let jpeg = "1.2.840.10008.1.2.4.70";
-        let message = tags(&file(jpeg, b"\x08\0")).unwrap_err().to_string();
-        assert!(message.contains(jpeg), "{message}");
-        let planted = tags(&file("Doe^Jane", b"\x08\0")).unwrap_err().to_string();
-        assert!(!planted.contains("Doe"), "{planted}");
-    }
-
-    #[test]
-    fn a_length_that_no_file_has_is_an_error_at_once() {
-        let bytes = file("1.2.840.10008.1.2.1", b"\x29\x00\x10\x10OB\0\0\xf0\xff\xff\xff");
-        let error = tags(&bytes).unwrap_err();
-        assert!(!error.is_incomplete(), "{error}");
-    }
-
-    #[test]
-    fn space_that_is_reserved_and_not_yet_written_is_incomplete() {
-        assert!(tags(&[0; 4096]).unwrap_err().is_incomplete());
-        assert!(tags(&file("1.2.840.10008.1.2.1", &[0; 64])).unwrap_err().is_incomplete());
-        assert_eq!(tags(&[7; 4096]), Err(DicomError::NotDicom));
-    }
-
-    proptest! {
-        /// Reading any bytes gives elements or an error, never a panic or a hang.
-        #[test]
-        fn foreign_bytes_never_panic(
-            explicit in any::<bool>(),
-            elements in proptest::collection::vec(any::<u8>(), 0..512),
-        ) {
-            let syntax = if explicit { "1.2.840.10008.1.2.1" } else { "1.2.840.10008.1.2\0" };
-            prop_assert!(tags(&file(syntax, &elements)).map_or(true, |tags| tags.len() <= 64));
-            prop_assert!(tags(&elements).is_err());
-        }
-    }
-}
+mod tests;

@@ -28,14 +28,20 @@ pub enum DicomError {
         /// Why the bytes are not an element.
         reason: &'static str,
     },
-    /// The transfer syntax is not supported, for example because the voxels are compressed.
-    #[error("transfer syntax is {0}, expected uncompressed little-endian (1.2.840.10008.1.2[.1])")]
+    /// The transfer syntax is not supported.
+    #[error(
+        "transfer syntax is {0}, expected an uncompressed one, RLE, JPEG lossless, JPEG-LS or \
+         JPEG 2000 lossless"
+    )]
     TransferSyntax(String),
-    /// A DICOM file that is not a Siemens mosaic.
-    #[error("found {found}, expected a Siemens mosaic")]
-    NotMosaic {
-        /// The kind of image that was found.
-        found: String,
+    /// The compressed pixels are damaged.
+    #[error("compressed pixels of {0} are damaged, expected an image of the header's size")]
+    Compressed(&'static str),
+    /// A DICOM file that holds no image.
+    #[error("found {found}, expected an image")]
+    NotImage {
+        /// What was found.
+        found: &'static str,
     },
     /// An attribute is missing or holds an invalid value.
     #[error("{name} {reason}")]
@@ -52,5 +58,11 @@ impl DicomError {
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         matches!(self, Self::Truncated { .. } | Self::NoPixels(_))
+    }
+
+    /// Whether the file is no image at all, so that no volume is lost with it.
+    #[must_use]
+    pub fn is_no_image(&self) -> bool {
+        matches!(self, Self::NotDicom | Self::NotImage { .. })
     }
 }

@@ -45,10 +45,10 @@ pub fn nibabel() -> HashMap<String, Expected> {
 /// The value of a text attribute.
 pub fn text_of(name: &str, tag: u32) -> String {
     let bytes = original(name);
-    let mut elements = Elements::of_file(&bytes).unwrap();
+    let mut elements = Elements::of_file(&bytes).unwrap().0;
     while let Some(element) = elements.next().unwrap() {
         if element.tag == tag {
-            return text(element.value.unwrap()).unwrap().to_owned();
+            return text(element.value).unwrap().to_owned();
         }
     }
     panic!("no such attribute in {name}")
@@ -72,10 +72,10 @@ pub fn volume(name: &str, number: u32, edits: &[(u32, &str)]) -> Vec<u8> {
 
 /// The same file with another value of a text attribute.
 pub fn edited(bytes: &[u8], tag: u32, value: &str) -> Vec<u8> {
-    let mut elements = Elements::of_file(bytes).unwrap();
+    let mut elements = Elements::of_file(bytes).unwrap().0;
     while let Some(element) = elements.next().unwrap() {
         if element.tag == tag {
-            let old = element.value.unwrap();
+            let old = element.value;
             let start = old.as_ptr() as usize - bytes.as_ptr() as usize;
             let (before, after) = (&bytes[..start - 2], &bytes[start + old.len()..]);
             let mut value = value.as_bytes().to_vec();

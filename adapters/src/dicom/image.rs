@@ -1,213 +1,231 @@
-//! One Siemens mosaic: the checked values of its header, without anything that identifies the
-//! patient.
+//! One file: what its header says, and where its pixels belong.
 //!
-//! Only the attributes in `tags` are read. Texts are compared or hashed, and only numbers are kept,
-//! so no later step has a patient's name that it could print.
+//! ```text
+//! Siemens mosaic, United Imaging grid   one picture with all slices of a volume
+//! enhanced multi-frame                  frames: the slices of one volume, or of many
+//! all others                            one slice
+//! ```
 
-use corticast_bold::{
-    decode::Dtype,
-    space::VoxelSpace,
-    time::{RepetitionTime, TrIndex},
-};
+use corticast_bold::{decode::Dtype, space::VoxelSpace};
 
 use super::{
-    attributes::{Attributes, attribute, missing},
-    clock::{time_of_day_us, wall_time},
+    attributes::{Attributes, missing},
+    clock::Moment,
+    codec::{self, Frames},
     csa::CsaImageHeader,
-    elements::text,
+    enhanced::{self, MAX_FRAMES},
     error::DicomError,
-    hash::short_hash,
-    mosaic::{Placement, Tiling, VOXEL_BYTES, cross},
+    geometry::{Plane, cross},
+    grid,
+    kind::{ImageType, Kind},
+    mosaic::Tiling,
+    pixels::PixelFormat,
+    scan::{Numbers, Scale, Scan, Vendor},
     tags::{
-        ACQUISITION_DATE, ACQUISITION_NUMBER, ACQUISITION_TIME, BITS_ALLOCATED, COLUMNS,
-        CONTENT_TIME, IMAGE_ORIENTATION, IMAGE_POSITION, IMAGE_TYPE, INSTANCE_NUMBER, N_FRAMES,
-        N_IMAGES_IN_MOSAIC, N_TEMPORAL_POSITIONS, PIXEL_DATA, PIXEL_REPRESENTATION, PIXEL_SPACING,
-        REPETITION_TIME, RESCALE_INTERCEPT, RESCALE_SLOPE, ROWS, SAMPLES_PER_PIXEL,
-        SERIES_INSTANCE_UID, SERIES_NUMBER, SLICE_THICKNESS, SOP_CLASS_UID, SOP_INSTANCE_UID,
-        SPACING_BETWEEN_SLICES,
+        COLUMNS, FLOAT_PIXEL_DATA, IMAGE_ORIENTATION, IMAGE_POSITION, MODALITY, N_FRAMES,
+        N_IMAGES_IN_MOSAIC, PER_FRAME_GROUPS, PIXEL_DATA, PIXEL_SPACING, ROWS, SHARED_GROUPS,
+        SLICE_THICKNESS, SPACING_BETWEEN_SLICES, UIH_SLICES,
     },
 };
 
-/// Largest accepted acquisition number; a larger one means a damaged header.
-const MAX_ACQUISITION_NUMBER: i64 = 1_000_000;
-/// Enhanced MR Image Storage, and Legacy Converted Enhanced MR Image Storage.
-const ENHANCED: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"];
+/// A slice of a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// Where it lies.
+    pub plane: Plane,
+    /// When it was acquired.
+    pub time: Option<Moment>,
+    /// The numbers that can tell its volume.
+    pub numbers: Numbers,
+    /// What kind of image it is.
+    pub kind: Kind,
+    /// Values of its image type.
+    pub image_type: ImageType,
+    /// Its echo time, in ms.
+    pub echo_ms: Option<f64>,
+    /// Scale of its stored values.
+    pub scale: Scale,
+}
 
-/// The header values of one mosaic that a run needs.
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// One picture with all slices of a volume.
+    Tiles {
+        /// Arrangement of the slices in the picture.
+        tiling: Tiling,
+        /// Matrix and affine.
+        space: VoxelSpace,
+        /// Start of each slice after the first one, in seconds; empty if the header gives none.
+        slice_times_s: Vec<f64>,
+    },
+    /// Slices, one after the other.
+    Frames(Vec<Frame>),
+}
+
+/// The checked values of one file, without anything that identifies the patient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    /// First 16 hex digits of the BLAKE3 hash of SeriesInstanceUID.
-    pub series_id: String,
-    /// Number of the series within its study.
-    pub series_number: Option<u32>,
-    /// Hash of SOPInstanceUID, which is the same in every copy of an image.
-    pub instance: u64,
-    /// Position in the series: AcquisitionNumber, which starts at 1, less 1.
-    pub index: TrIndex,
-    /// Day and time of day of acquisition, for sorting.
-    pub order: (u32, i64),
-    /// Time of day of acquisition, in microseconds.
-    pub time_of_day_us: Option<i64>,
-    /// Time between volumes.
-    pub repetition_time: RepetitionTime,
-    /// Number of volumes in the series, if the header gives it.
-    pub n_volumes: Option<u32>,
-    /// Matrix and affine.
-    pub space: VoxelSpace,
-    /// Arrangement of the slices in the picture.
-    pub tiling: Tiling,
-    /// How one voxel is stored.
-    pub dtype: Dtype,
-    /// `signal = slope · stored + intercept`.
-    pub slope: Option<f64>,
-    /// See `slope`.
-    pub intercept: Option<f64>,
-    /// Start of each slice after the start of the volume, in seconds; empty if the header gives
-    /// none.
-    pub slice_times_s: Vec<f64>,
+    /// What holds for all pictures of the file.
+    pub scan: Scan,
+    /// What the file holds.
+    pub content: Content,
+    /// Pixels along a row and along a column of a picture.
+    pub size: [usize; 2],
+    /// How a pixel is stored.
+    pub format: PixelFormat,
 }
 
 impl Image {
-    /// Parses a whole file. The second value is the picture, for [`Tiling::unmosaic`].
+    /// Parses a whole file. The second value is the pixels, uncompressed.
     ///
     /// # Errors
     ///
-    /// Fails when the file is not a valid mosaic. [`DicomError::is_incomplete`] tells whether the
+    /// Fails when the file is not a valid image. [`DicomError::is_incomplete`] tells whether the
     /// file may still become one.
-    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), DicomError> {
+    pub fn parse(bytes: &[u8]) -> Result<(Self, std::borrow::Cow<'_, [u8]>), DicomError> {
         let attributes = Attributes::read(bytes)?;
-        Ok((Self::of(&attributes)?, attributes.required(PIXEL_DATA, "PixelData")?))
+        let image = Self::of(&attributes)?;
+        let pixels = attributes.element(PIXEL_DATA).or(attributes.element(FLOAT_PIXEL_DATA));
+        let pixels = pixels.ok_or_else(|| missing("PixelData"))?;
+        let [columns, rows] = image.size;
+        let n_frame = match &image.content {
+            Content::Tiles { .. } => 1,
+            Content::Frames(frames) => frames.len(),
+        };
+        let size = Frames { columns, rows, n_frame, pixel_bytes: image.format.bytes() };
+        Ok((image, codec::frames(pixels, attributes.syntax, size)?))
     }
 
-    /// Parses the beginning of a file, at least up to the picture.
+    /// Parses the beginning of a file, at least up to the pixels.
     ///
     /// # Errors
     ///
-    /// Fails when the bytes do not begin a valid mosaic, or end before the picture.
+    /// Fails when the bytes do not begin a valid image, or end before the pixels.
     pub fn header(bytes: &[u8]) -> Result<Self, DicomError> {
         Self::of(&Attributes::read_header(bytes)?)
     }
 
     fn of(attributes: &Attributes<'_>) -> Result<Self, DicomError> {
+        if attributes.text(MODALITY).is_some_and(|modality| modality != "MR") {
+            return Err(DicomError::NotImage { found: "an image that is not of MR" });
+        }
         let columns = attributes.short(COLUMNS, "Columns")?;
         let rows = attributes.short(ROWS, "Rows")?;
-        let csa = attributes.csa()?;
-        let n_slice = n_slice(attributes, &csa, columns, rows)?;
-        attributes.expect_short(SAMPLES_PER_PIXEL, "SamplesPerPixel", 1)?;
-        attributes.expect_short(BITS_ALLOCATED, "BitsAllocated", 8 * VOXEL_BYTES)?;
-
-        let tiling = Tiling::new(columns, rows, n_slice)?;
-        let placement = placement(attributes, &csa)?;
-        let space = tiling.space(&placement)?;
-        let [milliseconds] = attributes.numbers(REPETITION_TIME, "RepetitionTime")?;
-        let repetition_time = RepetitionTime::from_dicom_ms(milliseconds).map_err(|error| {
-            DicomError::Attribute { name: "RepetitionTime", reason: error.to_string() }
-        })?;
-        let instance = uid_hash(attributes.required(SOP_INSTANCE_UID, "SOPInstanceUID")?);
-        let series = attributes.required(SERIES_INSTANCE_UID, "SeriesInstanceUID")?;
-        let time_of_day_us = [ACQUISITION_TIME, CONTENT_TIME]
-            .into_iter()
-            .find_map(|tag| time_of_day_us(attributes.text(tag)?));
-        let day = attributes.integer(ACQUISITION_DATE).and_then(|day| day.try_into().ok());
-        let n_slice_times = csa.slice_times_ms.len();
-        Ok(Self {
-            series_id: format!("{:016x}", uid_hash(series)),
-            series_number: attributes.integer(SERIES_NUMBER).and_then(|n| n.try_into().ok()),
-            instance,
-            index: index(attributes)?,
-            order: (day.unwrap_or(0), time_of_day_us.unwrap_or(0)),
-            time_of_day_us,
-            repetition_time,
-            n_volumes: attributes
-                .integer(N_TEMPORAL_POSITIONS)
-                .filter(|n| (1..=MAX_ACQUISITION_NUMBER).contains(n))
-                .and_then(|n| n.try_into().ok()),
-            space,
-            tiling,
-            dtype: match attributes.short(PIXEL_REPRESENTATION, "PixelRepresentation")? {
-                0 => Dtype::UInt16,
-                _ => Dtype::Int16,
-            },
-            slope: attributes.optional_number(RESCALE_SLOPE, "RescaleSlope")?,
-            intercept: attributes.optional_number(RESCALE_INTERCEPT, "RescaleIntercept")?,
-            slice_times_s: if n_slice_times == n_slice {
-                csa.slice_times_ms.iter().map(|ms| ms / 1000.0).collect()
-            } else {
-                Vec::new()
-            },
-        })
+        let size = [columns, rows];
+        let format = PixelFormat::of(attributes)?;
+        let mut scan = Scan::of(attributes)?;
+        let stated = attributes.integer(N_FRAMES).unwrap_or(1);
+        let n_frame = usize::try_from(stated).unwrap_or(0);
+        if !(1..=MAX_FRAMES).contains(&n_frame) {
+            let reason = format!("is {stated}, expected 1 to {MAX_FRAMES}");
+            return Err(DicomError::Attribute { name: "NumberOfFrames", reason });
+        }
+        // XA scanners also write MOSAIC into the image type of enhanced images, so functional
+        // groups are looked for first.
+        let has_groups =
+            [SHARED_GROUPS, PER_FRAME_GROUPS].iter().any(|&tag| attributes.element(tag).is_some());
+        let content = if has_groups || n_frame > 1 {
+            Content::Frames(enhanced::frames(attributes, &mut scan, n_frame)?)
+        } else {
+            single(attributes, &mut scan, size)?
+        };
+        Ok(Self { scan, content, size, format })
     }
 
-    /// Time of day of acquisition as `HH:MM:SS.ffffff`.
+    /// What kind of image the first picture is.
     #[must_use]
-    pub fn wall_time(&self) -> Option<String> {
-        self.time_of_day_us.map(wall_time)
+    pub fn kind(&self) -> Kind {
+        match &self.content {
+            Content::Frames(frames) => frames.first().map_or(Kind::Derived, |frame| frame.kind),
+            Content::Tiles { .. } => self.scan.image_type.kind(),
+        }
+    }
+
+    /// How a voxel is sent, if all slices have one scale.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        self.format.dtype()
     }
 }
 
-/// Number of slices in the picture. Fails when the picture is not a mosaic.
-fn n_slice(
+/// The only picture of a file: tiles or a slice.
+fn single(
     attributes: &Attributes<'_>,
-    csa: &CsaImageHeader,
-    columns: usize,
-    rows: usize,
-) -> Result<usize, DicomError> {
-    let not = |found| Err(DicomError::NotMosaic { found });
-    // XA scanners also write MOSAIC into the image type of enhanced images, so check this first.
-    let n_frame = attributes.integer(N_FRAMES).unwrap_or(1);
-    if n_frame > 1 || attributes.text(SOP_CLASS_UID).is_some_and(|uid| ENHANCED.contains(&uid)) {
-        return not(format!("an enhanced multi-frame image of {n_frame} frames"));
-    }
-    let says_mosaic =
-        attributes.text(IMAGE_TYPE).is_some_and(|kinds| kinds.split('\\').any(|k| k == "MOSAIC"));
-    let private = attributes.get(N_IMAGES_IN_MOSAIC).and_then(|value| match value {
-        &[low, high] => Some(f64::from(u16::from_le_bytes([low, high]))),
-        _ => None,
-    });
-    match csa.n_slice.or(private) {
-        // Negative numbers and NaN become 0, which `Tiling::new` refuses.
-        Some(n_slice) if says_mosaic || n_slice > 1.0 => Ok(n_slice as usize),
-        None if says_mosaic => Err(missing("NumberOfImagesInMosaic")),
-        _ => not(format!("a single image of {columns} x {rows} pixels")),
-    }
-}
-
-fn placement(attributes: &Attributes<'_>, csa: &CsaImageHeader) -> Result<Placement, DicomError> {
+    scan: &mut Scan,
+    size: [usize; 2],
+) -> Result<Content, DicomError> {
     let [xx, xy, xz, yx, yy, yz] =
         attributes.numbers(IMAGE_ORIENTATION, "ImageOrientationPatient")?;
     let orientation = [[xx, xy, xz], [yx, yy, yz]];
+    if let Some(list) = attributes.element(UIH_SLICES) {
+        let (content, time) = grid::volume(attributes, list, orientation, size)?;
+        scan.time = time.or(scan.time);
+        return Ok(content);
+    }
     // The first number is the distance between rows, which is a step along y.
     let [y_mm, x_mm] = attributes.numbers(PIXEL_SPACING, "PixelSpacing")?;
-    let spacing = attributes.optional_number(SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?;
-    let slice_mm = match spacing {
-        Some(spacing) => spacing,
-        None => attributes.numbers(SLICE_THICKNESS, "SliceThickness").map(|[mm]| mm)?,
-    };
-    Ok(Placement {
+    let between = attributes.decimal(SPACING_BETWEEN_SLICES).filter(|mm| mm.abs() > 1e-6);
+    let plane = Plane {
         position_mm: attributes.numbers(IMAGE_POSITION, "ImagePositionPatient")?,
         orientation,
         pixel_mm: [x_mm, y_mm],
-        slice_normal: csa.slice_normal.unwrap_or_else(|| cross(orientation)),
-        slice_mm,
-    })
-}
-
-fn index(attributes: &Attributes<'_>) -> Result<TrIndex, DicomError> {
-    let (name, number) = match attributes.integer(ACQUISITION_NUMBER) {
-        Some(number) => ("AcquisitionNumber", Some(number)),
-        None => ("InstanceNumber", attributes.integer(INSTANCE_NUMBER)),
+        slice_mm: between.or_else(|| attributes.decimal(SLICE_THICKNESS)),
     };
-    let number = number.ok_or_else(|| missing("AcquisitionNumber"))?;
-    if !(1..=MAX_ACQUISITION_NUMBER).contains(&number) {
-        let reason = format!("is {number}, expected 1 to {MAX_ACQUISITION_NUMBER}");
-        return Err(attribute(name, reason));
+    if let Some(n_slice) = n_tiles(attributes, scan)? {
+        return mosaic(attributes, &plane, size, n_slice);
     }
-    Ok(TrIndex((number - 1) as u32))
+    let kind = scan.image_type.kind();
+    Ok(Content::Frames(vec![Frame {
+        plane,
+        time: scan.time,
+        numbers: scan.numbers,
+        kind,
+        image_type: scan.image_type.clone(),
+        echo_ms: scan.echo.time_ms,
+        scale: scan.scale,
+    }]))
 }
 
-/// A hash of a UID without its padding.
-fn uid_hash(uid: &[u8]) -> u64 {
-    short_hash(text(uid).map_or(uid, str::as_bytes))
+/// Number of slices in a Siemens mosaic; `None` when the picture is no mosaic.
+fn n_tiles(attributes: &Attributes<'_>, scan: &Scan) -> Result<Option<usize>, DicomError> {
+    let says_mosaic = scan.image_type.has("MOSAIC");
+    if !says_mosaic && !matches!(scan.vendor, Vendor::SiemensV | Vendor::Other) {
+        return Ok(None);
+    }
+    let private = attributes.number(N_IMAGES_IN_MOSAIC).map(f64::from);
+    match attributes.csa().map(|csa| csa.n_slice) {
+        Ok(None) if private.is_none() && says_mosaic => Err(DicomError::Attribute {
+            name: "NumberOfImagesInMosaic",
+            reason: "is missing, expected in a mosaic: the export removed Siemens' private \
+                     attributes (0029,1010) and (0019,100A); let it keep them"
+                .into(),
+        }),
+        Err(error) if private.is_none() && says_mosaic => Err(error),
+        // Negative numbers and NaN become 0, which `Tiling::new` refuses.
+        Ok(Some(n_slice)) if says_mosaic || n_slice > 1.0 => Ok(Some(n_slice as usize)),
+        _ if says_mosaic => Ok(private.map(|n_slice| n_slice as usize)),
+        _ => Ok(None),
+    }
+}
+
+fn mosaic(
+    attributes: &Attributes<'_>,
+    plane: &Plane,
+    [columns, rows]: [usize; 2],
+    n_slice: usize,
+) -> Result<Content, DicomError> {
+    let csa = attributes.csa().unwrap_or_else(|_| CsaImageHeader::default());
+    let tiling = Tiling::new(columns, rows, n_slice)?;
+    // The normal in Siemens' header points from tile to tile, also when tiles are in reverse.
+    let normal = csa.slice_normal.unwrap_or_else(|| cross(plane.orientation));
+    let space = tiling.space(plane, normal)?;
+    let slice_times_s = if csa.slice_times_ms.len() == n_slice {
+        csa.slice_times_ms.iter().map(|ms| ms / 1000.0).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Content::Tiles { tiling, space, slice_times_s })
 }
 
 #[cfg(test)]

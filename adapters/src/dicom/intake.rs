@@ -1,4 +1,4 @@
-//! From files to mosaics: decides which files are read, read again, given up or ignored.
+//! From files to images: decides which files are read, read again, given up or ignored.
 //!
 //! A file that ends too early is tried again every few milliseconds until its deadline. Then the
 //! file is skipped with a single warning, and its volume becomes a gap. A file that was read is not
@@ -7,12 +7,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs::{self, File},
-    io::Read,
+    io::Read as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use crossbeam::channel::RecvTimeoutError;
 
 use super::{
@@ -20,7 +19,9 @@ use super::{
     error::DicomError,
     file_name::{name_hash, shown},
     image::Image,
+    parts::{Part, parts},
     polling::{Version, version},
+    scan::Scan,
     watch::Arrivals,
 };
 
@@ -36,31 +37,37 @@ pub struct Counts {
     pub handed_on: u64,
     /// Images that arrived before, under any file name.
     pub duplicates: u64,
-    /// Files that are not a mosaic of their run: another kind of image, damaged, another matrix.
+    /// Images that could not be used: damaged, another matrix, the number of another image.
     pub refused: u64,
     /// Files that were still incomplete at their deadline.
     pub given_up: u64,
+    /// Images left out because others were asked for.
+    pub left_out: u64,
+    /// Files that are no images.
+    pub other_files: u64,
 }
 
-/// A complete mosaic.
+/// A complete image.
 #[derive(Debug)]
-pub struct Mosaic {
-    /// The values of its header.
-    pub image: Image,
-    /// Its voxels, x fastest.
-    pub voxels: Bytes,
+pub struct Read {
+    /// What its header says of all its pictures.
+    pub scan: Scan,
+    /// Its volumes, or its slice.
+    pub parts: Vec<Part>,
     /// Name of its file, safe for logs.
     pub file: String,
+    /// The file was in the folder when the adapter started.
+    pub is_listed: bool,
 }
 
-/// Result of waiting for a mosaic.
+/// Result of waiting for an image.
 #[derive(Debug)]
 pub enum Next {
-    /// A complete mosaic.
-    Mosaic(Box<Mosaic>),
-    /// No mosaic arrived in time.
+    /// A complete image.
+    Image(Box<Read>),
+    /// No image arrived in time.
     Quiet,
-    /// No further mosaic will arrive.
+    /// No further image will arrive.
     End,
 }
 
@@ -69,6 +76,7 @@ struct Pending {
     give_up: Instant,
     next: Instant,
     wait: Duration,
+    is_listed: bool,
 }
 
 /// Reads files as they arrive. See the module docs.
@@ -83,15 +91,17 @@ pub struct Intake {
     /// Files that were read or skipped, by a hash of the name.
     done: HashMap<u64, Version>,
     buffer: Vec<u8>,
+    /// Files that were given up, by the series and identifier that their headers give.
+    pub incomplete: Vec<Option<(String, u64)>>,
 }
 
-/// Why a file did not give a mosaic.
+/// Why a file did not give an image.
 enum Failure {
     /// The file is gone, or was already handled.
     Nothing,
-    /// The file may still become a mosaic.
+    /// The file may still become an image.
     NotYet(String),
-    /// The file will never become a mosaic.
+    /// The file will never become an image.
     Never(DicomError),
 }
 
@@ -107,23 +117,24 @@ impl Intake {
             deadline,
             done: HashMap::new(),
             buffer: Vec::new(),
+            incomplete: Vec::new(),
         }
     }
 
-    /// The next mosaic; waits until `until`, or for ever when it is `None`.
+    /// The next image; waits until `until`, or for ever when it is `None`.
     pub fn next(&mut self, until: Option<Instant>) -> Next {
         loop {
             if let Some(path) = self.listed.pop_front() {
-                if let Some(mosaic) = self.attempt(path) {
-                    return Next::Mosaic(mosaic);
+                if let Some(read) = self.attempt(path, true) {
+                    return Next::Image(read);
                 }
                 continue;
             }
             let now = Instant::now();
             if let Some(due) = self.pending.iter().position(|pending| pending.next <= now) {
                 let pending = self.pending.swap_remove(due);
-                if let Some(mosaic) = self.attempt_again(pending) {
-                    return Next::Mosaic(mosaic);
+                if let Some(read) = self.attempt_again(pending) {
+                    return Next::Image(read);
                 }
                 continue;
             }
@@ -138,8 +149,8 @@ impl Intake {
             };
             match arrived {
                 Ok(path) => {
-                    if let Some(mosaic) = self.attempt(path) {
-                        return Next::Mosaic(mosaic);
+                    if let Some(read) = self.attempt(path, false) {
+                        return Next::Image(read);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -148,7 +159,7 @@ impl Intake {
         }
     }
 
-    fn attempt(&mut self, path: PathBuf) -> Option<Box<Mosaic>> {
+    fn attempt(&mut self, path: PathBuf, is_listed: bool) -> Option<Box<Read>> {
         let known = self.pending.iter().position(|pending| pending.path == path);
         let pending = match known {
             Some(at) => self.pending.swap_remove(at),
@@ -156,17 +167,24 @@ impl Intake {
                 let now = Instant::now();
                 // Unwatched files have no writer, so an incomplete one is skipped at once.
                 let patience = self.arrivals.as_ref().map_or(Duration::ZERO, |_| self.deadline);
-                Pending { path, give_up: now + patience, next: now, wait: RETRY[0] }
+                Pending { path, give_up: now + patience, next: now, wait: RETRY[0], is_listed }
             }
         };
         self.attempt_again(pending)
     }
 
-    fn attempt_again(&mut self, pending: Pending) -> Option<Box<Mosaic>> {
+    fn attempt_again(&mut self, pending: Pending) -> Option<Box<Read>> {
         let file = shown(&pending.path);
         match self.read(&pending.path) {
-            Ok((image, voxels)) => return Some(Box::new(Mosaic { image, voxels, file })),
+            Ok((scan, parts)) => {
+                let is_listed = pending.is_listed;
+                return Some(Box::new(Read { scan, parts, file, is_listed }));
+            }
             Err(Failure::Nothing) => {}
+            Err(Failure::Never(reason)) if reason.is_no_image() => {
+                self.counts.other_files += 1;
+                tracing::info!(file, %reason, "file skipped");
+            }
             Err(Failure::Never(reason)) => {
                 self.counts.refused += 1;
                 tracing::warn!(file, %reason, "file skipped");
@@ -175,6 +193,7 @@ impl Intake {
                 let now = Instant::now();
                 if now >= pending.give_up || self.pending.len() >= MAX_PENDING {
                     self.counts.given_up += 1;
+                    self.note_incomplete();
                     self.remember(&pending.path);
                     tracing::warn!(file, reason, "file skipped: it is still incomplete");
                 } else {
@@ -187,20 +206,30 @@ impl Intake {
         None
     }
 
-    fn read(&mut self, path: &Path) -> Result<(Image, Bytes), Failure> {
+    fn read(&mut self, path: &Path) -> Result<(Scan, Vec<Part>), Failure> {
         let version = self.load(path)?;
         let read = Image::parse(&self.buffer)
-            .and_then(|(image, picture)| Ok((image.tiling.unmosaic(picture)?, image)));
+            .and_then(|(image, pixels)| Ok((parts(&image, &pixels)?, image.scan)));
         match read {
-            Ok((voxels, image)) => {
+            Ok((parts, scan)) => {
                 self.done.insert(name_hash(path), version);
-                Ok((image, voxels))
+                Ok((scan, parts))
             }
             Err(error) if error.is_incomplete() => Err(Failure::NotYet(error.to_string())),
             Err(error) => {
                 self.done.insert(name_hash(path), version);
                 Err(Failure::Never(error))
             }
+        }
+    }
+
+    /// Notes which image the file in the buffer would have been.
+    fn note_incomplete(&mut self) {
+        let image = Image::header(&self.buffer).ok();
+        // A file of zeros is no image that anybody knows of.
+        let is_dicom = self.buffer.get(128..132) == Some(b"DICM");
+        if self.incomplete.len() < MAX_PENDING && (is_dicom || image.is_some()) {
+            self.incomplete.push(image.map(|image| (image.scan.series_id, image.scan.instance)));
         }
     }
 
@@ -214,7 +243,7 @@ impl Intake {
         }
         if metadata.len() > MAX_FILE_BYTES {
             self.done.insert(name_hash(path), version);
-            let reason = "the file exceeds the largest accepted file (256 MiB)";
+            let reason = "the file exceeds the largest accepted file (512 MiB)";
             return Err(Failure::Never(DicomError::Element { at: 0, reason }));
         }
         self.buffer.clear();

@@ -13,13 +13,13 @@
 //! as if it were one large slice around the same centre. Half the difference in size between
 //! picture and slice has to be added, or every mask is centimetres off.
 
-use bytes::Bytes;
 use corticast_bold::space::{MAX_AXIS_VOXELS, VoxelSpace};
 
-use super::error::DicomError;
-
-/// Bytes of one stored voxel; other sizes are refused earlier.
-pub const VOXEL_BYTES: usize = 2;
+use super::{
+    attributes::missing,
+    error::DicomError,
+    geometry::{self, Plane},
+};
 
 /// Arrangement of the slices in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +28,8 @@ pub struct Tiling {
     pub matrix: [usize; 3],
     /// Tiles per row of the picture.
     k: usize,
-}
-
-/// Position of the picture according to the header, in LPS axes (left, posterior, superior).
-#[derive(Clone, Copy, Debug)]
-pub struct Placement {
-    /// Centre of the picture's first pixel, in mm.
-    pub position_mm: [f64; 3],
-    /// Direction along a row (x), then along a column (y).
-    pub orientation: [[f64; 3]; 2],
-    /// Size of a pixel along x, then along y, in mm.
-    pub pixel_mm: [f64; 2],
-    /// Direction from slice 0 to slice 1.
-    pub slice_normal: [f64; 3],
-    /// Distance between the centres of slices, in mm.
-    pub slice_mm: f64,
+    /// Tiles per column.
+    k_rows: usize,
 }
 
 impl Tiling {
@@ -61,18 +48,38 @@ impl Tiling {
                 reason: format!("is {n_slice}, which does not tile {columns} x {rows} pixels"),
             });
         }
-        Ok(Self { matrix: [columns / k, rows / k, n_slice], k })
+        Ok(Self { matrix: [columns / k, rows / k, n_slice], k, k_rows: k })
     }
 
-    /// The volume's voxels, x fastest, from the picture's pixels.
+    /// The tiling of a grid of `k` x `k_rows` tiles that holds `n_slice` slices.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the picture cannot be divided into that many tiles, or has too few.
+    pub fn grid(
+        [columns, rows]: [usize; 2],
+        [k, k_rows]: [usize; 2],
+        n_slice: usize,
+    ) -> Result<Self, DicomError> {
+        let fits = |pixels: usize, tiles: usize| tiles > 0 && pixels.is_multiple_of(tiles);
+        if !fits(columns, k) || !fits(rows, k_rows) || !(1..=k * k_rows).contains(&n_slice) {
+            return Err(DicomError::Attribute {
+                name: "the grid of slices",
+                reason: format!("of {n_slice} slices does not tile {columns} x {rows} pixels"),
+            });
+        }
+        Ok(Self { matrix: [columns / k, rows / k_rows, n_slice], k, k_rows })
+    }
+
+    /// The volume's pixels, x fastest, from the picture's pixels of `pixel_bytes` each.
     ///
     /// # Errors
     ///
     /// Fails when the picture holds too few bytes.
-    pub fn unmosaic(&self, picture: &[u8]) -> Result<Bytes, DicomError> {
+    pub fn unmosaic(&self, picture: &[u8], pixel_bytes: usize) -> Result<Vec<u8>, DicomError> {
         let [nx, ny, nz] = self.matrix;
-        let (tile_row, picture_row) = (nx * VOXEL_BYTES, nx * self.k * VOXEL_BYTES);
-        let expected = picture_row * ny * self.k;
+        let (tile_row, picture_row) = (nx * pixel_bytes, nx * self.k * pixel_bytes);
+        let expected = picture_row * ny * self.k_rows;
         let found = picture.len();
         let picture = picture.get(..expected).ok_or_else(|| DicomError::Attribute {
             name: "PixelData",
@@ -86,7 +93,7 @@ impl Tiling {
                 voxels.extend_from_slice(&picture[start..start + tile_row]);
             }
         }
-        Ok(voxels.into())
+        Ok(voxels)
     }
 
     /// The space of the volume, in RAS+ axes.
@@ -94,31 +101,17 @@ impl Tiling {
     /// # Errors
     ///
     /// Fails when the placement is flat or not finite.
-    pub fn space(&self, placement: &Placement) -> Result<VoxelSpace, DicomError> {
-        let Placement { position_mm, orientation, pixel_mm, slice_normal, slice_mm } = *placement;
+    pub fn space(&self, picture: &Plane, slice_normal: [f64; 3]) -> Result<VoxelSpace, DicomError> {
         let [nx, ny, _] = self.matrix;
         let beyond = [nx, ny].map(|n| (n * self.k - n) as f64 / 2.0);
-        let mut affine = [[0.0; 4]; 4];
-        affine[3][3] = 1.0;
-        for row in 0..3 {
-            // LPS → RAS: left becomes minus right, posterior becomes minus anterior.
-            let sign = if row < 2 { -1.0 } else { 1.0 };
-            let steps = [0, 1].map(|axis| orientation[axis][row] * pixel_mm[axis]);
-            let corner = position_mm[row] + steps[0] * beyond[0] + steps[1] * beyond[1];
-            affine[row] = [steps[0], steps[1], slice_normal[row] * slice_mm, corner]
-                .map(|value| sign * value + 0.0); // + 0.0: no minus zero in a record
-        }
-        VoxelSpace::new(self.matrix, affine).map_err(|error| DicomError::Attribute {
-            name: "position or orientation is invalid:",
-            reason: error.to_string(),
-        })
+        let corner = std::array::from_fn(|row| {
+            let step = |axis: usize| picture.orientation[axis][row] * picture.pixel_mm[axis];
+            picture.position_mm[row] + step(0) * beyond[0] + step(1) * beyond[1]
+        });
+        let Some(slice_mm) = picture.slice_mm else { return Err(missing("SliceThickness")) };
+        let first = Plane { position_mm: corner, ..*picture };
+        geometry::space(self.matrix, &first, slice_normal.map(|normal| normal * slice_mm))
     }
-}
-
-/// The direction that forms a right-handed system with the two directions of a slice.
-#[must_use]
-pub fn cross([a, b]: [[f64; 3]; 2]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 #[cfg(test)]
@@ -132,25 +125,24 @@ mod tests {
             [0_u16, 1, 10, 11, 20, 21, 99, 99].into_iter().flat_map(u16::to_le_bytes).collect();
         let tiling = Tiling::new(4, 2, 3).unwrap();
         assert_eq!(tiling.matrix, [2, 1, 3]);
-        let voxels = tiling.unmosaic(&picture).unwrap();
+        let voxels = tiling.unmosaic(&picture, 2).unwrap();
         let expected: Vec<u8> =
             [0_u16, 1, 10, 11, 20, 21].into_iter().flat_map(u16::to_le_bytes).collect();
         assert_eq!(voxels, expected);
-        assert!(tiling.unmosaic(&picture[..15]).is_err());
+        assert!(tiling.unmosaic(&picture[..15], 2).is_err());
     }
 
     #[test]
     fn the_corner_of_the_picture_is_not_the_corner_of_the_slice() {
         // 3 x 3 tiles of 4 x 4 voxels of 2 mm: the picture is 8 voxels wider, half is 4, 8 mm.
         let tiling = Tiling::new(12, 12, 9).unwrap();
-        let placement = Placement {
+        let picture = Plane {
             position_mm: [-20.0, -10.0, 5.0],
             orientation: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
             pixel_mm: [2.0, 2.0],
-            slice_normal: [0.0, 0.0, 1.0],
-            slice_mm: 3.0,
+            slice_mm: Some(3.0),
         };
-        let space = tiling.space(&placement).unwrap();
+        let space = tiling.space(&picture, [0.0, 0.0, 1.0]).unwrap();
         let expected = [[-2., 0., 0., 12.], [0., -2., 0., 2.], [0., 0., 3., 5.], [0., 0., 0., 1.]];
         assert_eq!(space, VoxelSpace::new([4, 4, 9], expected).unwrap());
     }

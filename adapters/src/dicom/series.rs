@@ -1,24 +1,49 @@
-//! One series: the volumes that have arrived, and the acquisition time of each.
+//! One series: from the parts of its files to its volumes, and when it becomes a run.
 //!
 //! The same image can appear twice in a folder (copies, retries, a scanner that writes under two
 //! names). So its own identifier and its number in the series identify an image, never the file's
-//! name. Acquisition times are times of day; they are used while they match the repetition time.
+//! name. Acquisition times are times of day; they are used while they keep a beat.
 
 use std::collections::HashSet;
 
-use corticast_bold::{run::RunHeader, space::SpaceMismatch, time::TrIndex};
+use bytes::Bytes;
+use corticast_bold::{
+    run::RunHeader,
+    space::{SpaceMismatch, VoxelSpace},
+    time::{RepetitionTime, TrIndex},
+};
 
-use super::{clock::elapsed_us, image::Image};
+use super::{
+    assemble::Assembly,
+    beat::Beat,
+    clock::{Moment, elapsed_us},
+    error::DicomError,
+    numbering::{Facts, NoNumber, Numbering},
+    parts::{Part, Stack, What},
+    scan::Scan,
+    select::Echoes,
+    timing::{Verdict, repetition_time},
+};
 
-/// Why an image is not a further volume of its series.
+/// A volume of a series, ready to be delivered.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Position in the series.
+    pub index: TrIndex,
+    /// When it was acquired.
+    pub time: Option<Moment>,
+    /// The voxels and where they lie.
+    pub stack: Stack,
+    /// Its voxels.
+    pub voxels: Bytes,
+}
+
+/// Why an image is no further volume of its series.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The same image arrived before.
-    #[error("the same image arrived before")]
-    SameImage,
-    /// Another image with the same number arrived before.
-    #[error("another image of {0} arrived before and is kept")]
-    SameNumber(TrIndex),
+    /// The image came before, or has no number of its own.
+    #[error(transparent)]
+    Number(#[from] NoNumber),
     /// The matrix of the image differs from that of the series.
     #[error("matrix is {found:?}, expected {expected:?}")]
     Matrix {
@@ -35,141 +60,250 @@ pub enum Refusal {
         /// Repetition time of the first image, in seconds.
         expected: f64,
     },
+    /// The slices are no volume.
+    #[error(transparent)]
+    Slices(#[from] DicomError),
 }
 
-/// Decision on an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A further volume of its series, to be delivered.
-    Volume,
-    /// The image arrived before.
-    Duplicate,
-    /// The image does not match its series, or its series is over.
+/// What became of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Its volumes are held until the run can start.
+    Waiting,
+    /// It is, or was, a run.
+    Run,
+    /// Another series has begun, so that its volumes are no longer delivered.
+    Over,
+    /// It is no run.
     Refused,
 }
 
 /// State of one series.
-#[derive(Debug)]
 pub struct Series {
-    /// The run header from its first image.
-    pub header: RunHeader,
-    /// Whether another series has begun, so that volumes of this one are no longer delivered.
-    pub over: bool,
-    numbers: HashSet<TrIndex>,
+    /// What the header of its first image says.
+    pub scan: Scan,
+    /// What became of it.
+    pub state: State,
+    /// Volumes that are not delivered yet, in order of arrival.
+    pub held: Vec<Volume>,
+    /// The run header, once it is a run.
+    pub header: Option<RunHeader>,
+    /// Slice times of the first volume with fewest different times: the first volume of a
+    /// multiband series has those of its single-band reference.
+    pub slice_times_s: Vec<f64>,
+    /// The echoes seen, and the one that is taken.
+    pub echoes: Echoes,
+    space: Option<VoxelSpace>,
+    assembly: Option<Assembly>,
+    numbering: Numbering,
     instances: HashSet<u64>,
-    /// Time of day at which index 0 began.
-    start_us: Option<i64>,
-    warned_of_time: bool,
-    warned_of_affine: bool,
+    repetition: Option<RepetitionTime>,
+    first: Option<(TrIndex, Moment)>,
+    last_time: Option<Moment>,
+    beat: Beat,
+    is_warned_of_affine: bool,
 }
 
 impl Series {
     /// A series without volumes.
     #[must_use]
-    pub fn new(header: RunHeader) -> Self {
+    pub fn new(scan: Scan, wanted: Option<RepetitionTime>) -> Self {
+        let repetition = wanted.or_else(|| RepetitionTime::from_secs(scan.repetition_s?).ok());
         Self {
-            header,
-            over: false,
-            numbers: HashSet::new(),
+            scan,
+            state: State::Waiting,
+            held: Vec::new(),
+            header: None,
+            slice_times_s: Vec::new(),
+            echoes: Echoes::default(),
+            space: None,
+            assembly: None,
+            numbering: Numbering::new(),
             instances: HashSet::new(),
-            start_us: None,
-            warned_of_time: false,
-            warned_of_affine: false,
+            repetition,
+            first: None,
+            last_time: None,
+            beat: Beat::default(),
+            is_warned_of_affine: false,
         }
     }
 
-    /// Decides whether an image is delivered, and logs the reason if not.
-    pub fn place(&mut self, image: &Image, file: &str) -> Place {
-        match self.accept(image) {
-            Ok(()) if self.over => {
-                tracing::warn!(
-                    file, index = %image.index,
-                    "volume skipped: another series has begun (--series selects one)"
-                );
-                Place::Refused
-            }
-            Ok(()) => Place::Volume,
-            Err(reason @ Refusal::SameImage) => {
-                tracing::debug!(file, %reason, "file skipped");
-                Place::Duplicate
-            }
-            Err(reason @ Refusal::SameNumber(_)) => {
-                tracing::warn!(file, %reason, "file skipped");
-                Place::Duplicate
-            }
-            Err(reason) => {
-                tracing::warn!(file, %reason, "file skipped");
-                Place::Refused
-            }
-        }
+    /// Whether a file of this identifier came before. Remembers it.
+    pub fn is_known(&mut self, instance: u64) -> bool {
+        !self.instances.insert(instance)
     }
 
-    /// Registers an image that is to be delivered.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image is not a further volume of this series.
-    fn accept(&mut self, image: &Image) -> Result<(), Refusal> {
-        if !self.instances.insert(image.instance) {
-            return Err(Refusal::SameImage);
-        }
-        let expected = self.header.repetition_time;
-        if !image.repetition_time.agrees_with(expected) {
-            let (found, expected) = (image.repetition_time.as_secs(), expected.as_secs());
+    /// Whether a file of this identifier came before.
+    #[must_use]
+    pub fn has(&self, instance: u64) -> bool {
+        self.instances.contains(&instance)
+    }
+
+    /// Takes a part of a file, and holds the volumes that are complete with it. Returns what was
+    /// refused.
+    pub fn add(&mut self, scan: &Scan, part: Part) -> Vec<Refusal> {
+        let n_volumes = scan.n_volumes;
+        let whole = match part.what {
+            What::Volume(_) => vec![Ok(part)],
+            What::Slice(_) => {
+                let assembly = self.assembly.get_or_insert_with(|| Assembly::new(scan));
+                assembly.add(part, n_volumes)
+            }
+        };
+        self.accept_all(scan.repetition_s, whole)
+    }
+
+    /// Takes the volumes whose slices are complete although no later slice shows it.
+    pub fn flush(&mut self) -> Vec<Refusal> {
+        let whole = self.assembly.as_mut().map(Assembly::flush).unwrap_or_default();
+        self.accept_all(self.scan.repetition_s, whole)
+    }
+
+    /// Whether the number of slices is not known yet, so that only a later slice or a silence
+    /// shows that a volume is complete.
+    #[must_use]
+    pub fn counts_slices(&self) -> bool {
+        self.assembly.as_ref().is_some_and(Assembly::counts)
+    }
+
+    /// Whether slices wait for their volume.
+    #[must_use]
+    pub fn has_slices(&self) -> bool {
+        self.assembly.as_ref().is_some_and(Assembly::is_waiting)
+    }
+
+    fn accept_all(
+        &mut self,
+        stated_s: Option<f64>,
+        whole: Vec<Result<Part, DicomError>>,
+    ) -> Vec<Refusal> {
+        let accept = |part: Result<Part, DicomError>| {
+            let part = part?;
+            self.accept(stated_s, part)
+        };
+        whole.into_iter().map(accept).filter_map(Result::err).collect()
+    }
+
+    fn accept(&mut self, stated_s: Option<f64>, part: Part) -> Result<(), Refusal> {
+        let What::Volume(mut stack) = part.what else { return Ok(()) };
+        let seconds = self.scan.repetition_s.zip(stated_s);
+        if let Some((expected, found)) = seconds.filter(|(a, b)| (a - b).abs() > 1e-4) {
             return Err(Refusal::RepetitionTime { found, expected });
         }
-        match image.space.check_is(&self.header.space) {
-            Err(SpaceMismatch::Matrix { found, expected }) => {
-                return Err(Refusal::Matrix { found, expected });
-            }
-            // Scanners with prospective motion correction move the slices with the head.
-            Err(mismatch @ SpaceMismatch::Affine { .. }) if !self.warned_of_affine => {
-                self.warned_of_affine = true;
-                tracing::warn!(index = %image.index, %mismatch, "slices moved during the run");
-            }
-            _ => {}
+        self.check_space(&stack.space)?;
+        let voxels = Bytes::from(std::mem::take(&mut stack.voxels));
+        let facts =
+            Facts { numbers: part.numbers, time: part.time, crc32: crc32fast::hash(&voxels) };
+        let index = self.numbering.index(facts, self.repetition)?;
+        if let Some(time) = part.time {
+            self.first.get_or_insert((index, time));
+            self.last_time = Some(self.last_time.map_or(time, |last| last.max(time)));
         }
-        if !self.numbers.insert(image.index) {
-            return Err(Refusal::SameNumber(image.index));
+        if self.slice_times_s.is_empty()
+            || n_different(&stack.slice_times_s) < n_different(&self.slice_times_s)
+                && !stack.slice_times_s.is_empty()
+        {
+            self.slice_times_s = stack.slice_times_s.clone();
         }
+        self.held.push(Volume { index, time: part.time, stack, voxels });
         Ok(())
     }
 
-    /// Whether as many volumes were delivered as the header announces.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.header.n_volumes.is_some_and(|n| self.numbers.len() >= n as usize)
+    fn check_space(&mut self, space: &VoxelSpace) -> Result<(), Refusal> {
+        let expected = self.space.get_or_insert_with(|| space.clone());
+        match space.check_is(expected) {
+            Err(SpaceMismatch::Matrix { found, expected }) => {
+                Err(Refusal::Matrix { found, expected })
+            }
+            // Scanners with prospective motion correction move the slices with the head.
+            Err(mismatch @ SpaceMismatch::Affine { .. }) if !self.is_warned_of_affine => {
+                self.is_warned_of_affine = true;
+                tracing::warn!(%mismatch, "slices moved during the run");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Number of missing volumes before the last delivered one.
+    /// Matrix and affine of its volumes, once there is one.
+    #[must_use]
+    pub fn space(&self) -> Option<&VoxelSpace> {
+        self.space.as_ref()
+    }
+
+    /// The repetition time, as far as it is known.
+    #[must_use]
+    pub fn repetition_time(&self) -> Option<RepetitionTime> {
+        self.repetition
+    }
+
+    /// Decides on the repetition time from the volumes that are held.
+    pub fn settle(&mut self, wanted: Option<RepetitionTime>) -> Verdict {
+        let verdict = repetition_time(
+            wanted,
+            self.scan.repetition_s,
+            self.held.first().map_or(&[], |volume| &volume.stack.slice_times_s),
+            self.clock_s(),
+        );
+        if let Verdict::Known(known) | Verdict::OfClock(known, _) = &verdict {
+            self.repetition = Some(*known);
+        }
+        verdict
+    }
+
+    /// Time between volumes by the scanner's clock, from the volumes that are held, in seconds.
+    #[must_use]
+    pub fn clock_s(&self) -> Option<f64> {
+        let timed: Vec<_> = self.held.iter().filter_map(|v| Some((v.index, v.time?))).collect();
+        let (&(first, start), &(last, end)) =
+            (timed.iter().min_by_key(|v| v.0)?, timed.iter().max_by_key(|v| v.0)?);
+        let n_step = last.0 - first.0;
+        (n_step > 0).then(|| elapsed_us(start.us, end.us) as f64 / 1e6 / f64::from(n_step))
+    }
+
+    /// Whether an image of another series was acquired while this one was, by the scanner's clock.
+    /// `None` when the clock does not tell.
+    #[must_use]
+    pub fn was_scanning(&self, time: Option<Moment>) -> Option<bool> {
+        let ((_, start), last) = self.first.zip(self.last_time)?;
+        // A clock that stands still tells nothing.
+        if self.numbering.len() > 1 && start == last {
+            return None;
+        }
+        let half_us = self.repetition.map_or(500_000.0, |tr| tr.as_secs() * 5e5) as i64;
+        let since_last_us = elapsed_us(last.us, time?.us);
+        let since_start_us = elapsed_us(start.us, time?.us);
+        Some(time?.day == last.day && since_last_us <= half_us && since_start_us >= -half_us)
+    }
+
+    /// Whether as many volumes came as the header announces.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let n_volumes = self.header.as_ref().and_then(|header| header.n_volumes);
+        n_volumes.is_some_and(|n| self.numbering.len() >= n as usize)
+    }
+
+    /// Number of missing volumes before the last one that came.
     #[must_use]
     pub fn n_missing(&self) -> usize {
-        let last = self.numbers.iter().map(|index| index.0 as usize + 1).max();
-        last.unwrap_or(0) - self.numbers.len()
+        self.numbering.n_missing()
+    }
+
+    /// Whether a number in the headers names two volumes.
+    #[must_use]
+    pub fn is_misnumbered(&self) -> bool {
+        self.numbering.is_doubtful()
+    }
+
+    /// Number of volumes that came.
+    #[must_use]
+    pub fn n_volume(&self) -> usize {
+        self.numbering.len()
     }
 
     /// Start of acquisition, in seconds since the start of index 0.
-    ///
-    /// The scanner's clock is used while it stays within half a repetition time of the time
-    /// computed from index and repetition time. Otherwise (clock adjusted, times anonymised) the
-    /// computed time is used.
-    pub fn acquisition_time_s(&mut self, image: &Image) -> Option<f64> {
-        let time_us = image.time_of_day_us?;
-        let beat_s = self.header.repetition_time.start_of(image.index);
-        let start_us = *self.start_us.get_or_insert(time_us - (beat_s * 1e6).round() as i64);
-        let clock_s = elapsed_us(start_us, time_us) as f64 / 1e6;
-        // For a run longer than half a day the clock wraps around, and the computed time is used.
-        if (clock_s - beat_s).abs() <= self.header.repetition_time.as_secs() / 2.0 {
-            return Some(clock_s);
-        }
-        if !self.warned_of_time {
-            self.warned_of_time = true;
-            tracing::warn!(
-                index = %image.index, clock_s, beat_s,
-                "acquisition times do not match the repetition time; using the repetition time"
-            );
-        }
-        Some(beat_s)
+    pub fn acquisition_time_s(&mut self, volume: &Volume) -> Option<f64> {
+        self.beat.start_s(volume.index, volume.time?, self.repetition?)
     }
 }
 
@@ -183,70 +317,20 @@ pub fn run_label(first: &str, further: u64) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dicom::fixture;
-
-    fn image(number: u32, time: &str) -> Image {
-        let edits = [(fixture::ACQUISITION_TIME, time)];
-        Image::parse(&fixture::volume("skyra", number, &edits)).unwrap().0
-    }
-
-    fn series(first: &Image) -> Series {
-        Series::new(RunHeader {
-            session: String::new(),
-            entities: corticast_bold::run::RunEntities::default(),
-            repetition_time: first.repetition_time,
-            space: first.space.clone(),
-            n_volumes: Some(2),
-            source: String::new(),
-            series_id: first.series_id.clone(),
-        })
-    }
-
-    /// Acquisition times, in units of a millisecond.
-    fn times_ms(images: &[Image]) -> Vec<i64> {
-        let mut series = series(&images[0]);
-        let time = |image| (series.acquisition_time_s(image).unwrap() * 1e3).round() as i64;
-        images.iter().map(time).collect()
-    }
-
-    #[test]
-    fn the_clock_is_believed_while_it_keeps_the_beat_also_past_midnight() {
-        let images = [image(1, "235958.5"), image(2, "000000.010"), image(3, "000001.480")];
-        assert_eq!(times_ms(&images), [0, 1510, 2980]);
-    }
-
-    #[test]
-    fn a_clock_that_jumps_is_replaced_by_the_beat() {
-        let images = [image(1, "100000"), image(2, "110000"), image(3, "100003.0")];
-        assert_eq!(times_ms(&images), [0, 1500, 3000]);
-    }
-
-    #[test]
-    fn the_start_is_reckoned_back_when_the_first_volume_was_not_seen() {
-        let images = [image(5, "100006.0"), image(6, "100007.6"), image(1, "100000")];
-        assert_eq!(times_ms(&images), [6000, 7600, 0]);
-    }
-
-    #[test]
-    fn an_image_is_one_volume_whatever_it_is_called() {
-        let (first, second) = (image(1, "100000"), image(2, "100001.5"));
-        let mut series = series(&first);
-        assert_eq!(series.accept(&second), Ok(()));
-        assert_eq!(series.n_missing(), 1);
-        assert_eq!(series.accept(&second), Err(Refusal::SameImage));
-        let other = Image { instance: 7, ..second };
-        assert_eq!(series.accept(&other), Err(Refusal::SameNumber(TrIndex(1))));
-        assert!(!series.is_complete());
-        assert_eq!(series.accept(&first), Ok(()));
-        assert!(series.is_complete());
-    }
-
-    #[test]
-    fn further_series_are_further_runs() {
-        let labels = [run_label("01", 0), run_label("01", 9), run_label("loc", 1)];
-        assert_eq!(labels, ["01", "10", "loc2"]);
-    }
+/// How many slices were excited at different times.
+fn n_different(times_s: &[f64]) -> usize {
+    let mut sorted = times_s.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // Slices with the same start time belong to one excitation (multiband).
+    sorted.dedup_by(|a, b| (*a - *b).abs() < 1e-4);
+    sorted.len()
 }
+
+/// How many excitations a volume has.
+#[must_use]
+pub fn n_excitation(times_s: &[f64]) -> usize {
+    n_different(times_s)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,21 @@
 //! Tests with real-world folders: renames, partial files, duplicates, other series.
 
 use std::{
+    collections::HashMap,
     fs,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use clap::Parser;
+use corticast_images::acquired::AcquiredVolume;
 
 use super::*;
 use crate::{
-    adapter::{contract, real_data},
-    session_state::SessionKey,
+    adapter::{ScannerAdapter, contract, real_data},
+    session_state::{SessionKey, SessionState},
 };
 
 #[derive(Parser)]
@@ -21,7 +24,7 @@ struct Command {
     options: DicomOptions,
 }
 
-fn options(folder: &Path, flags: &[&str]) -> DicomOptions {
+pub(super) fn options(folder: &Path, flags: &[&str]) -> DicomOptions {
     let folder = folder.to_str().unwrap();
     Command::try_parse_from(["dicom", folder].iter().chain(flags)).unwrap().options
 }
@@ -69,7 +72,8 @@ fn what_is_there_comes_in_order_of_acquisition_and_without_duplicates() {
         runs.iter().map(|(header, v)| (header.space.matrix(), indices(v))).collect();
     assert_eq!(by_series[&[64, 64, 27]], [0, 1, 2]);
     assert_eq!(by_series[&[64, 64, 18]], [0]);
-    let counts = Counts { handed_on: 4, duplicates: 1, refused: 1, given_up: 1 };
+    let counts =
+        Counts { handed_on: 4, duplicates: 1, given_up: 1, other_files: 1, ..Counts::default() };
     assert_eq!(adapter.counts(), counts);
 }
 
@@ -179,16 +183,176 @@ fn a_truncated_file_costs_its_volume_only_and_a_new_series_is_a_new_run() {
 }
 
 #[test]
-fn a_run_ends_when_nothing_comes_and_goes_on_when_its_series_does() {
+fn a_pause_longer_than_the_time_for_the_end_does_not_end_the_run() {
     let (_outer, folder) = folder();
-    let mut adapter = watching(&folder, &["--end-after-s", "0.1"]);
+    let mut adapter = watching(&folder, &["--end-after-s", "0.1", "--volumes", "2"]);
     rename_in(&folder, "1", &fixture::volume("skyra", 1, &[]));
-    let header = adapter.start_run().unwrap().unwrap();
+    assert!(adapter.start_run().unwrap().is_some());
     assert!(adapter.next_volume().unwrap().is_some());
-    assert_eq!(adapter.next_volume().unwrap(), None);
-    rename_in(&folder, "2", &fixture::volume("skyra", 2, &[]));
-    assert_eq!(adapter.start_run().unwrap(), Some(header));
+    let writer = std::thread::spawn({
+        let folder = folder.clone();
+        move || {
+            dawdle(300);
+            rename_in(&folder, "2", &other_voxels(fixture::volume("skyra", 2, &[])));
+        }
+    });
     assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 1);
+    writer.join().unwrap();
+    assert_eq!(adapter.next_volume().unwrap(), None, "both volumes came");
+}
+
+/// The file with another last voxel of its first tile.
+fn other_voxels(mut bytes: Vec<u8>) -> Vec<u8> {
+    let n = bytes.len();
+    bytes[n - 384 * 384 * 2] ^= 1;
+    bytes
+}
+
+/// A volume of series `series`, with more texts replaced and voxels of its own.
+fn of_series(series: &str, number: u32, edits: &[(u32, &str)]) -> Vec<u8> {
+    let uid = format!("{}.{series}", fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID));
+    let instance = format!("{uid}.{number}");
+    let usual = [
+        (fixture::SERIES_INSTANCE_UID, uid.as_str()),
+        (fixture::SOP_INSTANCE_UID, instance.as_str()),
+    ];
+    let edits: Vec<_> = usual.into_iter().chain(edits.iter().copied()).collect();
+    let mut bytes = fixture::volume("skyra", number, &edits);
+    let n = bytes.len();
+    bytes[n - 384 * 384 * 2] ^= number as u8;
+    bytes
+}
+
+/// A time of day, `number` volumes of `tr_s` after ten.
+fn time(number: u32, tr_s: f64) -> String {
+    format!("1000{:09.6}", f64::from(number - 1) * tr_s)
+}
+
+#[test]
+fn phase_motion_corrected_and_filtered_copies_that_come_in_turns_are_left_out() {
+    for kind in [r"ORIGINAL\PRIMARY\P\ND\MOSAIC", r"ORIGINAL\PRIMARY\M\MOCO\MOSAIC", ""] {
+        let (_outer, folder) = folder();
+        let mut adapter = watching(&folder, &["--volumes", "3"]);
+        let (mut run, mut indices) = (None, Vec::new());
+        for number in 1..=3 {
+            let time = time(number, 1.5);
+            let edits = [(fixture::ACQUISITION_TIME, time.as_str())];
+            rename_in(&folder, &format!("a{number}"), &of_series("1", number, &edits));
+            run = run.or_else(|| adapter.start_run().unwrap());
+            indices.push(adapter.next_volume().unwrap().unwrap().index.0);
+            let mut edits = edits.to_vec();
+            if !kind.is_empty() {
+                edits.push((tags::IMAGE_TYPE, kind));
+            }
+            rename_in(&folder, &format!("b{number}"), &of_series("2", number, &edits));
+        }
+        assert_eq!((indices, adapter.next_volume().unwrap()), (vec![0, 1, 2], None), "{kind}");
+        assert_eq!(adapter.counts().refused, 0, "{kind}");
+    }
+}
+
+#[test]
+fn numbers_that_are_all_one_and_a_shots_repetition_time_give_way() {
+    let (_outer, folder) = folder();
+    for number in 1..=4 {
+        let time = time(number, 2.08);
+        let edits = [
+            (fixture::ACQUISITION_TIME, time.as_str()),
+            (fixture::ACQUISITION_NUMBER, "1"),
+            (fixture::REPETITION_TIME, "65"),
+        ];
+        fs::write(folder.join(number.to_string()), of_series("1", number, &edits)).unwrap();
+    }
+    let mut adapter = once(&folder, &[]);
+    let runs = contract::holds(&mut adapter);
+    assert_eq!(indices(&runs[0].1), [0, 1, 2, 3]);
+    assert!((runs[0].0.repetition_time.as_secs() - 2.08).abs() < 1e-9);
+    assert_eq!((adapter.counts().duplicates, adapter.counts().refused), (0, 0));
+}
+
+#[test]
+fn a_series_whose_repetition_time_nobody_knows_is_refused_and_not_lost_in_silence() {
+    let (_outer, folder) = folder();
+    for number in 1..=3 {
+        let edits = [
+            (fixture::ACQUISITION_TIME, ""),
+            (tags::CONTENT_TIME, ""),
+            (fixture::REPETITION_TIME, ""),
+        ];
+        fs::write(folder.join(number.to_string()), of_series("1", number, &edits)).unwrap();
+    }
+    let mut adapter = once(&folder, &[]);
+    assert!(contract::holds(&mut adapter).is_empty());
+    assert_eq!(adapter.counts().refused, 3);
+    assert_eq!(adapter.losses().load(std::sync::atomic::Ordering::Relaxed), 3);
+    let runs = contract::holds(&mut once(&folder, &["--tr", "2"]));
+    assert_eq!(indices(&runs[0].1), [0, 1, 2]);
+}
+
+#[test]
+fn a_series_with_too_few_volumes_is_no_run() {
+    let (_outer, folder) = folder();
+    fs::write(folder.join("a"), fixture::volume("prisma", 1, &[])).unwrap();
+    for number in 1..=2 {
+        fs::write(folder.join(number.to_string()), of_series("1", number, &[])).unwrap();
+    }
+    let mut adapter = once(&folder, &["--min-volumes", "2"]);
+    let runs = contract::holds(&mut adapter);
+    assert_eq!((runs.len(), indices(&runs[0].1)), (1, vec![0, 1]));
+    assert_eq!((adapter.counts().left_out, adapter.counts().refused), (1, 0));
+}
+
+#[test]
+fn a_folder_that_is_not_there_yet_is_waited_for() {
+    let (outer, _) = folder();
+    let folder = outer.path().join("later");
+    let mut adapter = watching(&folder, &["--poll-ms", "20"]);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("1"), fixture::volume("skyra", 1, &[])).unwrap();
+    assert!(adapter.start_run().unwrap().is_some());
+    assert_eq!(adapter.next_volume().unwrap().unwrap().index.0, 0);
+}
+
+#[test]
+fn a_folder_without_files_tells_what_lies_below() {
+    let (_outer, folder) = folder();
+    fs::create_dir(folder.join("visit")).unwrap();
+    for number in 1..=4 {
+        fs::write(folder.join(format!("visit/{number}")), b"x").unwrap();
+    }
+    let none = DicomAdapter::open(DicomOptions { once: true, ..options(&folder, &[]) });
+    let message = none.err().unwrap().to_string();
+    assert!(message.contains("no file here, 1 folder with 4 files below"), "{message}");
+}
+
+#[test]
+fn the_doctor_tells_what_is_there_and_names_nobody() {
+    let (_outer, folder) = folder();
+    for number in 1..=3 {
+        let time = time(number, 1.0);
+        let edits = [(fixture::ACQUISITION_TIME, time.as_str())];
+        fs::write(folder.join(number.to_string()), of_series("1", number, &edits)).unwrap();
+    }
+    fs::write(folder.join("Doe.txt"), [b'x'; 500]).unwrap();
+    fs::write(folder.join("cut"), &fixture::volume("skyra", 4, &[])[..9000]).unwrap();
+    let options = doctor::DoctorOptions { folder: folder.clone(), watch_s: 0, json: false };
+    let examined = doctor::examine(&options).unwrap();
+    assert!(examined.is_usable());
+    let page = doctor::text(&examined);
+    for words in [
+        "3 volumes of 64 x 64 x 27 voxels",
+        "1.5 s by the header, 1.0000 s by the scanner's clock",
+        "1 files are cut off",
+        "1 files are no DICOM file",
+        "give --tr 1.0000",
+    ] {
+        assert!(page.contains(words), "{words} is not in:\n{page}");
+    }
+    let json = doctor::json(&examined);
+    assert_eq!((&json["series"][0]["volumes"], &json["works"]), (&3.into(), &true.into()));
+    for identity in ["PLANTED", "Planted", "Doe", "19000101"] {
+        assert!(!page.contains(identity) && !json.to_string().contains(identity), "{page}");
+    }
 }
 
 #[test]
@@ -247,8 +411,9 @@ fn neither_what_is_handed_on_nor_what_is_logged_names_the_patient() {
     let mut printed = tracing::subscriber::with_default(subscriber, || {
         let mut adapter = once(&folder, &[]);
         let runs = contract::holds(&mut adapter);
-        assert_eq!(indices(&runs[0].1), [0, 2]);
-        let missing = DicomAdapter::open(options(&folder.join("none"), &[])).err().unwrap();
+        assert_eq!(indices(&runs[0].1), [0, 1, 2]);
+        let none = DicomOptions { once: true, ..options(&folder.join("none"), &[]) };
+        let missing = DicomAdapter::open(none).err().unwrap();
         format!("{:?} {missing} {missing:?}", runs.iter().map(|(run, _)| run).collect::<Vec<_>>())
     });
     printed += &String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -269,19 +434,19 @@ fn the_real_series_come_in_order_although_a_name_lies() {
     for (index, time) in times.iter().enumerate() {
         assert!((time - 1.5 * index as f64).abs() < 1e-9, "{index}: {time} s");
     }
-    let counts = Counts { handed_on: 10, duplicates: 1, refused: 0, given_up: 0 };
+    let counts = Counts { handed_on: 10, duplicates: 1, ..Counts::default() };
     assert_eq!((runs.len(), adapter.counts()), (1, counts));
 
     let mut adapter = once(&data.join("siemens_prisma_mosaic"), &[]);
     let runs = contract::holds(&mut adapter);
     assert_eq!((runs.len(), indices(&runs[0].1)), (1, vec![0, 1, 2]));
 
-    for (folder, counts) in [
-        ("damaged", Counts { given_up: 1, ..Counts::default() }),
-        ("ge_slices", Counts { refused: 54, ..Counts::default() }),
-    ] {
-        let mut adapter = once(&data.join(folder), &[]);
-        assert!(contract::holds(&mut adapter).is_empty());
-        assert_eq!(adapter.counts(), counts, "{folder}");
-    }
+    let mut adapter = once(&data.join("damaged"), &[]);
+    assert!(contract::holds(&mut adapter).is_empty());
+    assert_eq!(adapter.counts(), Counts { given_up: 1, ..Counts::default() });
+
+    let mut adapter = once(&data.join("ge_slices"), &[]);
+    let runs = contract::holds(&mut adapter);
+    assert_eq!((runs.len(), indices(&runs[0].1)), (1, vec![0, 1, 2]));
+    assert_eq!(runs[0].0.space.matrix(), [64, 64, 18]);
 }

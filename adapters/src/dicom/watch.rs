@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
@@ -99,18 +99,19 @@ impl Arrivals {
         poll: Duration,
     ) -> std::io::Result<(Self, Vec<Found>)> {
         let (sender, files) = bounded(QUEUE_FILES);
-        let watcher = notifications(folder, pattern.clone(), sender.clone())
-            .inspect_err(|error| {
-                // The error may contain the folder's name, which may contain a patient's name.
-                let kind = std::mem::discriminant(&error.kind);
-                tracing::warn!(?kind, "no notifications for the folder; polling only");
-            })
-            .ok();
+        let (stop, stopped) = bounded(0);
+        if !folder.exists() {
+            let (folder, pattern) = (folder.to_owned(), pattern.clone());
+            thread::Builder::new()
+                .name("dicom-poll".into())
+                .spawn(move || wait_for(&folder, &pattern, poll, &sender, &stopped))?;
+            return Ok((Self { files, _stop: stop, _watcher: None }, Vec::new()));
+        }
+        let watcher = notifications_or_none(folder, pattern, &sender);
         // Listed after the notifications began, or files that arrive in between are noticed late.
         let found = backlog::list(folder, pattern)?;
         let known = found.iter().map(|file| (file.name.as_os_str(), file.version));
         let polling = Polling::new(folder, pattern.clone(), known);
-        let (stop, stopped) = bounded(0);
         thread::Builder::new()
             .name("dicom-poll".into())
             .spawn(move || polling.run(poll, &sender, &stopped))?;
@@ -122,6 +123,39 @@ impl Arrivals {
     pub fn files(&self) -> &Receiver<PathBuf> {
         &self.files
     }
+}
+
+/// Waits until the folder is there, then watches it. All its files are new.
+fn wait_for(
+    folder: &Path,
+    pattern: &Pattern,
+    poll: Duration,
+    sender: &Sender<PathBuf>,
+    stopped: &Receiver<()>,
+) {
+    while !folder.is_dir() {
+        if stopped.recv_timeout(poll) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+    tracing::info!("the folder is there now");
+    let _watcher = notifications_or_none(folder, pattern, sender);
+    Polling::new(folder, pattern.clone(), []).run(poll, sender, stopped);
+}
+
+/// The folder's notifications; without them it is only polled.
+fn notifications_or_none(
+    folder: &Path,
+    pattern: &Pattern,
+    sender: &Sender<PathBuf>,
+) -> Option<RecommendedWatcher> {
+    notifications(folder, pattern.clone(), sender.clone())
+        .inspect_err(|error| {
+            // The error may contain the folder's name, which may contain a patient's name.
+            let kind = std::mem::discriminant(&error.kind);
+            tracing::warn!(?kind, "no notifications for the folder; polling only");
+        })
+        .ok()
 }
 
 fn notifications(

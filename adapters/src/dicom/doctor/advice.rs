@@ -1,0 +1,157 @@
+//! What is wrong with an export, and what to do about it at the console.
+
+use super::{Examined, Found, Layout};
+use crate::dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree};
+
+/// Something that is wrong or worth knowing.
+pub(super) struct Advice {
+    /// It keeps volumes from being used, or makes them wrong.
+    pub(super) is_wrong: bool,
+    /// What was found.
+    pub(super) found: String,
+    /// What to do.
+    pub(super) to_do: String,
+}
+
+fn wrong(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
+    Advice { is_wrong: true, found: found.into(), to_do: to_do.into() }
+}
+
+fn note(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
+    Advice { is_wrong: false, found: found.into(), to_do: to_do.into() }
+}
+
+/// Everything there is to say of a folder.
+pub(super) fn of(examined: &Examined) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    if let Some(nothing) = &examined.nothing {
+        advice.push(wrong(
+            nothing.clone(),
+            "Name the folder into which the images go. If it is that one, start a scan and run \
+             the doctor again with --watch-s 60.",
+        ));
+    }
+    for (what, n) in &examined.other {
+        let to_do = if what.starts_with("a gzipped") {
+            "Unpack them: the adapter reads files as a scanner writes them."
+        } else {
+            "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened."
+        };
+        let is_gzip = what.starts_with("a gzipped");
+        let found = format!("{n} files are {what}");
+        advice.push(if is_gzip { wrong(found, to_do) } else { note(found, to_do) });
+    }
+    if examined.n_incomplete > 0 {
+        advice.push(wrong(
+            format!("{} files are cut off", examined.n_incomplete),
+            "If no scan is running, export them again. If this happens during scans, the copy is \
+             not finished when the scanner says so: write under a hidden name and rename, or \
+             raise --deadline-s.",
+        ));
+    }
+    for (reason, n) in &examined.unreadable {
+        advice.push(wrong(
+            format!("{n} images cannot be read: {reason}"),
+            "Set the export to uncompressed (explicit little-endian), with all private attributes.",
+        ));
+    }
+    for found in &examined.series {
+        of_series(found, &mut advice);
+    }
+    let takes = examined.series.iter().filter(|found| found.is_usable()).count();
+    if takes == 0 && examined.n_image > 0 {
+        advice.push(wrong(
+            "no series can become a run",
+            "Export the magnitude images of the functional series, all volumes of it.",
+        ));
+    }
+    advice
+}
+
+fn of_series(found: &Found, advice: &mut Vec<Advice>) {
+    let scan = &found.series.scan;
+    let name = scan.series_number.map_or("a series".into(), |n| format!("series {n}"));
+    for (kind, n) in found.kinds.iter().filter(|(kind, _)| **kind != Kind::Magnitude) {
+        advice.push(note(
+            format!("{name}: {n} {kind}, which are left out"),
+            format!(
+                "{} takes them. To save the scanner's time, do not export them.",
+                kind.option()
+            ),
+        ));
+    }
+    if found.echoes_ms.len() > 1 {
+        let times = found.echoes_ms.keys().map(|ms| format!("{} ms", *ms as f64 / 100.0));
+        let times = times.collect::<Vec<_>>().join(", ");
+        advice.push(note(
+            format!("{name}: {} echoes: {times}", found.echoes_ms.len()),
+            "The first is taken; --echo NUMBER takes another.",
+        ));
+    }
+    let stated = scan.repetition_s.map_or("missing".into(), |s| format!("{s} s"));
+    match (&found.verdict, found.clock_s) {
+        (Some(Verdict::Unknown(doubt)), _) => advice.push(wrong(
+            format!("{name}: the repetition time {doubt}, and the clock tells none"),
+            "Give it with --tr. If the export removes times, let it keep AcquisitionTime.",
+        )),
+        (Some(Verdict::OfClock(tr, doubt)), _) => advice.push(note(
+            format!("{name}: the repetition time {doubt}; the clock says {tr}, which is used"),
+            format!("Check it against the protocol, and give --tr {}.", tr.as_secs()),
+        )),
+        (Some(Verdict::Known(tr)), Some(clock_s))
+            if clock_s > 0.0 && !agree(clock_s, tr.as_secs()) =>
+        {
+            advice.push(wrong(
+                format!(
+                    "{name}: the repetition time is {stated} in the header, but volumes come \
+                     every {clock_s:.4} s by the scanner's clock"
+                ),
+                format!(
+                    "Look it up in the protocol. If the clock is right, give --tr {clock_s:.4}."
+                ),
+            ));
+        }
+        _ => {}
+    }
+    if found.series.is_misnumbered() {
+        advice.push(note(
+            format!("{name}: AcquisitionNumber does not number the volumes"),
+            "Nothing: they are counted by another number or by their times.",
+        ));
+    }
+    if found.series.n_missing() > 0 {
+        advice.push(wrong(
+            format!("{name}: {} volumes lack before the last one", found.series.n_missing()),
+            "If the scan is over, files were lost on the way: look at the share and its network.",
+        ));
+    }
+    for (reason, n) in &found.n_refused {
+        advice.push(wrong(
+            format!("{name}: {n} images are refused: {reason}"),
+            "Export the series again, complete, into an empty folder.",
+        ));
+    }
+    if let Some(console) = console(scan.vendor, found.layout) {
+        advice.push(note(format!("{name}: {}", console.0), console.1));
+    }
+}
+
+/// What to know about this kind of export, and where it is set.
+fn console(vendor: Vendor, layout: Layout) -> Option<(&'static str, &'static str)> {
+    match (vendor, layout) {
+        (Vendor::SiemensXa, Layout::Slices) => Some((
+            "one file a slice (interoperability export), so a volume is dozens of files",
+            "Set the node or the export to Enhanced MR: one file a volume.",
+        )),
+        (Vendor::SiemensV, Layout::Slices) => Some((
+            "one file a slice",
+            "Switch Mosaic on in the protocol (System > Miscellaneous): one file a volume.",
+        )),
+        (Vendor::Philips, Layout::Enhanced) => Some((
+            "an enhanced file holds a whole series, so it comes only after the scan",
+            "For feedback, use an export that writes while it scans: PAR/REC dumps, or single \
+             slices.",
+        )),
+        _ => None,
+    }
+}
