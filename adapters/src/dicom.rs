@@ -54,10 +54,11 @@ use corticast_bold::{
 use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 
 pub use self::intake::Counts;
+pub(crate) use self::series::run_label;
 use self::{
     image::Image,
     intake::{Intake, Mosaic, Next},
-    series::{Place, Series, run_label},
+    series::{Place, Series},
     watch::{Arrivals, Pattern},
 };
 use crate::{adapter::ScannerAdapter, session_state::SessionState};

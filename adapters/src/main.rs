@@ -6,14 +6,25 @@
 mod command_line;
 mod repeated;
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
+    afni::{self, AfniOptions},
     dicom::{DicomAdapter, DicomOptions},
+    mrd::{self, MrdOptions},
+    murfi::{self, MurfiOptions},
+    network::RunOptions,
+    parrec::{self, ParRecOptions},
     publish::{PublishOptions, pace::Pace, publish},
+    pyneal::{self, PynealOptions},
     session_state::{self, SessionState},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
@@ -62,21 +73,22 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
         tracing::info!(runs, folder = %folder.display(), "runs written");
         return Ok(ExitCode::SUCCESS);
     }
-    let watched = matches!(source, Source::Dicom(_)) && !output.once;
+    let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
     let mut adapter = open(source, &output, &state)?;
+    let refused = adapter.refused();
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
             let volumes = dump.drain()?;
             anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
             tracing::info!(volumes, "done");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(worse_if_refused(ExitCode::SUCCESS, refused.as_deref()));
         }
         adapter = Box::new(dump);
     }
-    let pace = if watched { Pace::Scanner } else { output.speed };
+    let pace = if is_live { Pace::Scanner } else { output.speed };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -85,7 +97,17 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(send(adapter, &output, pace, state));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
-    code
+    Ok(worse_if_refused(code?, refused.as_deref()))
+}
+
+/// The exit code of a program that went well, unless its source refused something.
+fn worse_if_refused(code: ExitCode, refused: Option<&AtomicU64>) -> ExitCode {
+    let n_refused = refused.map_or(0, |refused| refused.load(Ordering::Relaxed));
+    if n_refused == 0 || code != ExitCode::SUCCESS {
+        return code;
+    }
+    tracing::error!("{n_refused} volumes or senders were refused; the warnings say why");
+    ExitCode::from(3)
 }
 
 fn open(
@@ -93,6 +115,7 @@ fn open(
     output: &Output,
     state: &SessionState,
 ) -> anyhow::Result<Box<dyn ScannerAdapter>> {
+    let named = |run: &RunOptions| RunOptions { state: Some(state.clone()), ..run.clone() };
     Ok(match source {
         Source::Nifti(options) => Box::new(NiftiAdapter::open(options.into())?),
         Source::Bids(options) => Box::new(BidsAdapter::open(options.into())?),
@@ -112,6 +135,23 @@ fn open(
             let (once, state) = (output.once, Some(state.clone()));
             Box::new(DicomAdapter::open(DicomOptions { once, state, ..options })?)
         }
+        Source::Afni(options) => {
+            Box::new(afni::open(AfniOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Mrd(options) => {
+            Box::new(mrd::open(MrdOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Murfi(options) => {
+            Box::new(murfi::open(MurfiOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Pyneal(options) => {
+            Box::new(pyneal::open(PynealOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Parrec(options) => Box::new(parrec::open(ParRecOptions {
+            run: named(&options.run),
+            once: output.once,
+            ..options
+        })?),
     })
 }
 
