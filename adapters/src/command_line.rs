@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use corticast_adapter::{
+    afni::AfniOptions,
     dicom::{DicomOptions, doctor::DoctorOptions},
+    mrd::MrdOptions,
+    murfi::MurfiOptions,
+    network::RunOptions,
+    parrec::ParRecOptions,
     publish::pace::Pace,
+    pyneal::PynealOptions,
     session_state::SessionKey,
     synthetic::SyntheticOptions,
 };
@@ -59,16 +65,32 @@ pub(super) enum Source {
     Dicom(DicomOptions),
     /// Tell whether the DICOM export into a folder works, and what to do if not
     Doctor(DoctorOptions),
+    /// AFNI's real-time protocol: images that Dimon, rtfeedme or a scanner sends
+    Afni(AfniOptions),
+    /// MRD (ISMRMRD) streams of images: Siemens OpenRecon/FIRE, Gadgetron
+    Mrd(MrdOptions),
+    /// MURFI's vsend: one connection a volume
+    Murfi(MurfiOptions),
+    /// The scanner side of pyneal
+    Pyneal(PynealOptions),
+    /// A folder into which a Philips scanner exports PAR/REC pairs
+    Parrec(ParRecOptions),
     /// A simulated scanner: known stimuli, responses and faults
     Synthetic(Synthetic),
 }
 
 impl Source {
+    /// Whether a scanner sets the pace.
+    pub(super) fn is_live(&self, once: bool) -> bool {
+        match self {
+            Self::Nifti(_) | Self::Bids(_) | Self::Synthetic(_) | Self::Doctor(_) => false,
+            Self::Dicom(_) | Self::Parrec(_) => !once,
+            Self::Afni(_) | Self::Mrd(_) | Self::Murfi(_) | Self::Pyneal(_) => true,
+        }
+    }
+
     /// What makes a session of this source: its place, and the labels that the user gave.
     pub(super) fn session_key(&self) -> SessionKey<'_> {
-        fn text(label: &Option<String>) -> &str {
-            label.as_deref().unwrap_or("")
-        }
         match self {
             // The folder, so that further files of it belong to the same session.
             Self::Nifti(args) => {
@@ -93,6 +115,11 @@ impl Source {
             Self::Doctor(DoctorOptions { folder, .. }) => {
                 SessionKey { kind: "doctor", place: folder, labels: [""; 6] }
             }
+            Self::Afni(options) => of_runs("afni", Path::new(""), &options.run),
+            Self::Mrd(options) => of_runs("mrd", Path::new(""), &options.run),
+            Self::Murfi(options) => of_runs("murfi", Path::new(""), &options.run),
+            Self::Pyneal(options) => of_runs("pyneal", Path::new(""), &options.run),
+            Self::Parrec(options) => of_runs("parrec", &options.folder, &options.run),
             Self::Synthetic(Synthetic { options, .. }) => SessionKey {
                 kind: "synthetic",
                 place: Path::new(""),
@@ -100,6 +127,16 @@ impl Source {
             },
         }
     }
+}
+
+fn text(label: &Option<String>) -> &str {
+    label.as_deref().unwrap_or("")
+}
+
+/// The session of a source that names its runs itself.
+fn of_runs<'a>(kind: &'a str, place: &'a Path, options: &'a RunOptions) -> SessionKey<'a> {
+    let RunOptions { session, sub, ses, task, run, .. } = options;
+    SessionKey { kind, place, labels: [session, sub, text(ses), text(task), run, ""] }
 }
 
 /// Separate from the BIDS flags, because the labels have other defaults here.

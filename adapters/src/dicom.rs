@@ -63,6 +63,7 @@ mod watch;
 
 use bytes::Bytes;
 
+pub(crate) use self::series::run_label;
 use self::{
     image::{Content, Image},
     parts::{What, parts},

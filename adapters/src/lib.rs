@@ -7,7 +7,13 @@
 //! [`publish`] sends the volumes of an adapter to the daemon until all are acknowledged.
 
 pub mod adapter;
+pub mod afni;
 pub mod dicom;
+pub mod mrd;
+pub mod murfi;
+pub mod network;
+pub mod parrec;
 pub mod publish;
+pub mod pyneal;
 pub mod session_state;
 pub mod synthetic;

@@ -9,10 +9,7 @@ mod repeated;
 use std::{
     io::IsTerminal,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -20,11 +17,17 @@ use anyhow::Context;
 use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
+    afni::{self, AfniOptions},
     dicom::{
         DicomAdapter, DicomOptions,
         doctor::{self, DoctorOptions},
     },
+    mrd::{self, MrdOptions},
+    murfi::{self, MurfiOptions},
+    network::RunOptions,
+    parrec::{self, ParRecOptions},
     publish::{PublishOptions, pace::Pace, publish},
+    pyneal::{self, PynealOptions},
     session_state::{self, SessionState},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
@@ -76,22 +79,22 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     if let Source::Doctor(options) = &source {
         return examine(options);
     }
-    let watched = matches!(source, Source::Dicom(_)) && !output.once;
-    let mut losses = Arc::default();
+    let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
-    let mut adapter = open(source, &output, &state, &mut losses)?;
+    let mut adapter = open(source, &output, &state)?;
+    let refused = adapter.refused();
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
             let volumes = dump.drain()?;
             anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
             tracing::info!(volumes, "done");
-            return Ok(unless_lost(ExitCode::SUCCESS, &losses));
+            return Ok(worse_if_refused(ExitCode::SUCCESS, refused.as_deref()));
         }
         adapter = Box::new(dump);
     }
-    let pace = if watched { Pace::Scanner } else { output.speed };
+    let pace = if is_live { Pace::Scanner } else { output.speed };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -100,18 +103,17 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(send(adapter, &output, pace, state));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     runtime.shutdown_timeout(Duration::from_millis(600));
-    code.map(|code| unless_lost(code, &losses))
+    Ok(worse_if_refused(code?, refused.as_deref()))
 }
 
-/// The exit code, or 3 if the source lost volumes before they could be sent.
-fn unless_lost(code: ExitCode, losses: &AtomicU64) -> ExitCode {
-    match losses.load(Ordering::Relaxed) {
-        0 => code,
-        n => {
-            tracing::error!("{n} images could not be used; see the warnings above");
-            if code == ExitCode::SUCCESS { ExitCode::from(3) } else { code }
-        }
+/// The exit code of a program that went well, unless its source refused something.
+fn worse_if_refused(code: ExitCode, refused: Option<&AtomicU64>) -> ExitCode {
+    let n_refused = refused.map_or(0, |refused| refused.load(Ordering::Relaxed));
+    if n_refused == 0 || code != ExitCode::SUCCESS {
+        return code;
     }
+    tracing::error!("{n_refused} images or senders were refused; the warnings say why");
+    ExitCode::from(3)
 }
 
 /// Prints the doctor's page on a folder.
@@ -130,8 +132,8 @@ fn open(
     source: Source,
     output: &Output,
     state: &SessionState,
-    losses: &mut Arc<AtomicU64>,
 ) -> anyhow::Result<Box<dyn ScannerAdapter>> {
+    let named = |run: &RunOptions| RunOptions { state: Some(state.clone()), ..run.clone() };
     Ok(match source {
         Source::Nifti(options) => Box::new(NiftiAdapter::open(options.into())?),
         Source::Bids(options) => Box::new(BidsAdapter::open(options.into())?),
@@ -150,10 +152,25 @@ fn open(
         Source::Doctor(_) => anyhow::bail!("the doctor sends nothing"),
         Source::Dicom(options) => {
             let (once, state) = (output.once, Some(state.clone()));
-            let adapter = DicomAdapter::open(DicomOptions { once, state, ..options })?;
-            *losses = adapter.losses();
-            Box::new(adapter)
+            Box::new(DicomAdapter::open(DicomOptions { once, state, ..options })?)
         }
+        Source::Afni(options) => {
+            Box::new(afni::open(AfniOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Mrd(options) => {
+            Box::new(mrd::open(MrdOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Murfi(options) => {
+            Box::new(murfi::open(MurfiOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Pyneal(options) => {
+            Box::new(pyneal::open(PynealOptions { run: named(&options.run), ..options })?)
+        }
+        Source::Parrec(options) => Box::new(parrec::open(ParRecOptions {
+            run: named(&options.run),
+            once: output.once,
+            ..options
+        })?),
     })
 }
 

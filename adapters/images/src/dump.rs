@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use corticast_bold::{
@@ -117,6 +118,10 @@ impl ScannerAdapter for Dump {
 
     fn events(&self) -> &[Event] {
         self.inner.events()
+    }
+
+    fn refused(&self) -> Option<Arc<AtomicU64>> {
+        self.inner.refused()
     }
 }
 

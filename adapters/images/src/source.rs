@@ -3,6 +3,8 @@
 //! The trait is in this crate, and not with the scanner adapters, because the daemon replays files
 //! through the same sources and does not depend on the adapters.
 
+use std::sync::{Arc, atomic::AtomicU64};
+
 use corticast_bold::run::RunHeader;
 
 use crate::{acquired::AcquiredVolume, error::AdapterError, events::Event};
@@ -32,5 +34,11 @@ pub trait ScannerAdapter: Send {
     /// Events known before the run starts, e.g. from a BIDS `events.tsv`.
     fn events(&self) -> &[Event] {
         &[]
+    }
+
+    /// Counts the volumes and senders that were refused or lost on the way here. A program that
+    /// refused something does not end as if all were well.
+    fn refused(&self) -> Option<Arc<AtomicU64>> {
+        None
     }
 }

@@ -453,6 +453,10 @@ impl DicomAdapter {
 }
 
 impl ScannerAdapter for DicomAdapter {
+    fn refused(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.losses())
+    }
+
     fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
         self.end_run();
         while self.ready.is_empty() {

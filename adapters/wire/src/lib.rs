@@ -35,6 +35,7 @@ pub mod heartbeat;
 pub mod keys;
 mod limits;
 pub mod message;
+mod pair;
 mod raw;
 pub mod socket;
 pub mod text;

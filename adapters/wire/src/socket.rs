@@ -6,5 +6,6 @@ pub use crate::{
     conversation::{Dealer, Router},
     error::{PeerId, SocketError},
     limits::Limits,
+    pair::Pair,
     trust::{ClientSecurity, ServerSecurity},
 };

@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Dealer,
     Publisher,
     Subscriber,
+    Pair,
 }
 
 /// ZeroMQ's socket type and options for a kind of socket.
@@ -44,5 +45,6 @@ pub(super) fn options(kind: Kind, limits: &Limits) -> (SocketType, Options) {
         Kind::Dealer => (SocketType::Dealer, options),
         Kind::Publisher => (SocketType::Pub, options.on_mute(OnMute::DropOldest)),
         Kind::Subscriber => (SocketType::Sub, options),
+        Kind::Pair => (SocketType::Pair, options),
     }
 }

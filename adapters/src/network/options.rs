@@ -1,0 +1,98 @@
+//! Where to listen, who may connect, and how runs are named.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use crate::session_state::SessionState;
+
+/// Where to listen, and for whom.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenOptions {
+    /// Address of this machine to listen at. Any other than the loopback needs --allow
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
+    /// Address of a machine that may connect; repeat it for several. This machine always may
+    #[arg(long, value_name = "IP")]
+    pub allow: Vec<IpAddr>,
+    /// A sender that is silent for this long within a message is dropped
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub stall_s: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            allow: Vec::new(),
+            stall_s: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How runs are named, and when a run ends.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunOptions {
+    /// Subject label: a pseudonym; never taken from what the scanner sends
+    #[arg(long, default_value = "x")]
+    pub sub: String,
+    /// Session label
+    #[arg(long)]
+    pub ses: Option<String>,
+    /// Task label
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Run label of the first run; each further run counts it up
+    #[arg(long, default_value = "1")]
+    pub run: String,
+    /// Name of the session
+    #[arg(long, default_value = "")]
+    pub session: String,
+    /// Repetition time in seconds [default: as the sender says]
+    #[arg(long, value_name = "SECONDS")]
+    pub tr: Option<f64>,
+    /// Number of volumes after which a run ends [default: as the sender says]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub volumes: Option<u32>,
+    /// A run ends when no volume arrived for this long
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub end_after_s: Duration,
+    /// End after this many runs [default: never]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: Option<u32>,
+    /// Numbers the series, so that a restarted adapter gives them the same names
+    #[arg(skip)]
+    pub state: Option<SessionState>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            sub: "x".to_owned(),
+            ses: None,
+            task: None,
+            run: "1".to_owned(),
+            session: String::new(),
+            tr: None,
+            volumes: None,
+            end_after_s: Duration::from_secs(30),
+            runs: None,
+            state: None,
+        }
+    }
+}
+
+/// Seconds from the command line, at most a day.
+///
+/// # Errors
+///
+/// Fails when the text is not a number from 0 to 86,400.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= Duration::from_secs(86_400))
+        .ok_or_else(|| format!("expected 0 to 86400 seconds, got {seconds}"))
+}
