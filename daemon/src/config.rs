@@ -281,12 +281,13 @@ impl Overlay {
 fn plain(message: &str) -> String {
     message
         .replace("invalid type: unit variant, expected string only", WORD_EXPECTED)
+        .replace("wanted string or table", WORD_EXPECTED)
         .replace("invalid socket address syntax", ADDRESS_EXPECTED)
         .replace("invalid IP address syntax", "expected an IP address such as 127.0.0.1")
         .replace("invalid IPv4 address syntax", "expected an IPv4 address such as 127.0.0.1")
 }
 
-const WORD_EXPECTED: &str = "found a number, expected a word in quotes";
+const WORD_EXPECTED: &str = "expected a word in quotes";
 const ADDRESS_EXPECTED: &str = "expected an IP address and a port such as 127.0.0.1:5000; names \
                                 such as localhost are not looked up";
 
@@ -446,7 +447,7 @@ mod tests {
     #[test]
     fn a_word_or_an_address_of_the_wrong_form_is_told_the_right_one() {
         for (text, flag, expected) in [
-            ("[denoise]\nmotion = 12\n", "denoise.motion=12", "motion"),
+            ("[denoise]\nmotion = 12\n", "denoise.motion=12", "word in quotes"),
             ("[normalise]\nmode = 3\n", "normalise.mode=3", "word in quotes"),
             ("[realign]\nreference = 1.5\n", "realign.reference=1.5", "word in quotes"),
             ("[wire]\nhttp = \"localhost:5\"\n", "wire.http=localhost:5", "127.0.0.1:5000"),
@@ -467,7 +468,6 @@ mod tests {
             ] {
                 assert!(message.contains(expected), "{message}");
                 assert!(!message.contains("unit variant"), "{message}");
-                println!("{message}");
             }
         }
     }
