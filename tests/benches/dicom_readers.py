@@ -28,7 +28,9 @@ FILES = {
     "Siemens mosaic, 64x64x27": "siemens_skyra_mosaic/001_000013_000005.dcm",
     "Siemens mosaic, 64x64x18": "siemens_prisma_mosaic/001_000013_000002.dcm",
     "Siemens XA enhanced, 64x64x33": "siemens_xa30_enhanced/0002.dcm",
-    "Siemens XA enhanced, 100x100x10": "siemens_xa61_enhanced/s12_C2P__cmrr_mbep2d_bold__p2_mb5_001.dcm",
+    "Siemens XA enhanced, 100x100x10": (
+        "siemens_xa61_enhanced/s12_C2P__cmrr_mbep2d_bold__p2_mb5_001.dcm"
+    ),
     "Siemens mosaic, RLE": "siemens_transfer_syntaxes/4.dcm",
 }
 SLICES = "siemens_xa30_single_slices"
@@ -46,8 +48,20 @@ def median_ms(work: Callable[[], object]) -> float:
 
 def ours(paths: list[Path]) -> list[float]:
     """Medians of corticast-adapter, in ms."""
-    command = ["cargo", "bench", "--quiet", "--locked", "-p", "corticast-adapter", "--bench", "dicom", "--"]
-    done = subprocess.run([*command, *map(str, paths)], cwd=ROOT, check=True, capture_output=True, text=True)
+    command = [
+        "cargo",
+        "bench",
+        "--quiet",
+        "--locked",
+        "-p",
+        "corticast-adapter",
+        "--bench",
+        "dicom",
+        "--",
+    ]
+    done = subprocess.run(
+        [*command, *map(str, paths)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     return [float(line.split("\t")[1]) for line in done.stdout.splitlines()]
 
 
