@@ -56,12 +56,7 @@ impl Reslice {
 
     /// The signal of a volume, x fastest, at the voxels of another space. `motion` takes the volume
     /// to that space.
-    pub(super) fn into_space(
-        &mut self,
-        signal: &[f32],
-        motion: &Affine,
-        space: &VoxelSpace,
-    ) -> Vec<f32> {
+    pub(super) fn onto(&mut self, signal: &[f32], motion: &Affine, space: &VoxelSpace) -> Vec<f32> {
         let map = self.map(motion, space);
         self.coefficients.apply(signal);
         let mut resliced = vec![0.0; space.n_voxel()];

@@ -66,7 +66,7 @@ impl Target {
     pub(super) fn reslice(&self, reslice: &mut Reslice, volume: &mut Volume, motion: &Motion) {
         let to_model = self.found.map(|found| found.motion).unwrap_or_default();
         let both = to_model.affine().after(&motion.affine());
-        volume.signal = reslice.into_space(&volume.signal, &both, &self.space);
+        volume.signal = reslice.onto(&volume.signal, &both, &self.space);
         volume.matrix = self.space.matrix();
     }
 
