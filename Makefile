@@ -49,12 +49,13 @@ motion: binaries ## motion parameters of a run: DIR=FOLDER_OF_DICOM_OR_NIFTI OUT
 train-demo: runtime binaries .venv/train.stamp ## all of training at preset `tiny` in TRAIN_DEMO_DIR; INSTALL=1 replaces models/demo
 	scripts/train_demo.sh $${TRAIN_DEMO_DIR:-train-demo-out} $(if $(INSTALL),install)
 
-deps: ## install Debian packages for optional tests (prometheus for promtool, octave with sockets)
+deps: ## install Debian packages for optional tests (prometheus for promtool, octave with sockets, dcmtk for storescu)
 	@wanted=; \
 	command -v promtool >/dev/null || wanted="$$wanted prometheus"; \
 	command -v octave-cli >/dev/null && octave-cli --eval 'pkg load sockets' >/dev/null 2>&1 \
 	    || wanted="$$wanted octave octave-sockets"; \
-	if [ -z "$$wanted" ]; then echo "promtool and octave are already installed"; else \
+	command -v storescu >/dev/null || wanted="$$wanted dcmtk"; \
+	if [ -z "$$wanted" ]; then echo "promtool, octave and dcmtk are already installed"; else \
 	    if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
 	    $$sudo apt-get update -qq; \
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$wanted >/dev/null; \

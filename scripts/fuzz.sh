@@ -23,7 +23,7 @@ program=target/fuzz/$host/release/corticast-fuzz
 
 if [ $# -eq 0 ]; then
     # shellcheck disable=SC2046 # one word for each target
-    set -- $(sed -n 's/^    ("\([a-z]*\)", [a-z_]*),$/\1/p' fuzz/src/targets.rs)
+    set -- $(sed -n 's/^    ("\([a-z-]*\)", [a-z_]*),$/\1/p' fuzz/src/targets.rs)
 fi
 limit=(-max_total_time="$seconds")
 [ "$runs" = 0 ] || limit=(-runs="$runs")

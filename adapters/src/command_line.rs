@@ -17,6 +17,7 @@ use corticast_adapter::{
     publish::pace::Pace,
     pyneal::PynealOptions,
     session_state::SessionKey,
+    store::StoreOptions,
     synthetic::SyntheticOptions,
 };
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
@@ -75,6 +76,8 @@ pub(super) enum Source {
     Pyneal(PynealOptions),
     /// A folder into which a Philips scanner exports PAR/REC pairs
     Parrec(ParRecOptions),
+    /// The DICOM network: a scanner sends its images (C-STORE)
+    Store(StoreOptions),
     /// A simulated scanner: known stimuli, responses and faults
     Synthetic(Synthetic),
 }
@@ -85,7 +88,9 @@ impl Source {
         match self {
             Self::Nifti(_) | Self::Bids(_) | Self::Synthetic(_) | Self::Doctor(_) => false,
             Self::Dicom(_) | Self::Parrec(_) => !once,
-            Self::Afni(_) | Self::Mrd(_) | Self::Murfi(_) | Self::Pyneal(_) => true,
+            Self::Afni(_) | Self::Mrd(_) | Self::Murfi(_) | Self::Pyneal(_) | Self::Store(_) => {
+                true
+            }
         }
     }
 
@@ -108,10 +113,8 @@ impl Source {
                 labels: [&args.session, text(&args.sub), text(&args.ses), "", "", ""],
             },
             // Two adapters can watch one folder, each for its own series.
-            Self::Dicom(DicomOptions { folder, session, sub, ses, task, run, pattern, .. }) => {
-                let labels = [session, sub, text(ses), text(task), run, pattern];
-                SessionKey { kind: "dicom", place: folder, labels }
-            }
+            Self::Dicom(options) => of_dicom("dicom", options),
+            Self::Store(options) => of_dicom("store", &options.dicom),
             Self::Doctor(DoctorOptions { folder, .. }) => {
                 SessionKey { kind: "doctor", place: folder, labels: [""; 6] }
             }
@@ -131,6 +134,13 @@ impl Source {
 
 fn text(label: &Option<String>) -> &str {
     label.as_deref().unwrap_or("")
+}
+
+/// The session of a DICOM source. Two adapters can watch one folder, each for its own series.
+fn of_dicom<'a>(kind: &'a str, options: &'a DicomOptions) -> SessionKey<'a> {
+    let DicomOptions { folder, session, sub, ses, task, run, pattern, .. } = options;
+    let labels = [session, sub, text(ses), text(task), run, pattern];
+    SessionKey { kind, place: folder, labels }
 }
 
 /// The session of a source that names its runs itself.

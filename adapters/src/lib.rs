@@ -16,4 +16,5 @@ pub mod parrec;
 pub mod publish;
 pub mod pyneal;
 pub mod session_state;
+pub mod store;
 pub mod synthetic;

@@ -29,6 +29,7 @@ use corticast_adapter::{
     publish::{PublishOptions, pace::Pace, publish},
     pyneal::{self, PynealOptions},
     session_state::{self, SessionState},
+    store::{self, Spool, StoreOptions},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
@@ -82,7 +83,12 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
-    let mut adapter = open(source, &output, &state)?;
+    // Removed when this function returns: the adapter's thread may outlive it.
+    let spool = match &source {
+        Source::Store(options) => Some(Spool::new(&options.dicom.folder)?),
+        _ => None,
+    };
+    let mut adapter = open(source, &output, &state, spool.as_ref())?;
     let refused = adapter.refused();
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
@@ -132,6 +138,7 @@ fn open(
     source: Source,
     output: &Output,
     state: &SessionState,
+    spool: Option<&Spool>,
 ) -> anyhow::Result<Box<dyn ScannerAdapter>> {
     let named = |run: &RunOptions| RunOptions { state: Some(state.clone()), ..run.clone() };
     Ok(match source {
@@ -153,6 +160,12 @@ fn open(
         Source::Dicom(options) => {
             let (once, state) = (output.once, Some(state.clone()));
             Box::new(DicomAdapter::open(DicomOptions { once, state, ..options })?)
+        }
+        Source::Store(options) => {
+            let state = Some(state.clone());
+            let dicom = DicomOptions { state, ..options.dicom };
+            let spool = spool.context("the spool folder is made before the adapter")?;
+            Box::new(store::open(StoreOptions { dicom, ..options }, spool)?)
         }
         Source::Afni(options) => {
             Box::new(afni::open(AfniOptions { run: named(&options.run), ..options })?)

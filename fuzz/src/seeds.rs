@@ -68,6 +68,49 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             serde_json::to_vec(&sealed()).expect("plain fields"),
             b" 00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff\n".to_vec(),
         ],
+        _ => scanner(target),
+    }
+}
+
+/// What senders of the network, and PAR files, begin with.
+fn scanner(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "afni" => vec![
+            b"ACQUISITION_TYPE 3D+timing\nZORDER seq\nTR 1.5\nXYFOV 12 12 9\nXYMATRIX 4 4 3\nDATUM \
+              short\nXYZAXES R-L A-P I-S\nXYZFIRST 6R 6A 4I\nBYTEORDER LSB_FIRST\nOBLIQUE_XFORM 3 0 \
+              0 -6 0 3 0 -6 0 0 3 -4 0 0 0 1\n"
+                .to_vec(),
+            b"XYMATRIX 2 2\nZNUM 3\nXYZAXES RL AP IS\nZORDER explicit 3 1 2\nXYFOV 6 0\nZDELTA 3\n\
+              NUM_CHAN 2"
+                .to_vec(),
+        ],
+        "mrd" => vec![
+            b"<ismrmrdHeader><encoding><encodingLimits><slice><maximum>9</maximum></slice>\
+              </encodingLimits></encoding><sequenceParameters><TR>1500</TR></sequenceParameters>\
+              </ismrmrdHeader>"
+                .to_vec(),
+        ],
+        "mrd-image" => vec![numbers(198, &[(0, 1), (2, 1), (16, 4), (18, 4), (20, 3), (34, 1)])],
+        "murfi" => {
+            let fields = [(8, 4), (428, 1), (464, 4), (468, 4), (472, 3), (540, 1500), (548, 1)];
+            let mut header = numbers(616, &fields);
+            header[..4].copy_from_slice(b"ERTI");
+            vec![header]
+        }
+        "pyneal" => vec![
+            br#"{"volIdx":0,"dtype":"int16","shape":[4,4,3],"TR":"1.5",
+            "affine":"[[3,0,0,0],[0,3,0,0],[0,0,3,0],[0,0,0,1]]"}"#
+                .to_vec(),
+        ],
+        "parrec" => vec![
+            b"# export tool     V4.2\n.    Repetition time [ms]  :   1500\n1 1 1 1 0 2 0 16 100 2 2 0 1 \
+              1 0 0 0 0 0 0 3 0 3 0 0 1 0 2 3 3 30 0\n"
+                .to_vec(),
+        ],
+        // A verification: field and message id.
+        "store" => vec![
+            b"\0\0\0\x01\x02\0\0\0\x30\0\0\0\x10\x01\x02\0\0\0\x01\0".to_vec(),
+        ],
         _ => Vec::new(),
     }
 }
@@ -80,6 +123,15 @@ pub fn study_key() -> StudyKey {
 /// A sealed assignment.
 pub fn sealed() -> SealedAssignment {
     SealedAssignment::seal("01", Arm::Yoked, &study_key(), [9; 16])
+}
+
+/// Zeros, with little-endian numbers at these places.
+fn numbers(n_bytes: usize, values: &[(usize, u16)]) -> Vec<u8> {
+    let mut bytes = vec![0; n_bytes];
+    for (at, value) in values {
+        bytes[*at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
 }
 
 fn file(path: &str) -> PathBuf {

@@ -13,7 +13,7 @@ use corticast::recording::{
     format::{self, unpack},
     reader,
 };
-use corticast_adapter::dicom;
+use corticast_adapter::{afni, dicom, mrd, murfi, parrec, pyneal, store};
 use corticast_bold::feedback::seal::{SealedAssignment, StudyKey};
 use corticast_images::{events, nifti::reader::NiftiReader, timing};
 use corticast_models::manifest::{self, Manifest, video};
@@ -29,7 +29,7 @@ use super::seeds;
 pub type Target = fn(&[u8]);
 
 /// The targets and their names.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("adapter", adapter),
     ("worker", worker),
     ("dicom", mosaic),
@@ -41,6 +41,13 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("events", event_table),
     ("sidecar", sidecar),
     ("assignment", assignment),
+    ("afni", afni_commands),
+    ("mrd", mrd_metadata),
+    ("mrd-image", mrd_image),
+    ("murfi", murfi_header),
+    ("pyneal", pyneal_header),
+    ("parrec", par),
+    ("store", store_command),
 ];
 
 /// Fails unless a value reads the same after it was written.
@@ -180,4 +187,54 @@ fn sidecar(bytes: &[u8]) {
     {
         corticast_bold::time::RepetitionTime::from_secs(seconds).ok();
     }
+}
+
+/// Volumes that network adapters announce have at most so many bytes.
+const MAX_ANNOUNCED_BYTES: usize = 128 << 20;
+
+/// The commands of a sender of AFNI's protocol.
+fn afni_commands(bytes: &[u8]) {
+    if let Ok(matrix) = afni::read_commands(bytes) {
+        assert!(matrix.iter().product::<usize>() <= MAX_ANNOUNCED_BYTES);
+    }
+}
+
+/// The XML header of an MRD stream.
+fn mrd_metadata(bytes: &[u8]) {
+    if let Ok((Some(tr), _)) = mrd::read_metadata(&String::from_utf8_lossy(bytes)) {
+        corticast_bold::time::RepetitionTime::from_secs(tr).expect("a TR that is passed on");
+    }
+}
+
+/// The header of an MRD image.
+fn mrd_image(bytes: &[u8]) {
+    if let Ok(n_bytes) = mrd::read_image_header(bytes) {
+        assert!(n_bytes <= MAX_ANNOUNCED_BYTES);
+    }
+}
+
+/// The header of a volume of MURFI's protocol.
+fn murfi_header(bytes: &[u8]) {
+    if let Ok((matrix, n_bytes)) = murfi::read_header(bytes) {
+        assert!(n_bytes >= 2 * matrix.iter().product::<usize>() && n_bytes <= MAX_ANNOUNCED_BYTES);
+    }
+}
+
+/// The JSON header of a volume of pyneal's protocol.
+fn pyneal_header(bytes: &[u8]) {
+    if let Ok((matrix, n_bytes)) = pyneal::read_header(bytes) {
+        assert!(n_bytes >= matrix.iter().product::<usize>() && n_bytes <= MAX_ANNOUNCED_BYTES);
+    }
+}
+
+/// The text of a PAR file.
+fn par(bytes: &[u8]) {
+    if let Ok((matrix, n_volumes)) = parrec::read_par(bytes) {
+        assert!(n_volumes > 0 && matrix.iter().all(|n| *n > 0));
+    }
+}
+
+/// A command of the DICOM network.
+fn store_command(bytes: &[u8]) {
+    store::read_command(bytes).ok();
 }

@@ -90,6 +90,18 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.output).expect("its output")).into_owned()
     }
 
+    /// Where an adapter listens for `what`, from its log.
+    #[must_use]
+    pub fn listens(&self, what: &str) -> String {
+        let words = format!("listening for {what} address=");
+        wait_for(&words, || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains(&words))?;
+            let address = line.split("address=").nth(1)?.trim();
+            Some(address.trim_matches('"').trim_start_matches("tcp://").to_owned())
+        })
+    }
+
     /// Bytes that the process has read from files and sockets.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {

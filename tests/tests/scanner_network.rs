@@ -9,8 +9,7 @@ use std::{
 
 use corticast_bold::space::VoxelSpace;
 use corticast_tests::{
-    Daemon, Process, Site, adapter, counts, published, real_data, recorded_volumes, repository,
-    wait_for,
+    Daemon, Site, adapter, counts, published, real_data, recorded_volumes, repository,
 };
 
 /// A site for a scan on this space.
@@ -22,16 +21,6 @@ fn site(space: &VoxelSpace, tr_s: f64) -> Site {
 fn made_space() -> VoxelSpace {
     let affine = [[-3., 0., 0., 6.], [0., -3., 0., 6.], [0., 0., 3., -4.], [0., 0., 0., 1.]];
     VoxelSpace::new([4, 4, 3], affine).unwrap()
-}
-
-/// Where the adapter listens for `what`.
-fn address(adapter: &Process, what: &str) -> String {
-    wait_for("the adapter listens", || {
-        let log = adapter.log();
-        let line =
-            log.lines().find(|line| line.contains(&format!("listening for {what} address")))?;
-        line.split("address=").nth(1).map(|rest| rest.trim().to_owned())
-    })
 }
 
 /// Connects, sends bytes, and waits until the adapter closes the connection.
@@ -58,8 +47,8 @@ fn a_scan_over_afnis_protocol_is_recorded() {
     let daemon = Daemon::start(&site, &["--record", mcap.to_str().unwrap()]);
     let flags = ["afni", "--control-port", "0", "--data-port", "0", "--runs", "1", "--sub", "01"];
     let adapter = adapter(&site, daemon.endpoint("adapter"), &flags);
-    send(&address(&adapter, "afni control"), b"tcp:127.0.0.1:7960\0");
-    send(&address(&adapter, "afni"), &afni_scan(5));
+    send(&adapter.listens("afni control"), b"tcp:127.0.0.1:7960\0");
+    send(&adapter.listens("afni"), &afni_scan(5));
     let ended = adapter.finish().expect(0, &["run started", "n_volumes=5"]);
     assert!(!ended.log.contains("Planted"), "{}", ended.log);
     assert_eq!(daemon.stop().code, Some(0));
@@ -83,7 +72,7 @@ fn what_dimon_really_sent_is_recorded() {
     let file = std::fs::File::open(data.join("afni_wire/dimon_skyra.data.bin.gz")).unwrap();
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
-    send(&address(&adapter, "afni"), &bytes);
+    send(&adapter.listens("afni"), &bytes);
     drop(adapter.finish().expect(0, &["n_volumes=11"]));
     // The first and the last file of this export are one image, and the protocol has no numbers:
     // the daemon drops the last volume by its bytes, and says that the run lacks one.

@@ -37,6 +37,8 @@ pub(super) struct Stack {
     slices: BTreeMap<u16, Slice>,
     n_bytes: usize,
     repetition: Option<u16>,
+    /// Slice, image index and hash of the images of the volume before.
+    done: Vec<(u16, u16, blake3::Hash)>,
     /// Volumes that began with the repetition number that the one before had.
     n_repeated: u32,
     named: Vec<&'static str>,
@@ -53,6 +55,7 @@ impl Stack {
             slices: BTreeMap::new(),
             n_bytes: 0,
             repetition: None,
+            done: Vec::new(),
             n_repeated: 0,
             named: Vec::new(),
             scan: None,
@@ -81,6 +84,14 @@ impl Stack {
                 self.named.push(kind);
                 tracing::info!("{kind} are left out");
             }
+            return Ok(Taken::Nothing);
+        }
+        let image = (header.slice, header.image_index, blake3::hash(&pixels));
+        if self.slices.is_empty()
+            && self.repetition == Some(header.repetition)
+            && self.done.contains(&image)
+        {
+            tracing::warn!(slice = header.slice, "image dropped: it arrived before");
             return Ok(Taken::Nothing);
         }
         let is_next = self.is_next_volume(header);
@@ -150,6 +161,13 @@ impl Stack {
                 return None;
             }
         };
+        self.done = slices
+            .iter()
+            .map(|slice| {
+                let hash = blake3::hash(&slice.pixels);
+                (slice.header.slice, slice.header.image_index, hash)
+            })
+            .collect();
         let pixel = slices[0].header.pixel;
         let (dtype, voxels) = voxels(pixel, slices.into_iter().map(|slice| slice.pixels));
         let picture = Picture {

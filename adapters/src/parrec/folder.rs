@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -24,6 +24,9 @@ use super::{
 /// Shortest wait before an incomplete pair is looked at again.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// Bytes of a REC that tell it from others.
+const HASHED_REC_BYTES: u64 = 1 << 20;
+
 /// A whole pair.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -33,7 +36,7 @@ pub(super) struct Found {
     pub(super) prefix: String,
     /// The number at the end of the name.
     pub(super) number: Option<u64>,
-    /// Of the PAR, which says the scaling of each slice.
+    /// Of the name, the PAR and the beginning of the REC.
     pub(super) hash: blake3::Hash,
 }
 
@@ -65,8 +68,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// Looks at the folder once: what is there before the adapter is its past.
     pub(super) fn new(options: &ParRecOptions) -> Self {
-        Self {
+        let mut folder = Self {
             path: options.folder.clone(),
             once: options.once,
             poll: Duration::from_millis(options.poll_ms),
@@ -76,7 +80,9 @@ impl Folder {
             listed: false,
             wakes: None,
             said_absent: false,
-        }
+        };
+        folder.list();
+        folder
     }
 
     /// The next whole pair, waiting until `until` or for ever.
@@ -238,7 +244,12 @@ fn read(par: &Path, rec: Option<&Path>) -> Result<Found, Failure> {
         let reason = format!("the REC has {found} of {expected} bytes");
         return Err(Failure::NotYet(reason));
     }
-    let hash = blake3::hash(&bytes);
+    // The name too: two scans of a phantom can begin alike.
+    let mut hash = blake3::Hasher::new();
+    hash.update(prefix.as_bytes()).update(&bytes);
+    let start = File::open(rec).map(|rec| rec.take(HASHED_REC_BYTES));
+    start.and_then(|mut start| io::copy(&mut start, &mut hash)).map_err(kind)?;
+    let hash = hash.finalize();
     Ok(Found { par, rec: rec.to_owned(), prefix, number, hash })
 }
 
