@@ -67,11 +67,12 @@ pub(crate) fn inherited(image: &Path, suffix: &str) -> Result<Vec<Vec<PathBuf>>,
     Ok(levels)
 }
 
-/// The events of an image. Without a sidecar, too.
+/// The events that apply to an image, with a sidecar or without one; `None` for an image whose name
+/// is no BIDS name.
 ///
 /// # Errors
 ///
-/// As [`inherited`].
+/// Fails when the image's own folder cannot be listed.
 pub fn events_of(image: &Path) -> Result<Option<PathBuf>, AdapterError> {
     if bold_stem(image).is_none() {
         return Ok(None);
