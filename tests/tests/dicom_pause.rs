@@ -67,9 +67,9 @@ fn a_pause_is_no_end_and_phase_is_no_run() {
         }
     }
     let n = u64::from(N_VOLUME);
-    daemon.metrics_when("all volumes", |metrics| {
+    drop(daemon.metrics_when("all volumes", |metrics| {
         metrics.count("corticast_volumes_received_total") >= n
-    });
+    }));
     scan.signal(Signal::INT);
     let scan = scan.finish();
     assert_eq!(scan.code, Some(0), "{}", scan.log);
