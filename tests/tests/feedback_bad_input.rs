@@ -295,7 +295,7 @@ fn empty_and_constant_volumes_are_dropped_and_singular_regressors_change_nothing
     volumes[40].voxels = [700_i16.to_le_bytes(); 1].concat().repeat(n_byte / 2).into();
     let [scores, reports, told] = run(&site, &volumes);
     assert_eq!((scores.len(), reports.len()), (60, 60));
-    for (at, signal) in [(30, "the signal 0 in all"), (40, "the signal 700 in all")] {
+    for (at, signal) in [(30, "one signal, 0.000e0, in all"), (40, "one signal, 7.000e2, in")] {
         let reason = reports[at]["dropped"].as_str().unwrap();
         assert!(reason.contains(signal), "{reason}");
         assert!(reports[at]["dvars"].is_null() && reports[at]["fd_mm"].is_null());

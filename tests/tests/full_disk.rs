@@ -126,7 +126,7 @@ fn a_folder_that_cannot_be_written_is_named_before_the_run() {
     for flag in ["--record", "--results"] {
         let arguments =
             ["run", "--config", config.to_str().unwrap(), flag, "/proc/nowhere/session"];
-        drop(corticast(&site, arguments).expect(1, &["/proc/nowhere/session", "No such file"]));
+        drop(corticast(&site, arguments).expect(78, &["/proc/nowhere/session", "No such file"]));
     }
 }
 

@@ -82,7 +82,7 @@ fn an_adapter_that_is_refused_does_not_own_the_run() {
     let (wrong, wrong_volumes) = other.acquire();
     let stranger = daemon.talk();
     stranger.say(&FromAdapter::Run { header: wrong, resume: false });
-    assert!(stranger.refusal().contains("space differs"));
+    assert!(stranger.refusal().contains("grid differs"));
     let volume = wrong_volumes[10].clone().into_message(&run);
     stranger.say(&FromAdapter::Volume(volume));
     let refused = stranger.answer_within(PATIENCE);

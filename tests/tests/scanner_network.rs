@@ -31,12 +31,12 @@ fn send(address: &str, bytes: &[u8]) {
     stream.read_to_end(&mut Vec::new()).ok();
 }
 
-/// Commands and volumes of AFNI's protocol; every voxel of volume n is n.
+/// Commands and volumes of AFNI's protocol; the voxels of volume n are n and n + 1 in turns.
 fn afni_scan(n_volumes: u8) -> Vec<u8> {
     let mut bytes = b"ACQUISITION_TYPE 3D+timing\nTR 1.5\nXYFOV 12 12 9\nXYMATRIX 4 4 3\nXYZAXES \
                       R-L A-P I-S\nXYZFIRST 6R 6A 4I\nBYTEORDER LSB_FIRST\nNOTE Planted^Name\n\0"
         .to_vec();
-    (1..=n_volumes).for_each(|n| bytes.extend([n, 0].repeat(48)));
+    (1..=n_volumes).for_each(|n| bytes.extend([n, 0, n + 1, 0].repeat(24)));
     bytes
 }
 

@@ -18,7 +18,11 @@ mod run;
 pub(crate) mod series;
 pub mod write;
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use corticast_bold::run::RunHeader;
 
@@ -69,6 +73,7 @@ pub struct NiftiAdapter {
     n_started: usize,
     current: Option<Current>,
     events: Vec<Event>,
+    refused: Arc<AtomicU64>,
 }
 
 impl NiftiAdapter {
@@ -117,18 +122,24 @@ impl NiftiAdapter {
             }
             waiting.push_back(Pending { path: path.clone(), events });
         }
-        Ok(Self { options, waiting, n_started: 0, current: None, events: Vec::new() })
+        let refused = Arc::default();
+        Ok(Self { options, waiting, n_started: 0, current: None, events: Vec::new(), refused })
     }
 }
 
 impl ScannerAdapter for NiftiAdapter {
+    fn refused(&self) -> Option<Arc<AtomicU64>> {
+        Some(Arc::clone(&self.refused))
+    }
+
     fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
         self.current = None;
         let Some(Pending { path, events }) = self.waiting.pop_front() else {
             return Ok(None);
         };
         let options = &self.options;
-        let current = Current::open(&path, options.pattern.as_deref(), options.volumes)?;
+        let pattern = options.pattern.as_deref();
+        let current = Current::open(&path, pattern, options.volumes, &self.refused)?;
         let nifti = &current.header;
         let repetition_time = repetition_time(&current.first_path, nifti, options.tr)?;
         self.n_started += 1;

@@ -49,6 +49,32 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
     Ok(text)
 }
 
+/// The value of a JSON text. `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not
+/// have, are read as `null`.
+///
+/// # Errors
+///
+/// Fails when the text is not JSON otherwise.
+pub fn json(text: &str) -> Result<serde_json::Value, String> {
+    let mut plain = String::with_capacity(text.len());
+    let (mut rest, mut is_in_string) = (text, false);
+    while let Some(next) = rest.chars().next() {
+        let word = ["NaN", "-Infinity", "Infinity"].into_iter().find(|word| rest.starts_with(word));
+        if let (false, Some(word)) = (is_in_string, word) {
+            plain.push_str("null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        // An escaped quote does not end a string.
+        let n_char = if is_in_string && next == '\\' { 2 } else { 1 };
+        let n_byte = rest.char_indices().nth(n_char).map_or(rest.len(), |(at, _)| at);
+        is_in_string ^= next == '"';
+        plain.push_str(&rest[..n_byte]);
+        rest = &rest[n_byte..];
+    }
+    serde_json::from_str(&plain).map_err(|error| error.to_string())
+}
+
 fn utf8(bytes: &[u8]) -> Result<String, String> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
         format!("byte {} is not UTF-8: save the file as UTF-8", error.valid_up_to())
@@ -74,6 +100,14 @@ mod tests {
         for bytes in [text.as_bytes().to_vec(), marked, utf16_le, utf16_be, cr, crlf] {
             assert_eq!(decode(&bytes).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_null() {
+        let text = r#"{"a": NaN, "b": [-Infinity, 1], "c": "NaN \" Infinity", "d": Infinity}"#;
+        let found = json(text).unwrap().to_string();
+        assert_eq!(found, r#"{"a":null,"b":[null,1],"c":"NaN \" Infinity","d":null}"#);
+        assert!(json("{").is_err() && json("\"\\").is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     error::AdapterError,
     nifti::header::NiftiHeader,
     text,
+    text::json,
 };
 
 /// Largest sidecar that is read.
@@ -124,7 +125,7 @@ struct Sidecar {
 
 impl Sidecar {
     fn parse(text: &str) -> Result<Self, String> {
-        let sidecar: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let sidecar: Value = json(text)?;
         let times = |key: &str| {
             let times = sidecar.get(key)?.as_array()?;
             times.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>()

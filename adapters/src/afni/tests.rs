@@ -127,7 +127,7 @@ fn the_adapter_and_the_folder_read_one_scan_alike() {
             .collect();
         files.sort();
         let bytes = std::fs::read(&files[1]).unwrap();
-        let (matrix, voxels) = crate::dicom::read_mosaic(&bytes).unwrap();
+        let (matrix, voxels) = crate::dicom::read_file(&bytes).unwrap();
         assert_eq!(matrix, header.space.matrix());
         let wanted: Vec<i16> =
             voxels.as_chunks().0.iter().map(|two| i16::from_le_bytes(*two)).collect();

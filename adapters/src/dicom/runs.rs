@@ -382,6 +382,8 @@ impl DicomAdapter {
 
     /// Does what is due after a silence.
     fn quiet(&mut self) -> Result<(), AdapterError> {
+        // A signal may end the program while nothing comes.
+        self.count_losses();
         let now = Instant::now();
         if now >= self.last_file + SLICES_AFTER {
             let is_late = now >= self.last_file + self.options.end_after_s;

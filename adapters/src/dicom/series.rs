@@ -25,6 +25,9 @@ use super::{
     timing::{Verdict, repetition_time},
 };
 
+/// Two repetition times that differ by less than this share are one: scanners round them.
+const SAME_TR: f64 = 0.005;
+
 /// A volume of a series, ready to be delivered.
 #[derive(Clone, Debug)]
 pub struct Volume {
@@ -187,7 +190,9 @@ impl Series {
     fn accept(&mut self, stated_s: Option<f64>, part: Part) -> Result<(), Refusal> {
         let What::Volume(mut stack) = part.what else { return Ok(()) };
         let seconds = self.scan.repetition_s.zip(stated_s);
-        if let Some((expected, found)) = seconds.filter(|(a, b)| (a - b).abs() > 1e-4) {
+        if let Some((expected, found)) =
+            seconds.filter(|(a, b)| (a - b).abs() > SAME_TR * a.abs().max(*b))
+        {
             return Err(Refusal::RepetitionTime { found, expected });
         }
         self.check_space(&stack.space)?;
@@ -251,14 +256,24 @@ impl Series {
         verdict
     }
 
-    /// Time between volumes by the scanner's clock, from the volumes that are held, in seconds.
+    /// Time between volumes by the scanner's clock, from the volumes that are held, in seconds: the
+    /// median of the steps, because the first one may be of a scan that was prepared before it ran.
     #[must_use]
     pub fn clock_s(&self) -> Option<f64> {
-        let timed: Vec<_> = self.held.iter().filter_map(|v| Some((v.index, v.time?))).collect();
-        let (&(first, start), &(last, end)) =
-            (timed.iter().min_by_key(|v| v.0)?, timed.iter().max_by_key(|v| v.0)?);
-        let n_step = last.0 - first.0;
-        (n_step > 0).then(|| elapsed_us(start.us, end.us) as f64 / 1e6 / f64::from(n_step))
+        let mut timed: Vec<_> = self.held.iter().filter_map(|v| Some((v.index, v.time?))).collect();
+        timed.sort_by_key(|v| v.0);
+        let step = |pair: &[(TrIndex, Moment)]| {
+            let n_step = pair[1].0.0.checked_sub(pair[0].0.0).filter(|n| *n > 0)?;
+            Some(elapsed_us(pair[0].1.us, pair[1].1.us) as f64 / 1e6 / f64::from(n_step))
+        };
+        let mut steps: Vec<f64> = timed.windows(2).filter_map(step).collect();
+        steps.sort_by(f64::total_cmp);
+        let middle = steps.len() / 2;
+        match steps.len() % 2 {
+            _ if steps.is_empty() => None,
+            0 => Some((steps[middle - 1] + steps[middle]) / 2.0),
+            _ => Some(steps[middle]),
+        }
     }
 
     /// Whether an image of another series was acquired while this one was, by the scanner's clock.

@@ -85,6 +85,9 @@ pub(super) fn of_model(
     facts: &MaskFacts,
 ) -> Result<SpatialMask, PlanError> {
     if mask.hash() == facts.hash {
+        // The hash covers the space, so a manifest that states another one contradicts itself.
+        mask.space().check_is(&facts.space).map_err(PlanError::Space)?;
+        same("number of voxels", mask.n_voxel(), facts.n_voxel)?;
         return Ok(mask);
     }
     let as_trained = mask.in_space(&facts.space);

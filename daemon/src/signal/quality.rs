@@ -26,6 +26,9 @@ const DARK: f32 = 0.2;
 /// Share of the mask's voxels that must be in the head.
 const MIN_IN_HEAD: f64 = 0.5;
 
+/// Differences of signal, as a share of it, that reslicing and smoothing make of a constant.
+const FLAT: f32 = 1e-5;
+
 /// A status for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -37,7 +40,9 @@ pub struct Told {
 
 /// A volume without signal.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("{tr} has the signal {signal} in all {n_voxel} voxels of the mask, expected an image")]
+#[error(
+    "{tr} has one signal, {signal:.3e}, in all {n_voxel} voxels of the mask, expected an image"
+)]
 pub struct FlatVolume {
     /// Which volume.
     tr: TrIndex,
@@ -60,7 +65,8 @@ impl Stages {
     ) -> Result<(), FlatVolume> {
         let (tr, bold) = (masked.tr, &masked.bold);
         let signal = bold.first().copied().unwrap_or_default();
-        if bold.len() > 1 && bold.iter().all(|value| value.to_bits() == signal.to_bits()) {
+        let near = FLAT * signal.abs();
+        if bold.len() > 1 && bold.iter().all(|value| (value - signal).abs() <= near) {
             return Err(FlatVolume { tr, signal, n_voxel: bold.len() });
         }
         step.dvars = self.dvars.measure(masked);

@@ -1,11 +1,15 @@
 //! One run from NIfTI files: a 4-D file, or the 3-D files of a folder.
 //!
-//! In a folder, an unusable file is logged and leaves a gap in the index, like a number that lacks. A truncated 4-D file
-//! gives an error after its last complete volume.
+//! In a folder, an unusable file is logged, counted, and leaves a gap in the index, like a number that
+//! lacks. A truncated 4-D file gives an error after its last complete volume.
 
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -31,6 +35,8 @@ pub(super) struct Current {
     first: Option<Bytes>,
     next_index: u32,
     input: Input,
+    /// Counts unusable files.
+    refused: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -41,7 +47,7 @@ enum Input {
 
 impl Current {
     /// Opens a file or a folder. The run holds at most `at_most` volumes; of a folder those files
-    /// that match `pattern`.
+    /// that match `pattern`. `refused` counts unusable files.
     ///
     /// # Errors
     ///
@@ -50,7 +56,9 @@ impl Current {
         path: &Path,
         pattern: Option<&str>,
         at_most: Option<u32>,
+        refused: &Arc<AtomicU64>,
     ) -> Result<Self, AdapterError> {
+        let refused = Arc::clone(refused);
         let malformed = |path: &Path, reason: &str| AdapterError::Malformed {
             path: path.to_owned(),
             reason: reason.to_owned(),
@@ -81,7 +89,7 @@ impl Current {
         let n_volumes = if is_folder { last.saturating_add(1) } else { header.n_volumes };
         let n_volumes = at_most.map_or(n_volumes, |at_most| n_volumes.min(at_most));
         let input = if is_folder { Input::Folder { rest } } else { Input::File(Box::new(reader)) };
-        Ok(Self { header, n_volumes, series_id, first_path, first, next_index: 0, input })
+        Ok(Self { header, n_volumes, series_id, first_path, first, next_index: 0, input, refused })
     }
 
     /// The next usable volume; `None` after the last.
@@ -113,6 +121,7 @@ impl Current {
                 Ok((header, voxels)) => return Ok(Some(self.acquired(&header, voxels))),
                 Err(error) => {
                     tracing::warn!(index = self.next_index, %error, "volume skipped");
+                    self.refused.fetch_add(1, Ordering::Relaxed);
                     self.next_index += 1;
                 }
             }

@@ -279,7 +279,7 @@ fn volumes_of_today_are_resliced_into_the_space_of_the_model() {
     assert!(differences(&found.motion, &day).0.iter().all(|mm| mm.abs() < 0.2), "{found:?}");
     let coverage = stage.coverage().unwrap();
     assert_eq!(coverage.len(), of_model.n_voxel());
-    assert!(coverage.iter().all(|&v| v == 0.0 || v == 1.0) && coverage.contains(&1.0));
+    assert!(coverage.iter().all(|v| [0.0_f32, 1.0].contains(v)) && coverage.contains(&1.0));
 
     // A checkpoint finds the same place again.
     let mut saver = Saver::default();

@@ -83,8 +83,7 @@ fn sidecar_times(path: &Path) -> Result<Vec<f64>, PlanError> {
     const MAX_BYTES: u64 = 16 << 20;
     let wrong = |reason: String| PlanError::Stage(format!("{}: {reason}", path.display()));
     let text = text::read(path, MAX_BYTES).map_err(|error| PlanError::Stage(error.to_string()))?;
-    let sidecar: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let sidecar: serde_json::Value = text::json(&text).map_err(wrong)?;
     let times = sidecar.get("SliceTiming").ok_or_else(|| {
         wrong("no `SliceTiming`, expected one time in seconds for each slice".to_owned())
     })?;
