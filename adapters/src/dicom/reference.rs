@@ -154,9 +154,11 @@ fn check_slice_times(
         times.reverse();
     }
     assert_eq!(times.len(), wanted.len(), "{name}");
+    // From the files of United Imaging the reference takes a day's seconds in single precision, which
+    // has steps of 1/128 s in the evening.
+    let tolerance_s = if name.starts_with("6_dti") { 2.0 / 128.0 } else { 5e-3 };
     for (ours, theirs) in times.iter().zip(&wanted) {
-        // The reference takes a day's seconds in single precision from some files.
-        assert!((ours - theirs).abs() <= 5e-3, "{name}: {times:?}, expected {wanted:?}");
+        assert!((ours - theirs).abs() <= tolerance_s, "{name}: {times:?}, expected {wanted:?}");
     }
 }
 
@@ -179,7 +181,7 @@ fn every_real_folder_is_what_dcm2niix_makes_of_it() {
             n += 1;
         }
     }
-    assert_eq!(n, 32);
+    assert_eq!(n, 30);
 }
 
 /// Real files of each kind with bytes changed, cut and repeated give an image or an error.

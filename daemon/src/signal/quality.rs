@@ -4,7 +4,7 @@
 //! |---|---|
 //! | one value in all voxels of the mask | dropped, as one that never came |
 //! | not found in the reference | a spike without FD; nothing computed from it is shown |
-//! | [`MANY`] of these in a row | an alarm: the reference shows something else |
+//! | three of these in a row | an alarm: the reference shows something else |
 //! | the first of a run, with a mask or region mostly outside the head | a warning |
 
 use corticast_bold::{
