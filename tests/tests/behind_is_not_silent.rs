@@ -5,7 +5,7 @@
 use std::{fs, time::Instant};
 
 use corticast_tests::{
-    Daemon, Kept, Metrics, Process, Site, adapter, http_get, own_address, wait_for,
+    Daemon, Kept, Metrics, Process, Site, Talk, adapter, http_get, own_address, wait_for,
 };
 use corticast_wire::{
     heartbeat::{HEARTBEAT, SILENCE},
@@ -28,18 +28,24 @@ fn wait_until_messages_wait(daemon: &Daemon) {
     drop(daemon.metrics_when("messages that wait for the signal thread", is_behind));
 }
 
-#[test]
-fn everyone_is_answered_while_the_model_hangs() {
-    let site = Site::new(VOLUMES);
-    let session = Kept::new(&site, "hangs");
+/// A daemon whose signal thread hangs while messages of a run wait for it, the adapter, and the run.
+fn hanging(site: &Site, session: &Kept<'_>) -> (Daemon, Talk, String) {
     let daemon = session.start_failing("hold:signal:5", &NONE);
     let (header, volumes) = site.acquire();
     let talk = daemon.talk();
     let run = talk.start_run(&header).run;
-    for volume in &volumes {
-        talk.say(&FromAdapter::Volume(volume.clone().into_message(&run)));
+    for volume in volumes {
+        talk.say(&FromAdapter::Volume(volume.into_message(&run)));
     }
     wait_until_messages_wait(&daemon);
+    (daemon, talk, run)
+}
+
+#[test]
+fn everyone_is_answered_while_the_model_hangs() {
+    let site = Site::new(VOLUMES);
+    let session = Kept::new(&site, "hangs");
+    let (daemon, talk, run) = hanging(&site, &session);
     talk.say(&FromAdapter::Ping);
     // Volumes are acknowledged once they are recorded, whether or not they are decoded.
     let mut acknowledged = 0;
@@ -77,14 +83,7 @@ const COMMANDS: usize = 40;
 fn a_command_that_finds_no_room_is_refused_and_everyone_else_is_answered() {
     let site = Site::new(VOLUMES);
     let session = Kept::new(&site, "commands");
-    let daemon = session.start_failing("hold:signal:5", &NONE);
-    let (header, volumes) = site.acquire();
-    let talk = daemon.talk();
-    let run = talk.start_run(&header).run;
-    for volume in &volumes {
-        talk.say(&FromAdapter::Volume(volume.clone().into_message(&run)));
-    }
-    wait_until_messages_wait(&daemon);
+    let (daemon, talk, run) = hanging(&site, &session);
     // A console asks again and again: that takes no room.
     for _ in 0..COMMANDS {
         assert_eq!(daemon.command("status")["ok"], true);
