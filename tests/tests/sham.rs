@@ -201,6 +201,9 @@ fn what_does_not_fit_is_refused_with_its_reason() {
     // That session used the file: it may start again, and no other session may.
     assert_eq!(std::fs::read_to_string(site.path(&format!("{file}.used"))).unwrap(), "visit-2");
     let daemon = Kept::new(&site, "named").start(&[""; 0]);
+    let twice = ["run", "--config", config.to_str().unwrap(), "--record", "twice.mcap"];
+    let words = ["another daemon runs session `visit-2` with the sealed assignment"];
+    drop(corticast(&site, twice).expect(78, &words));
     assert_eq!(daemon.stop().code, Some(0));
     sealed(&site, "visit-3", file, "other.json");
     let used = "was used by session `visit-2` and is for one session only; session `visit-3` needs";

@@ -6,6 +6,7 @@
 //! thread that does not end costs nothing but what it was working on.
 
 use std::{
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -61,6 +62,8 @@ pub(super) struct Running {
     pub(super) serving: [JoinHandle<()>; 3],
     /// The task that answers adapters.
     pub(super) answering: JoinHandle<()>,
+    /// The mark of a sealed assignment: locked until the session has ended.
+    pub(super) _assignment: Option<File>,
 }
 
 impl Running {

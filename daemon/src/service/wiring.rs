@@ -130,7 +130,7 @@ pub(super) async fn build(
     };
 
     // Everything else was checked: a session that cannot start uses no sealed assignment.
-    sealed::mark_used(&config)?;
+    let assignment = sealed::mark_used(&config)?;
     let mut sockets = Sockets::bind(&config, clips.is_some()).await?;
     let board = Board::new(description.clone());
     let is_blanked = restored.as_ref().is_some_and(|restored| restored.is_blanked);
@@ -291,6 +291,7 @@ pub(super) async fn build(
         reporting,
         serving,
         answering,
+        _assignment: assignment,
     };
     Ok((inbox, running))
 }

@@ -1,6 +1,9 @@
 //! The sealed assignment of a session: opened with the study's key, and marked as used.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
 
 use corticast_bold::feedback::{
     options::ShamOptions,
@@ -30,15 +33,16 @@ pub fn used_by(mark: &Path) -> std::io::Result<String> {
 }
 
 /// Notes that this session uses the sealed assignment of its feedback, if it has one. Another
-/// session is then refused.
+/// session is then refused, and so is another daemon that gives the same name to its session while
+/// the returned file is open.
 ///
 /// # Errors
 ///
 /// Fails when the session is not recorded, when the mark cannot be written, or when another session
-/// was faster.
-pub fn mark_used(config: &Config) -> Result<(), PlanError> {
+/// or another daemon was faster.
+pub fn mark_used(config: &Config) -> Result<Option<File>, PlanError> {
     let sham = config.feedback.as_ref().and_then(|options| options.sham.as_ref());
-    let Some(ShamOptions { assignment, .. }) = sham else { return Ok(()) };
+    let Some(ShamOptions { assignment, .. }) = sham else { return Ok(None) };
     if config.recording.file.is_none() {
         return Err(PlanError::Feedback(
             "a session with a sealed assignment needs a recording: only it holds the participant's \
@@ -55,15 +59,24 @@ pub fn mark_used(config: &Config) -> Result<(), PlanError> {
     let mut mark = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .map_err(|error| failed(&error))?;
     let name = &config.session.name;
+    let held = |mark: File| match mark.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(PlanError::Feedback(format!(
+            "another daemon runs session `{name}` with the sealed assignment {}; stop that daemon, \
+             or give this session its own name and assignment",
+            assignment.display()
+        ))),
+        // Some file systems cannot lock; the name in the mark still keeps other sessions out.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(mark)),
+    };
     std::io::Write::write_all(&mut mark, name.as_bytes())
         .and_then(|()| mark.as_file().sync_all())
         .map_err(|error| failed(&error))?;
     match mark.persist_noclobber(&path) {
-        Ok(_) => Ok(()),
+        Ok(mark) => held(mark),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
             let used_by = used_by(&path).map_err(|error| failed(&error))?;
             if used_by == *name {
-                return Ok(());
+                return held(File::open(&path).map_err(|error| failed(&error))?);
             }
             let session = name.clone();
             Err(PlanError::Feedback(SealError::Used { used_by, session }.to_string()))
