@@ -1,7 +1,8 @@
 //! Reads the voxels of a mask out of the stored bytes of a volume, in the model's order.
 //!
 //! A volume is in C or F order. In F order, neighbours in the model's order are a slice apart in
-//! memory, so voxels are read tile by tile: each cache line is then loaded once.
+//! memory, so voxels are read tile by tile: each cache line is then loaded once. Blocks of 8 x 8
+//! voxels along x and z that lie in the mask as a whole are transposed.
 
 use crate::{
     decode::{Order, UseVoxels},
@@ -12,27 +13,94 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Gather {
     /// One voxel per output. `weights` is empty for a boolean mask.
-    Voxels { n_voxel: usize, runs: Vec<VoxelRun>, weights: Vec<f32> },
+    Voxels { n_voxel: usize, lines: Vec<Line>, blocks: Blocks, weights: Vec<f32> },
     /// A weighted sum of voxels per output.
     Rows { indptr: Vec<u32>, c: Vec<u32>, f: Vec<u32>, weights: Vec<f32> },
 }
 
-/// Neighbouring voxels of a mask along z; they are also neighbours in the model's order.
+/// Voxels of a mask that follow each other in C order (z fastest) and in the model's order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct VoxelRun {
+pub(super) struct Line {
     /// Output index of the first voxel.
     output: u32,
     length: u32,
-    /// Offset of the first voxel in C order (z fastest); the others follow it directly.
+    /// Offset of the first voxel in C order.
     c: u32,
+}
+
+/// Voxels of a mask that are neighbours along z and follow each other in the model's order.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    /// Output index of the first voxel.
+    output: u32,
+    length: u32,
     /// Offset of the first voxel in F order (x fastest); the others follow, a slice apart.
     f: u32,
+}
+
+/// The voxels of a mask in F order: whole blocks, and what lies in none.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    whole: Vec<Block>,
+    rest: Vec<Column>,
+}
+
+/// [`SIDE`] columns of [`SIDE`] voxels, which are neighbours along x.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Output index of the first voxel of each column.
+    outputs: [u32; SIDE],
+    /// Offset of the first voxel in F order.
+    f: u32,
+}
+
+impl Blocks {
+    fn of(space: &VoxelSpace, indices: &[u32]) -> Self {
+        let columns = columns(space, indices);
+        let (mut whole, mut rest) = (Vec::new(), Vec::new());
+        let mut left = &columns[..];
+        while let Some(first) = left.first() {
+            let is_whole =
+                |(column, f): &(&Column, u32)| column.length as usize == SIDE && column.f == *f;
+            if left.iter().zip(first.f..).take(SIDE).take_while(is_whole).count() == SIDE {
+                let outputs = std::array::from_fn(|x| left[x].output);
+                whole.push(Block { outputs, f: first.f });
+                left = &left[SIDE..];
+            } else {
+                rest.push(*first);
+                left = &left[1..];
+            }
+        }
+        Self { whole, rest }
+    }
+}
+
+impl Block {
+    /// Writes the voxels of the block to their outputs. Slices are `slice` voxels apart.
+    fn transpose<T: Copy>(
+        &self,
+        voxels: &[T],
+        slice: usize,
+        signal: &impl Fn(T) -> f32,
+        bold: &mut [f32],
+    ) {
+        let mut tile = [[0.0; SIDE]; SIDE];
+        for (z, row) in tile.iter_mut().enumerate() {
+            let voxels = &voxels[self.f as usize + z * slice..][..SIDE];
+            row.iter_mut().zip(voxels).for_each(|(value, &voxel)| *value = signal(voxel));
+        }
+        for (x, &output) in self.outputs.iter().enumerate() {
+            let outputs = &mut bold[output as usize..][..SIDE];
+            outputs.iter_mut().zip(&tile).for_each(|(value, row)| *value = row[x]);
+        }
+    }
 }
 
 impl Gather {
     /// One voxel for each output. `weights` is empty for a boolean mask.
     pub(super) fn voxels(space: &VoxelSpace, indices: &[u32], weights: Vec<f32>) -> Self {
-        Self::Voxels { n_voxel: indices.len(), runs: voxel_runs(space, indices), weights }
+        let (lines, blocks) = (lines(indices), Blocks::of(space, indices));
+        Self::Voxels { n_voxel: indices.len(), lines, blocks, weights }
     }
 
     /// One row of a sparse matrix for each output.
@@ -63,11 +131,11 @@ impl Gather {
     pub(super) fn indices(&self) -> Vec<u32> {
         match self {
             Self::Rows { c, .. } => c.clone(),
-            Self::Voxels { n_voxel, runs, .. } => {
+            Self::Voxels { n_voxel, lines, .. } => {
                 let mut indices = vec![0; *n_voxel];
-                for run in runs {
-                    let outputs = run.output as usize..(run.output + run.length) as usize;
-                    indices[outputs].iter_mut().zip(run.c..).for_each(|(at, c)| *at = c);
+                for line in lines {
+                    let outputs = line.output as usize..(line.output + line.length) as usize;
+                    indices[outputs].iter_mut().zip(line.c..).for_each(|(at, c)| *at = c);
                 }
                 indices
             }
@@ -104,25 +172,28 @@ impl UseVoxels for Gathering<'_> {
 
     fn use_voxels<T: Copy>(self, voxels: &[T], signal: impl Fn(T) -> f32) -> Vec<f32> {
         match self.gather {
-            Gather::Voxels { n_voxel, runs, weights } => {
+            Gather::Voxels { n_voxel, lines, blocks, weights } => {
                 let mut bold = vec![0.0; *n_voxel];
-                let [nx, ny, _] = self.matrix;
-                for run in runs {
-                    let (start, length) = (run.output as usize, run.length as usize);
-                    let outputs = bold[start..start + length].iter_mut();
-                    match self.order {
-                        Order::C => {
-                            let voxels = &voxels[run.c as usize..][..length];
+                let slice = self.matrix[0] * self.matrix[1];
+                match self.order {
+                    Order::C => {
+                        for line in lines {
+                            let voxels = &voxels[line.c as usize..][..line.length as usize];
+                            let outputs = bold[line.output as usize..].iter_mut().zip(voxels);
+                            outputs.for_each(|(output, &voxel)| *output = signal(voxel));
+                        }
+                    }
+                    Order::F => {
+                        for block in &blocks.whole {
+                            block.transpose(voxels, slice, &signal, &mut bold);
+                        }
+                        for column in &blocks.rest {
+                            let Column { output, length, f } = *column;
+                            let voxels = voxels[f as usize..].iter().step_by(slice);
+                            let outputs = bold[output as usize..][..length as usize].iter_mut();
                             outputs
                                 .zip(voxels)
                                 .for_each(|(output, &voxel)| *output = signal(voxel));
-                        }
-                        Order::F => {
-                            let mut at = run.f as usize;
-                            for output in outputs {
-                                *output = signal(voxels[at]);
-                                at += nx * ny;
-                            }
                         }
                     }
                 }
@@ -169,21 +240,39 @@ fn fortran_offsets(space: &VoxelSpace, indices: &[u32]) -> Vec<u32> {
 
 /// Size of a tile in voxels along x and z. Along x, a cache line of int16. Along z, no more
 /// slices than one set of the first-level cache has lines, because slices tend to share a set.
-pub(super) const TILE: [usize; 2] = [32, 8];
+pub(super) const TILE: [usize; 2] = [32, SIDE];
 
-/// The voxels in runs along z, tile by tile along x and z. In the model's order, each read of a
-/// volume in F order would touch another cache line.
-fn voxel_runs(space: &VoxelSpace, indices: &[u32]) -> Vec<VoxelRun> {
+/// Voxels of a block along x and z.
+const SIDE: usize = 8;
+
+/// The voxels in lines, in the model's order.
+fn lines(indices: &[u32]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (output, &c) in (0_u32..).zip(indices) {
+        match lines.last_mut() {
+            Some(line) if line.c + line.length == c => line.length += 1,
+            _ => lines.push(Line { output, length: 1, c }),
+        }
+    }
+    lines
+}
+
+/// The voxels in columns, tile by tile along x and z. In the model's order, each read of a volume
+/// in F order would touch another cache line.
+fn columns(space: &VoxelSpace, indices: &[u32]) -> Vec<Column> {
+    let slice = (space.matrix()[0] * space.matrix()[1]) as u32;
     let offsets = fortran_offsets(space, indices);
-    let mut runs: Vec<([usize; 4], VoxelRun)> = Vec::new();
+    let mut columns: Vec<([usize; 4], Column)> = Vec::new();
     for (output, (&c, &f)) in (0_u32..).zip(indices.iter().zip(&offsets)) {
         let [x, y, z] = position(space, c);
         let place = [x / TILE[0], z / TILE[1], y, x];
-        match runs.last_mut() {
-            Some((last, run)) if *last == place && run.c + run.length == c => run.length += 1,
-            _ => runs.push((place, VoxelRun { output, length: 1, c, f })),
+        match columns.last_mut() {
+            Some((last, column)) if *last == place && column.f + column.length * slice == f => {
+                column.length += 1;
+            }
+            _ => columns.push((place, Column { output, length: 1, f })),
         }
     }
-    runs.sort_unstable_by_key(|(place, run)| (*place, run.output));
-    runs.into_iter().map(|(_, run)| run).collect()
+    columns.sort_unstable_by_key(|(place, column)| (*place, column.output));
+    columns.into_iter().map(|(_, column)| column).collect()
 }

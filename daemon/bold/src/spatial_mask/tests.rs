@@ -80,6 +80,20 @@ fn a_volume_of_many_tiles_comes_in_model_order_too() {
 }
 
 #[test]
+fn whole_blocks_and_the_voxels_beside_them_come_in_model_order() {
+    let matrix = [TILE[0] + 9, 2, 3 * TILE[1]];
+    let space = VoxelSpace::new(matrix, *space().affine()).unwrap();
+    let values: Vec<f32> = (0..space.n_voxel()).map(|i| i as f32).collect();
+    let ramp = Array3::from_shape_vec(matrix, values.clone()).unwrap();
+    // Every 97th voxel is not in the mask: some blocks are whole, others have holes.
+    let holes = ramp.mapv(|value| if value as usize % 97 == 5 { 0.0 } else { 1.0 });
+    let expected: Vec<f32> = values.into_iter().filter(|value| *value as usize % 97 != 5).collect();
+    let mut mask = SpatialMask::from_image(space, holes.view()).unwrap();
+    assert_eq!(process_in(Order::F, &mut mask, &ramp).unwrap(), expected);
+    assert_eq!(process(&mut mask, ramp).unwrap(), expected);
+}
+
+#[test]
 fn weights_and_rows_multiply_and_sum() {
     let mut image = Array3::zeros([2, 3, 2]);
     image[[0, 0, 1]] = 0.5;
