@@ -11,6 +11,8 @@ PYTHON := .venv/bin/python
 # Absolute paths, because cargo runs every test in the folder of its crate.
 export CORTICAST_ONNXRUNTIME ?= $(CURDIR)/.runtime/libonnxruntime.so
 export CORTICAST_PYTHON ?= $(CURDIR)/$(PYTHON)
+# ONNX Runtime reports to its maker otherwise, also from tests.
+export ORT_DISABLE_TELEMETRY := 1
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
