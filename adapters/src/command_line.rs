@@ -16,6 +16,7 @@ use corticast_adapter::{
     parrec::ParRecOptions,
     publish::pace::Pace,
     pyneal::PynealOptions,
+    run_names::RunNames,
     session_state::SessionKey,
     store::StoreOptions,
     synthetic::SyntheticOptions,
@@ -138,14 +139,15 @@ fn text(label: &Option<String>) -> &str {
 
 /// The session of a DICOM source. Two adapters can watch one folder, each for its own series.
 fn of_dicom<'a>(kind: &'a str, options: &'a DicomOptions) -> SessionKey<'a> {
-    let DicomOptions { folder, session, sub, ses, task, run, pattern, .. } = options;
+    let DicomOptions { folder, names, pattern, .. } = options;
+    let RunNames { sub, ses, task, run, session } = names;
     let labels = [session, sub, text(ses), text(task), run, pattern];
     SessionKey { kind, place: folder, labels }
 }
 
 /// The session of a source that names its runs itself.
 fn of_runs<'a>(kind: &'a str, place: &'a Path, options: &'a RunOptions) -> SessionKey<'a> {
-    let RunOptions { session, sub, ses, task, run, .. } = options;
+    let RunNames { sub, ses, task, run, session } = &options.names;
     SessionKey { kind, place, labels: [session, sub, text(ses), text(task), run, ""] }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! Which volume a slice belongs to is told by the first of these numbers that never names one
 //! place of one volume twice: temporal position; acquisition; instance, volume by volume; instance,
-//! place by place; the count of images at the same place.
+//! place by place; the count of images at the same place. How these numbers count, and where they
+//! begin, is for `numbering`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -60,6 +61,8 @@ pub struct Assembly {
     offset: i64,
     /// Two images at one place have neighbouring numbers: the export goes place by place.
     is_by_place: bool,
+    /// The first number was the same in all images, so it does not tell where the others begin.
+    was_constant: bool,
     /// A slice of the first volume, with what holds for all its slices.
     template: Option<Part>,
 }
@@ -94,6 +97,7 @@ impl Assembly {
             given_up: HashSet::new(),
             offset: 0,
             is_by_place: false,
+            was_constant: false,
             template: None,
         }
     }
@@ -116,6 +120,8 @@ impl Assembly {
             // The conflicting slice belongs to the volume after the last.
             let last = self.volumes.keys().next_back().copied().max(self.done);
             let before = self.latest.get(&place).copied().unwrap_or_default();
+            let n_told = self.volumes.len() + usize::from(self.done.is_some());
+            self.was_constant |= self.done.is_none_or(|done| done == number) && n_told == 1;
             while self.scheme != Scheme::Count {
                 self.next_scheme(&waiting, n_volumes);
                 self.offset = 0;
@@ -245,7 +251,6 @@ impl Assembly {
 
     fn volume(&mut self, number: u32, slices: Vec<Waiting>) -> Result<Part, DicomError> {
         let expected = self.n_slice.filter(|&expected| slices.len() != expected);
-        let instance = slices.iter().filter_map(|slice| slice.numbers.instance).min();
         let time = slices.iter().filter_map(|waiting| waiting.slice.time).min();
         let whole = match expected {
             Some(expected) => Err(DicomError::Attribute {
@@ -260,9 +265,11 @@ impl Assembly {
         let template = self.template.clone().ok_or(DicomError::NoPixels(0))?;
         match whole {
             Ok(stack) => Ok(Part {
-                // The assembly counted the volumes; no other number is needed.
-                numbers: Numbers { temporal: Some(number + 1), acquisition: None, instance },
+                // The other numbers count slices.
+                numbers: Numbers { temporal: Some(number + 1), ..Numbers::default() },
                 time,
+                content: None,
+                is_counted: self.scheme == Scheme::Count || self.was_constant,
                 what: What::Volume(stack),
                 ..template
             }),

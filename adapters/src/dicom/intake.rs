@@ -17,7 +17,7 @@ use crossbeam::channel::RecvTimeoutError;
 use super::{
     elements::MAX_FILE_BYTES,
     error::DicomError,
-    file_name::{name_hash, shown},
+    file_name::{path_hash, shown},
     image::Image,
     parts::{Part, parts},
     polling::{Version, version},
@@ -56,8 +56,6 @@ pub struct Read {
     pub parts: Vec<Part>,
     /// Name of its file, safe for logs.
     pub file: String,
-    /// The file was in the folder when the adapter started.
-    pub is_listed: bool,
 }
 
 /// Result of waiting for an image.
@@ -76,7 +74,6 @@ struct Pending {
     give_up: Instant,
     next: Instant,
     wait: Duration,
-    is_listed: bool,
 }
 
 /// Reads files as they arrive. See the module docs.
@@ -88,12 +85,15 @@ pub struct Intake {
     arrivals: Option<Arrivals>,
     pending: Vec<Pending>,
     deadline: Duration,
-    /// Files that were read or skipped, by a hash of the name.
+    /// Files that were read or skipped, by a hash of the path.
     done: HashMap<u64, Version>,
     buffer: Vec<u8>,
     /// Files that were given up, by the series and identifier that their headers give.
     pub incomplete: Vec<Option<(String, u64)>>,
 }
+
+/// No image is shorter: the preamble and the word DICM.
+const SHORTEST_BYTES: usize = 132;
 
 /// Why a file did not give an image.
 enum Failure {
@@ -125,7 +125,7 @@ impl Intake {
     pub fn next(&mut self, until: Option<Instant>) -> Next {
         loop {
             if let Some(path) = self.listed.pop_front() {
-                if let Some(read) = self.attempt(path, true) {
+                if let Some(read) = self.attempt(path) {
                     return Next::Image(read);
                 }
                 continue;
@@ -149,7 +149,7 @@ impl Intake {
             };
             match arrived {
                 Ok(path) => {
-                    if let Some(read) = self.attempt(path, false) {
+                    if let Some(read) = self.attempt(path) {
                         return Next::Image(read);
                     }
                 }
@@ -159,7 +159,7 @@ impl Intake {
         }
     }
 
-    fn attempt(&mut self, path: PathBuf, is_listed: bool) -> Option<Box<Read>> {
+    fn attempt(&mut self, path: PathBuf) -> Option<Box<Read>> {
         let known = self.pending.iter().position(|pending| pending.path == path);
         let pending = match known {
             Some(at) => self.pending.swap_remove(at),
@@ -167,7 +167,7 @@ impl Intake {
                 let now = Instant::now();
                 // Unwatched files have no writer, so an incomplete one is skipped at once.
                 let patience = self.arrivals.as_ref().map_or(Duration::ZERO, |_| self.deadline);
-                Pending { path, give_up: now + patience, next: now, wait: RETRY[0], is_listed }
+                Pending { path, give_up: now + patience, next: now, wait: RETRY[0] }
             }
         };
         self.attempt_again(pending)
@@ -176,22 +176,20 @@ impl Intake {
     fn attempt_again(&mut self, pending: Pending) -> Option<Box<Read>> {
         let file = shown(&pending.path);
         match self.read(&pending.path) {
-            Ok((scan, parts)) => {
-                let is_listed = pending.is_listed;
-                return Some(Box::new(Read { scan, parts, file, is_listed }));
-            }
+            Ok((scan, parts)) => return Some(Box::new(Read { scan, parts, file })),
             Err(Failure::Nothing) => {}
-            Err(Failure::Never(reason)) if reason.is_no_image() => {
-                self.counts.other_files += 1;
-                tracing::info!(file, %reason, "file skipped");
-            }
+            Err(Failure::Never(reason)) if reason.is_no_image() => self.other(&file, &reason),
             Err(Failure::Never(reason)) => {
                 self.counts.refused += 1;
                 tracing::warn!(file, %reason, "file skipped");
             }
             Err(Failure::NotYet(reason)) => {
                 let now = Instant::now();
-                if now >= pending.give_up || self.pending.len() >= MAX_PENDING {
+                let is_over = now >= pending.give_up || self.pending.len() >= MAX_PENDING;
+                if is_over && self.buffer.len() < SHORTEST_BYTES && !self.buffer.is_empty() {
+                    self.remember(&pending.path);
+                    self.other(&file, &DicomError::NotDicom);
+                } else if is_over {
                     self.counts.given_up += 1;
                     self.note_incomplete();
                     self.remember(&pending.path);
@@ -212,14 +210,24 @@ impl Intake {
             .and_then(|(image, pixels)| Ok((parts(&image, &pixels)?, image.scan)));
         match read {
             Ok((parts, scan)) => {
-                self.done.insert(name_hash(path), version);
+                self.done.insert(path_hash(path), version);
                 Ok((scan, parts))
             }
             Err(error) if error.is_incomplete() => Err(Failure::NotYet(error.to_string())),
             Err(error) => {
-                self.done.insert(name_hash(path), version);
+                self.done.insert(path_hash(path), version);
                 Err(Failure::Never(error))
             }
+        }
+    }
+
+    /// Counts a file that is no image. Only the first one is named.
+    fn other(&mut self, file: &str, reason: &DicomError) {
+        self.counts.other_files += 1;
+        if self.counts.other_files == 1 {
+            tracing::info!(file, %reason, "files that are no images are skipped and counted");
+        } else {
+            tracing::debug!(file, %reason, "file skipped");
         }
     }
 
@@ -235,18 +243,18 @@ impl Intake {
 
     /// Reads a file into the buffer, unless this version was already handled.
     fn load(&mut self, path: &Path) -> Result<Version, Failure> {
+        self.buffer.clear();
         // Checked before opening, because opening a pipe would block.
         let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
         let version = version(&metadata);
-        if !metadata.is_file() || self.done.get(&name_hash(path)) == Some(&version) {
+        if !metadata.is_file() || self.done.get(&path_hash(path)) == Some(&version) {
             return Err(Failure::Nothing);
         }
         if metadata.len() > MAX_FILE_BYTES {
-            self.done.insert(name_hash(path), version);
+            self.done.insert(path_hash(path), version);
             let reason = "the file exceeds the largest accepted file (512 MiB)";
             return Err(Failure::Never(DicomError::Element { at: 0, reason }));
         }
-        self.buffer.clear();
         let file = File::open(path).map_err(|error| unreadable(&error))?;
         file.take(MAX_FILE_BYTES)
             .read_to_end(&mut self.buffer)
@@ -256,7 +264,7 @@ impl Intake {
 
     fn remember(&mut self, path: &Path) {
         if let Ok(metadata) = fs::metadata(path) {
-            self.done.insert(name_hash(path), version(&metadata));
+            self.done.insert(path_hash(path), version(&metadata));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use corticast_bold::time::RepetitionTime;
 
 use super::select::Wanted;
-use crate::session_state::SessionState;
+use crate::{network::options::seconds, run_names::RunNames, session_state::SessionState};
 
 /// Which folder, which images, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,21 +13,9 @@ pub struct DicomOptions {
     /// Folder into which the scanner exports
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Subject label: a pseudonym; never taken from the images
-    #[arg(long, default_value = "x")]
-    pub sub: String,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long)]
-    pub task: Option<String>,
-    /// Run label of the first series; each further series counts it up
-    #[arg(long, default_value = "1")]
-    pub run: String,
-    /// Name of the session
-    #[arg(long, default_value = "")]
-    pub session: String,
+    /// How runs are named.
+    #[command(flatten)]
+    pub names: RunNames,
     /// Read only files whose name matches, with * and ?
     #[arg(long, default_value = "*")]
     pub pattern: String,
@@ -94,12 +82,4 @@ impl DicomOptions {
 fn repetition_time(text: &str) -> Result<RepetitionTime, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     RepetitionTime::from_secs(seconds).map_err(|error| error.to_string())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|duration| *duration <= Duration::from_secs(86_400))
-        .ok_or_else(|| format!("expected 0 to 86400 seconds, got {seconds}"))
 }

@@ -36,7 +36,7 @@ pub enum Left {
     OtherType,
     /// Another echo, with its number and its time in units of 0.01 ms.
     Echo(u32, i64),
-    /// A series that was acquired together with the current one.
+    /// A series that was acquired at the same times as a run.
     Beside,
     /// A series with too few volumes.
     TooShort,
@@ -54,8 +54,8 @@ impl fmt::Display for Left {
                 write!(f, "images of echo {number}, {time_ms} ms (--echo {number} takes them)")
             }
             Self::Beside => f.write_str(
-                "images of a series that was acquired together with the current one (--series \
-                 takes them instead)",
+                "images of a series that was acquired at the same times as a run (--series with \
+                 this number takes them instead)",
             ),
             Self::TooShort => {
                 f.write_str("images of a series with too few volumes (--min-volumes 1 takes them)")

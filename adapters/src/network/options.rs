@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::session_state::SessionState;
+use crate::{run_names::RunNames, session_state::SessionState};
 
 /// Where to listen, and for whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,21 +35,9 @@ impl Default for ListenOptions {
 /// How runs are named, and when a run ends.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunOptions {
-    /// Subject label: a pseudonym; never taken from what the scanner sends
-    #[arg(long, default_value = "x")]
-    pub sub: String,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long)]
-    pub task: Option<String>,
-    /// Run label of the first run; each further run counts it up
-    #[arg(long, default_value = "1")]
-    pub run: String,
-    /// Name of the session
-    #[arg(long, default_value = "")]
-    pub session: String,
+    /// How runs are named.
+    #[command(flatten)]
+    pub names: RunNames,
     /// Repetition time in seconds [default: as the sender says]
     #[arg(long, value_name = "SECONDS")]
     pub tr: Option<f64>,
@@ -70,11 +58,7 @@ pub struct RunOptions {
 impl Default for RunOptions {
     fn default() -> Self {
         Self {
-            sub: "x".to_owned(),
-            ses: None,
-            task: None,
-            run: "1".to_owned(),
-            session: String::new(),
+            names: RunNames::default(),
             tr: None,
             volumes: None,
             end_after_s: Duration::from_secs(30),

@@ -20,6 +20,7 @@ fn scan(vendor: Vendor, numbers: Numbers, n_slice: Option<usize>) -> Scan {
         vendor,
         numbers,
         time: None,
+        content: None,
         repetition_s: Some(2.0),
         n_volumes: None,
         n_slice,
@@ -45,6 +46,8 @@ fn part(volume: u32, slice: u32, numbers: Numbers) -> Part {
         echo: Echo::default(),
         numbers,
         time: None,
+        content: None,
+        is_counted: false,
         what: What::Slice(Slice {
             plane,
             time: None,
