@@ -8,7 +8,7 @@
 //! place by place; the count of images at the same place. How these numbers count, and where they
 //! begin, is for `numbering`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     error::DicomError,
@@ -53,8 +53,8 @@ pub struct Assembly {
     counts: HashMap<i64, u32>,
     /// The numbers of the last image at each place.
     latest: HashMap<i64, Numbers>,
-    /// The highest volume that was completed.
-    done: Option<u32>,
+    /// The volumes that were completed; one that is late can have a lower number than others.
+    done: BTreeSet<u32>,
     /// Volumes that were given up; more slices of them may still arrive.
     given_up: HashSet<u32>,
     /// Added to the scheme's number.
@@ -93,7 +93,7 @@ impl Assembly {
             bytes: 0,
             counts: HashMap::new(),
             latest: HashMap::new(),
-            done: None,
+            done: BTreeSet::new(),
             given_up: HashSet::new(),
             offset: 0,
             is_by_place: false,
@@ -118,10 +118,9 @@ impl Assembly {
         }
         if !self.is_free(number, place) {
             // The conflicting slice belongs to the volume after the last.
-            let last = self.volumes.keys().next_back().copied().max(self.done);
+            let last = self.volumes.keys().next_back().copied().max(self.done.last().copied());
             let before = self.latest.get(&place).copied().unwrap_or_default();
-            let n_told = self.volumes.len() + usize::from(self.done.is_some());
-            self.was_constant |= self.done.is_none_or(|done| done == number) && n_told == 1;
+            self.was_constant |= self.volumes.keys().chain(&self.done).all(|n| *n == number);
             while self.scheme != Scheme::Count {
                 self.next_scheme(&waiting, n_volumes);
                 self.offset = 0;
@@ -178,7 +177,7 @@ impl Assembly {
     fn is_free(&self, number: u32, place: i64) -> bool {
         let slices = self.volumes.get(&number);
         let has = slices.is_some_and(|slices| slices.iter().any(|s| s.place == place));
-        !has && self.done.is_none_or(|done| number > done)
+        !has && !self.done.contains(&number)
     }
 
     /// Whether the image before this one, by its number, lies at the same place.
@@ -234,7 +233,7 @@ impl Assembly {
             }
             let slices = self.volumes.remove(&number).unwrap_or_default();
             self.bytes -= slices.iter().map(|s| s.slice.voxels.len()).sum::<usize>();
-            self.done = Some(number);
+            self.done.insert(number);
             complete.push(self.volume(number, slices));
         }
         complete

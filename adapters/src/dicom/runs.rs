@@ -58,6 +58,8 @@ pub struct DicomAdapter {
     is_paused: bool,
     n_held_bytes: usize,
     losses: Arc<AtomicU64>,
+    /// How many of them are of this adapter.
+    n_counted: u64,
 }
 
 impl DicomAdapter {
@@ -111,6 +113,7 @@ impl DicomAdapter {
             is_paused: false,
             n_held_bytes: 0,
             losses: Arc::default(),
+            n_counted: 0,
         })
     }
 

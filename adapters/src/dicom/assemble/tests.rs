@@ -106,6 +106,12 @@ fn ge_numbers_slices_volume_by_volume() {
     // Without the number of slices, the second volume shows how many the first had.
     let unknown = Assembly::new(&scan(Vendor::Ge, of(0, 0), None));
     assert_eq!(volumes(unknown, &volume_by_volume(), of, None), ALL);
+    // A volume that comes late keeps its number.
+    let late: Vec<(u32, u32)> = [0, 2, 1]
+        .into_iter()
+        .flat_map(|volume| (0..N_SLICE).map(move |slice| (volume, slice)))
+        .collect();
+    assert_eq!(volumes(ge(), &late, of, None), [Some(0), Some(2), Some(1)]);
     // A slice that never comes costs its volume only.
     let mut order = volume_by_volume();
     order.remove(2);

@@ -68,13 +68,17 @@ impl DicomAdapter {
         );
     }
 
-    /// Counts what was lost, so that the program's exit code can tell.
-    pub(super) fn count_losses(&self) {
+    /// Counts what was lost, so that the program's exit code can tell. The images that were lost on
+    /// their way into the folder are counted in the same place.
+    pub(super) fn count_losses(&mut self) {
         let is_here = |image: &Option<(String, u64)>| {
             let Some((series_id, instance)) = image else { return false };
             self.series.get(series_id).is_some_and(|series| series.has(*instance))
         };
         let cut = self.intake.incomplete.iter().filter(|image| !is_here(image)).count() as u64;
-        self.losses.store(self.intake.counts.refused + cut, Ordering::Relaxed);
+        let n = self.intake.counts.refused + cut;
+        self.losses.fetch_add(n, Ordering::Relaxed);
+        // A file that was cut may have been completed.
+        self.losses.fetch_sub(std::mem::replace(&mut self.n_counted, n), Ordering::Relaxed);
     }
 }

@@ -98,7 +98,6 @@ impl DicomAdapter {
         }
         if !self.is_paused && silent >= self.options.end_after_s {
             self.is_paused = true;
-            self.count_losses();
             tracing::info!(
                 run = header.run_id(),
                 missing = series.n_missing(),
