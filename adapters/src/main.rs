@@ -41,7 +41,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{
     signal::{self, unix::SignalKind},
     sync::{oneshot, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing_subscriber::{
     filter::{FilterExt, Targets},
@@ -55,6 +55,9 @@ use self::{
 
 /// The process ends this long after a signal, whatever it still waits for.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
+
+/// A source that was told to end delivers what it holds within this time.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let Cli { source, output } = Cli::parse();
@@ -86,6 +89,16 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // Before anything is made that a signal must remove.
+    let stopped = {
+        let _within = runtime.enter();
+        stop_on_signals(sends.then_some(STOP_DEADLINE))?
+    };
     // Removed when this function returns: the adapter's thread may outlive it.
     let spool = match &source {
         Source::Store(options) => Some(Spool::new(&options.dicom.folder)?),
@@ -93,23 +106,18 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     };
     let mut adapter = open(source, &output, &state, spool.as_ref())?;
     let refused = adapter.refused();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     let mut end_of_dump = None;
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
-            runtime.block_on(write(dump))?;
+            runtime.block_on(write(dump, stopped))?;
             return Ok(worse_if_refused(ExitCode::SUCCESS, refused.as_deref()));
         }
         end_of_dump = Some(dump.end());
         adapter = Box::new(dump);
     }
     let pace = if is_live { Pace::Scanner } else { output.speed };
-    let code = runtime.block_on(send(adapter, &output, pace, state));
+    let code = runtime.block_on(send(adapter, &output, pace, state, stopped));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     if let Some(end) = end_of_dump {
         end.finish()?;
@@ -119,16 +127,22 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the volumes to a file without sending them, until there are no more or a signal comes.
-async fn write(dump: Dump) -> anyhow::Result<()> {
-    let mut stopped = stop_on_signals(None)?;
-    let end = dump.end();
-    let (done, drained) = oneshot::channel();
+async fn write(dump: Dump, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let (end, stopper) = (dump.end(), dump.stopper());
+    let (done, mut drained) = oneshot::channel();
     let drain = move || done.send(dump.drain()).ok();
     std::thread::Builder::new().name("scanner".to_owned()).spawn(drain)?;
     let volumes = tokio::select! {
-        drained = drained => drained.context("the adapter's thread has ended early")??,
-        // The adapter's thread may still wait for a silent scanner.
-        _ = stopped.wait_for(|stop| *stop) => end.finish()?,
+        drained = &mut drained => drained.context("the adapter's thread has ended early")??,
+        _ = stopped.wait_for(|stop| *stop) => {
+            let mut rest = None;
+            if let Some(stop) = stopper {
+                stop();
+                rest = timeout(HAND_OVER, &mut drained).await.ok().and_then(Result::ok);
+            }
+            // The adapter's thread may still wait for a silent scanner.
+            rest.unwrap_or_else(|| end.finish())?
+        }
     };
     anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
     tracing::info!(volumes, "done");
@@ -237,6 +251,7 @@ async fn send(
     output: &Output,
     pace: Pace,
     state: SessionState,
+    stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     let security = match (&output.key, &output.server_key) {
         (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,
@@ -256,7 +271,7 @@ async fn send(
         state: defaults.state,
     };
     let progress = options.progress.clone();
-    let report = publish(adapter, options, stop_on_signals(Some(STOP_DEADLINE))?).await;
+    let report = publish(adapter, options, stopped).await;
     progress.finish_and_clear();
     let report = report?;
     tracing::info!(

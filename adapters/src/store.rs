@@ -31,7 +31,7 @@ use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 use self::association::Provider;
 pub use self::spool::Spool;
 use crate::{
-    adapter::ScannerAdapter,
+    adapter::{ScannerAdapter, Stopper},
     dicom::{DicomAdapter, DicomOptions},
     network::{
         ListenOptions,
@@ -126,6 +126,10 @@ impl ScannerAdapter for StoreAdapter {
 
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
         self.dicom.next_volume()
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        self.dicom.stopper()
     }
 
     fn refused(&self) -> Option<Arc<std::sync::atomic::AtomicU64>> {

@@ -51,6 +51,22 @@ fn a_signal_finishes_the_dump_of_a_watched_folder() {
 }
 
 #[test]
+fn a_first_volume_that_waits_for_the_second_is_in_the_dump() {
+    let site = Site::new(1);
+    let (folder, dump) = (site.path("export"), site.path("run.nii"));
+    fs::create_dir(&folder).unwrap();
+    let flags = ["dicom", folder.to_str().unwrap(), "--dump", dump.to_str().unwrap()];
+    // It waits longer than this test takes to send the signal.
+    let watching = adapter(&site, &[&flags[..], &["--tr", "3"]].concat());
+    wait_for("the adapter watches", || watching.log().contains("folder listed").then_some(()));
+    fs::write(folder.join("1"), mosaic(1)).unwrap();
+    wait_for("the run starts", || watching.log().contains("run started").then_some(()));
+    watching.signal(Signal::TERM);
+    drop(watching.finish().expect(0, &["stopping", "run written", "done volumes=1"]));
+    assert_eq!(NiftiReader::open(&dump).unwrap().header().n_volumes, 1);
+}
+
+#[test]
 fn a_signal_removes_the_private_folder_of_the_dicom_network() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let site = Site::new(1);

@@ -29,7 +29,7 @@ use crate::{
         write::{NiftiWriter, WriteError},
     },
     reorient::ToRas,
-    source::ScannerAdapter,
+    source::{ScannerAdapter, Stopper},
 };
 
 /// Largest accepted jump of the index. A larger one means a damaged header; filling it as a gap
@@ -176,6 +176,10 @@ impl ScannerAdapter for Dump {
 
     fn events(&self) -> &[Event] {
         self.inner.events()
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        self.inner.stopper()
     }
 
     fn refused(&self) -> Option<Arc<AtomicU64>> {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::RecvTimeoutError;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{
     elements::MAX_FILE_BYTES,
@@ -24,9 +24,12 @@ use super::{
     scan::Scan,
     watch::Arrivals,
 };
+use crate::adapter::Stopper;
 
 /// Shortest and longest wait before an incomplete file is tried again.
 const RETRY: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+/// Nothing is due for this long at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// Largest number of incomplete files waiting to be tried again; further ones are skipped at once.
 const MAX_PENDING: usize = 256;
 
@@ -88,6 +91,9 @@ pub struct Intake {
     /// Files that were read or skipped, by a hash of the path.
     done: HashMap<u64, Version>,
     buffer: Vec<u8>,
+    /// Ends the intake, from any thread.
+    stop: (Sender<()>, Receiver<()>),
+    is_stopped: bool,
     /// Files that were given up, by the series and identifier that their headers give.
     pub incomplete: Vec<Option<(String, u64)>>,
 }
@@ -117,13 +123,34 @@ impl Intake {
             deadline,
             done: HashMap::new(),
             buffer: Vec::new(),
+            stop: bounded(1),
+            is_stopped: false,
             incomplete: Vec::new(),
         }
+    }
+
+    /// Ends the intake from another thread: what comes next is the end.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        let stop = self.stop.0.clone();
+        Box::new(move || {
+            stop.try_send(()).ok();
+        })
+    }
+
+    /// Whether the intake was ended from another thread.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     /// The next image; waits until `until`, or for ever when it is `None`.
     pub fn next(&mut self, until: Option<Instant>) -> Next {
         loop {
+            self.is_stopped |= self.stop.1.try_recv().is_ok();
+            if self.is_stopped {
+                return Next::End;
+            }
             if let Some(path) = self.listed.pop_front() {
                 if let Some(read) = self.attempt(path) {
                     return Next::Image(read);
@@ -143,9 +170,14 @@ impl Intake {
                 return Next::Quiet;
             }
             let wake = self.pending.iter().map(|pending| pending.next).chain(until).min();
-            let arrived = match wake {
-                Some(wake) => arrivals.files().recv_deadline(wake),
-                None => arrivals.files().recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let wait = wake.map_or(LONGEST_WAIT, |wake| wake.saturating_duration_since(now));
+            let arrived = crossbeam::select! {
+                recv(arrivals.files()) -> path => path.map_err(|_| RecvTimeoutError::Disconnected),
+                recv(self.stop.1) -> _ => {
+                    self.is_stopped = true;
+                    continue;
+                }
+                default(wait) => Err(RecvTimeoutError::Timeout),
             };
             match arrived {
                 Ok(path) => {

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use corticast_bold::time::RepetitionTime;
 
 use super::select::Wanted;
-use crate::{network::options::seconds, run_names::RunNames, session_state::SessionState};
+use crate::{
+    network::options::{repetition_time, seconds},
+    run_names::RunNames,
+    session_state::SessionState,
+};
 
 /// Which folder, which images, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,7 +44,8 @@ pub struct DicomOptions {
         value_parser = clap::value_parser!(u32).range(1..=64))]
     pub min_volumes: Option<u32>,
     /// Repetition time in seconds [default: from the header, if it can be believed]
-    #[arg(long, value_name = "SECONDS", value_parser = repetition_time)]
+    #[arg(long, value_name = "SECONDS", value_parser = repetition_time,
+        allow_negative_numbers = true)]
     pub tr: Option<RepetitionTime>,
     /// Number of volumes after which a run ends [default: not known]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,9 +82,4 @@ impl DicomOptions {
             image_type: self.image_type.clone(),
         }
     }
-}
-
-fn repetition_time(text: &str) -> Result<RepetitionTime, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    RepetitionTime::from_secs(seconds).map_err(|error| error.to_string())
 }

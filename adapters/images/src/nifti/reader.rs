@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast_wire::files;
+use corticast_wire::{files, text::count};
 
 use super::{
     gzip::Gzip,
@@ -151,8 +151,10 @@ impl NiftiReader {
             return Err(AdapterError::Malformed {
                 path: self.path.clone(),
                 reason: format!(
-                    "the file ends inside volume {}: {} of {n_volumes} volumes are complete{why}",
-                    self.n_read, self.n_read
+                    "the file ends inside volume {}: {} of {} are complete{why}",
+                    self.n_read,
+                    self.n_read,
+                    count(n_volumes.into(), "volume")
                 ),
             });
         }
@@ -178,8 +180,8 @@ impl NiftiReader {
             Ok(_) => {
                 tracing::warn!(
                     path = %self.path.display(),
-                    "the file goes on after the {} volumes of its header: the rest is not read",
-                    self.header.n_volumes
+                    "the file goes on after the {} of its header: the rest is not read",
+                    count(self.header.n_volumes.into(), "volume")
                 );
                 Ok(())
             }

@@ -41,7 +41,9 @@ impl DicomAdapter {
                 return Beside::Yes;
             }
             let goes_on = own.is_some_and(|own| {
-                own.n_volume() > 1 && run.was_scanning(own.last_time()) != Some(true)
+                // A clock that stands still tells nothing.
+                let is_still = own.first_time() == own.last_time();
+                own.n_volume() > 1 && (is_still || run.was_scanning(own.last_time()) != Some(true))
             });
             if !goes_on {
                 beside = Beside::Perhaps;
