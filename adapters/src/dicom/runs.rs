@@ -158,7 +158,7 @@ impl DicomAdapter {
 
     fn take_part(&mut self, scan: &Scan, part: Part, file: &str) {
         let id = &scan.series_id;
-        let is_beside = self.beside(id, part.time) == Beside::Yes;
+        let is_beside = self.beside(scan, part.time) == Beside::Yes;
         let tr = self.options.tr;
         let series = self.series.entry(id.clone()).or_insert_with(|| Series::new(scan.clone(), tr));
         if let Err(left) = series.echoes.admits(part.echo, self.wanted.echo) {
@@ -172,7 +172,7 @@ impl DicomAdapter {
         }
         if series.state == State::Beside || is_beside && series.is_no_run_yet() {
             self.leave_out_series(id);
-            self.leave_out(scan, Left::Beside);
+            self.leave_out(scan, Left::Beside(scan.series_number));
             return;
         }
         series.first_came.get_or_insert_with(Instant::now);

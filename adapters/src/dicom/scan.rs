@@ -18,7 +18,7 @@ use super::{
         PHILIPS_N_SLICES, PHILIPS_SCALE_SLOPE, PROTOCOL_NAME, RELATED_SERIES, REPETITION_TIME,
         RESCALE_INTERCEPT, RESCALE_SLOPE, SCANNING_SEQUENCE, SERIES_DESCRIPTION,
         SERIES_INSTANCE_UID, SERIES_NUMBER, SIEMENS_PROTOCOL, SOFTWARE_VERSIONS, SOP_INSTANCE_UID,
-        TEMPORAL_POSITION,
+        STUDY_INSTANCE_UID, TEMPORAL_POSITION,
     },
 };
 
@@ -112,6 +112,8 @@ impl Hidden {
 pub struct Scan {
     /// First 16 hex digits of the BLAKE3 hash of what identifies the series.
     pub series_id: String,
+    /// Hash of what identifies the study, a visit to the scanner; `None` if nothing does.
+    pub study: Option<u64>,
     /// Number of the series within its study.
     pub series_number: Option<u32>,
     /// Hash of what identifies the image, which is the same in every copy of it.
@@ -157,6 +159,11 @@ impl Scan {
         let (series_id, series_number) = series(attributes, &image_type, &names)?;
         Ok(Self {
             series_id,
+            study: attributes
+                .get(STUDY_INSTANCE_UID)
+                .map(without_padding)
+                .filter(|uid| !uid.is_empty())
+                .map(short_hash),
             series_number,
             instance: instance(attributes),
             vendor,

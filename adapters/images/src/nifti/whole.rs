@@ -49,20 +49,25 @@ pub(super) fn check(path: &Path, header: &NiftiHeader) -> Result<Whole, AdapterE
     let before = state(path).map_err(io)?;
     let (found, error) = read(path, expected).map_err(io)?;
     let is_cut = error.as_ref().is_none_or(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    let n_whole = found.saturating_sub(header.voxel_offset_bytes) / volume_bytes.max(1);
+    let n_whole = n_whole.min(header.n_volumes.into());
+    let all = count(header.n_volumes.into(), "volume");
     let reason = match error {
         None if found >= expected => return Ok(Whole::Yes),
         _ if is_cut && is_growing(path, before).map_err(io)? => return Ok(Whole::Growing),
-        Some(error) => format!("{error} (`gzip -t` tells the same)"),
-        None => format!("it ends after {found} bytes, expected {expected}"),
+        None => {
+            format!("it ends after {found} bytes, expected {expected}, with {n_whole} of {all}")
+        }
+        Some(error) if is_cut => {
+            format!("{error} (`gzip -t` tells the same) after {n_whole} of {all}")
+        }
+        Some(error) => format!("{error} (`gzip -t` tells the same), so any voxel may be wrong"),
     };
-    let n_whole = found.saturating_sub(header.voxel_offset_bytes) / volume_bytes.max(1);
-    let n_whole = n_whole.min(header.n_volumes.into());
     Err(AdapterError::Malformed {
         path: path.to_owned(),
         reason: format!(
-            "this file is damaged or was cut: {reason}; {n_whole} of {} can be read, and none is passed \
-             on. Get the file again from where it was made",
-            count(header.n_volumes.into(), "volume")
+            "this file is damaged or was cut: {reason}; nothing of it is passed on. Get the file \
+             again from where it was made"
         ),
     })
 }

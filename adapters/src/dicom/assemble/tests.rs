@@ -15,6 +15,7 @@ const N_VOLUME: u32 = 3;
 fn scan(vendor: Vendor, numbers: Numbers, n_slice: Option<usize>) -> Scan {
     Scan {
         series_id: "a".into(),
+        study: None,
         series_number: Some(1),
         instance: 1,
         vendor,

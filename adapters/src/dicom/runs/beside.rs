@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use corticast_images::error::AdapterError;
 
-use super::{DicomAdapter, Next, Series, State};
+use super::{DicomAdapter, Next, Scan, Series, State};
 use crate::dicom::clock::Moment;
 
 /// Files that came together with the first one of a series are read before a run is chosen.
@@ -27,14 +27,19 @@ pub(super) enum Beside {
 }
 
 impl DicomAdapter {
-    /// Whether a series covers the times of one that is or was a run. `time` is that of an image that
-    /// it does not have yet.
-    pub(super) fn beside(&self, series_id: &str, time: Option<Moment>) -> Beside {
-        let own = self.series.get(series_id);
+    /// Whether a series of this scan covers the times of one that is or was a run. `time` is that of an
+    /// image that it does not have yet.
+    pub(super) fn beside(&self, scan: &Scan, time: Option<Moment>) -> Beside {
+        let own = self.series.get(&scan.series_id);
         let start = own.and_then(Series::first_time).or(time);
         let mut beside = Beside::No;
+        // Exports without dates have the same times of day in every visit.
+        let is_other_visit =
+            |run: &Series| run.scan.study.zip(scan.study).is_some_and(|(a, b)| a != b);
         let runs = self.series.iter().filter(|(id, series)| {
-            *id != series_id && matches!(series.state, State::Run | State::Over)
+            **id != scan.series_id
+                && matches!(series.state, State::Run | State::Over)
+                && !is_other_visit(series)
         });
         for (_, run) in runs.filter(|(_, run)| run.was_scanning(start) == Some(true)) {
             if run.n_volume() > 1 {
@@ -75,7 +80,8 @@ impl DicomAdapter {
         let id = together.min_by_key(|id| self.series.get(*id).map(rank)).cloned();
         let Some(id) = id else { return Ok(None) };
         self.ready.retain(|ready| *ready != id);
-        if self.beside(&id, None) == Beside::Yes {
+        let scan = self.series.get(&id).map(|series| &series.scan);
+        if scan.is_some_and(|scan| self.beside(scan, None) == Beside::Yes) {
             self.leave_out_series(&id);
             return self.next_ready();
         }

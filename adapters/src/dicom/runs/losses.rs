@@ -42,7 +42,7 @@ impl DicomAdapter {
         series.state = State::Beside;
         if n > 0 {
             let scan = series.scan.clone();
-            self.name_left_out(&scan, Left::Beside);
+            self.name_left_out(&scan, Left::Beside(scan.series_number));
         }
     }
 

@@ -13,7 +13,8 @@ impl DicomAdapter {
     /// Makes a series ready to be a run, if it has enough volumes and a repetition time, and covers the
     /// times of no other.
     pub(super) fn try_start(&mut self, series_id: &str, at_end: bool) -> Result<(), AdapterError> {
-        let beside = self.beside(series_id, None);
+        let scan = self.series.get(series_id).map(|series| &series.scan);
+        let beside = scan.map_or(Beside::No, |scan| self.beside(scan, None));
         let tr = self.options.tr;
         let Some(series) = self.series.get_mut(series_id) else { return Ok(()) };
         if series.state != State::Waiting || series.held.is_empty() {

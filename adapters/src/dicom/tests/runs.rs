@@ -142,9 +142,37 @@ fn of_series_acquired_together_the_same_one_is_taken_live_and_once() {
         assert_eq!(runs_of(&listed, &["--series", "8"]), [[0, 1, 2]]);
     });
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let named = log.matches("series 8: left out: images of a series that was acquired at the same");
+    let named = log.matches("same times as a run (--series 8 takes them instead)");
     assert!((1..=3).contains(&named.count()), "once for each adapter: {log}");
     assert!(!log.contains("series 7: left out: images of a series that was acquired"), "{log}");
+}
+
+#[test]
+fn two_visits_at_the_same_time_of_day_are_both_runs() {
+    let (_outer, folder) = folder();
+    for (visit, series) in [("1.2.3.1", "1"), ("1.2.3.2", "2")] {
+        for number in 1..=3 {
+            let time = time(number, 1.5);
+            let edits =
+                [(fixture::ACQUISITION_TIME, time.as_str()), (tags::STUDY_INSTANCE_UID, visit)];
+            let name = format!("{series}_{number}");
+            fs::write(folder.join(name), of_series(series, number, &edits)).unwrap();
+        }
+    }
+    assert_eq!(runs_of(&folder, &[]), [[0, 1, 2], [0, 1, 2]]);
+}
+
+#[test]
+fn series_whose_clock_stands_still_are_not_taken_for_copies() {
+    let (_outer, folder) = folder();
+    for (series, n) in [("7", 1), ("8", 3)] {
+        for number in 1..=n {
+            let edits = [(fixture::ACQUISITION_TIME, "000000"), (tags::SERIES_NUMBER, series)];
+            let name = format!("{series}_{number}");
+            fs::write(folder.join(name), of_series(series, number, &edits)).unwrap();
+        }
+    }
+    assert_eq!(runs_of(&folder, &[]), [vec![0], vec![0, 1, 2]]);
 }
 
 #[test]
