@@ -4,6 +4,8 @@
 //! names). So its own identifier and its number in the series identify an image, never the file's
 //! name. Acquisition times are times of day; they are used while they keep a beat.
 
+mod volume;
+
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
@@ -16,13 +18,14 @@ use corticast_bold::{
     time::{RepetitionTime, TrIndex},
 };
 
+pub use self::volume::{Refusal, State, Volume};
 use super::{
     assemble::Assembly,
     beat::Beat,
     clock::{Moment, elapsed_us},
     error::DicomError,
-    numbering::{Facts, NoNumber, Numbering},
-    parts::{Part, Stack, What},
+    numbering::{Facts, Numbering},
+    parts::{Part, What},
     scan::Scan,
     select::Echoes,
     timing::{Verdict, repetition_time},
@@ -35,63 +38,6 @@ const SAME_TR: f64 = 0.005;
 const USUAL_TR_S: f64 = 2.0;
 /// The first volumes wait no longer for others.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-
-/// A volume of a series, ready to be delivered.
-#[derive(Clone, Debug)]
-pub struct Volume {
-    /// Position in the series.
-    pub index: TrIndex,
-    /// When it was acquired.
-    pub time: Option<Moment>,
-    /// The voxels and where they lie.
-    pub stack: Stack,
-    /// Its voxels.
-    pub voxels: Bytes,
-}
-
-/// Why an image is no further volume of its series.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// The image came before, or has no number of its own.
-    #[error(transparent)]
-    Number(#[from] NoNumber),
-    /// The matrix of the image differs from that of the series.
-    #[error("matrix is {found:?}, expected {expected:?}")]
-    Matrix {
-        /// Voxels along x, y, z of the image.
-        found: [usize; 3],
-        /// Voxels along x, y, z of the first image.
-        expected: [usize; 3],
-    },
-    /// The repetition time of the image differs from that of the series.
-    #[error("repetition time is {found} s, expected {expected} s")]
-    RepetitionTime {
-        /// Repetition time of the image, in seconds.
-        found: f64,
-        /// Repetition time of the first image, in seconds.
-        expected: f64,
-    },
-    /// The slices are no volume.
-    #[error(transparent)]
-    Slices(#[from] DicomError),
-}
-
-/// What became of a series.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// Its volumes are held until the run can start.
-    Waiting,
-    /// It can become a run, when the one before is over.
-    Ready,
-    /// It is a run.
-    Run,
-    /// It was a run, and another series has begun, so that its volumes are no longer delivered.
-    Over,
-    /// It is no run.
-    Refused,
-    /// It is no run, because it was acquired together with one.
-    Beside,
-}
 
 /// State of one series.
 pub struct Series {

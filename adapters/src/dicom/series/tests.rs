@@ -1,7 +1,7 @@
 //! Tests of acquisition times, and of which images are volumes.
 
 use super::*;
-use crate::dicom::{fixture, image::Image, parts::parts};
+use crate::dicom::{fixture, image::Image, numbering::NoNumber, parts::parts};
 
 struct Read {
     scan: Scan,
