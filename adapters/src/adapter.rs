@@ -5,7 +5,7 @@
 
 /// Defined in `corticast-images`, because the daemon replays files through the same trait without
 /// depending on this crate. Re-exported here, where adapters are written.
-pub use corticast_images::source::ScannerAdapter;
+pub use corticast_images::source::{ScannerAdapter, Stopper};
 
 /// The folder of real scans for tests, from `CORTICAST_DATA`. Without it, the test reports that it
 /// did not run.

@@ -12,10 +12,11 @@ use corticast_adapter::{
     dicom::{DicomOptions, doctor::DoctorOptions},
     mrd::MrdOptions,
     murfi::MurfiOptions,
-    network::RunOptions,
+    network::{RunOptions, options::tr_s},
     parrec::ParRecOptions,
     publish::pace::Pace,
     pyneal::PynealOptions,
+    run_names::RunNames,
     session_state::SessionKey,
     store::StoreOptions,
     synthetic::SyntheticOptions,
@@ -138,14 +139,15 @@ fn text(label: &Option<String>) -> &str {
 
 /// The session of a DICOM source. Two adapters can watch one folder, each for its own series.
 fn of_dicom<'a>(kind: &'a str, options: &'a DicomOptions) -> SessionKey<'a> {
-    let DicomOptions { folder, session, sub, ses, task, run, pattern, .. } = options;
+    let DicomOptions { folder, names, pattern, .. } = options;
+    let RunNames { sub, ses, task, run, session } = names;
     let labels = [session, sub, text(ses), text(task), run, pattern];
     SessionKey { kind, place: folder, labels }
 }
 
 /// The session of a source that names its runs itself.
 fn of_runs<'a>(kind: &'a str, place: &'a Path, options: &'a RunOptions) -> SessionKey<'a> {
-    let RunOptions { session, sub, ses, task, run, .. } = options;
+    let RunNames { sub, ses, task, run, session } = &options.names;
     SessionKey { kind, place, labels: [session, sub, text(ses), text(task), run, ""] }
 }
 
@@ -160,7 +162,7 @@ pub(super) struct NiftiArgs {
     #[arg(long, value_name = "GLOB")]
     pattern: Option<String>,
     /// Repetition time in seconds [default: from the sidecar, else the header]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = tr_s, allow_negative_numbers = true)]
     tr: Option<f64>,
     /// BIDS events.tsv, one per run; sent as marks [default: those that apply to BIDS images]
     #[arg(long, value_name = "FILE")]
@@ -214,7 +216,7 @@ pub(super) struct BidsArgs {
     #[arg(long = "entity", value_name = "KEY-LABEL")]
     entities: Vec<String>,
     /// Repetition time in seconds [default: from the sidecar, else the header]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = tr_s, allow_negative_numbers = true)]
     tr: Option<f64>,
     /// Name of the session
     #[arg(long, default_value = "")]
@@ -308,6 +310,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_negative_repetition_time_is_named_and_not_taken_for_a_flag() {
+        for source in [&["nifti", "a.nii"][..], &["bids", "a"], &["dicom", "a"], &["afni"]] {
+            let arguments = [&["x"], source, &["--tr", "-2"]].concat();
+            let error = Cli::try_parse_from(arguments).unwrap_err().to_string();
+            assert!(
+                error.contains("expected more than 0 and at most 60 seconds, got -2"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -59,11 +59,11 @@ mod series;
 mod syntax;
 mod tags;
 mod timing;
+mod tree;
 mod watch;
 
 use bytes::Bytes;
 
-pub(crate) use self::series::run_label;
 use self::{
     image::{Content, Image},
     parts::{What, parts},

@@ -15,6 +15,7 @@ pub mod network;
 pub mod parrec;
 pub mod publish;
 pub mod pyneal;
+pub mod run_names;
 pub mod session_state;
 pub mod store;
 pub mod synthetic;

@@ -33,12 +33,15 @@ use corticast_adapter::{
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
-use corticast_wire::{socket::ClientSecurity, text::explain};
+use corticast_wire::{
+    socket::ClientSecurity,
+    text::{count, explain},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{
     signal::{self, unix::SignalKind},
-    sync::watch,
-    time::{Instant, sleep_until},
+    sync::{oneshot, watch},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing_subscriber::{
     filter::{FilterExt, Targets},
@@ -52,6 +55,9 @@ use self::{
 
 /// The process ends this long after a signal, whatever it still waits for.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
+
+/// A source that was told to end delivers what it holds within this time.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let Cli { source, output } = Cli::parse();
@@ -83,6 +89,16 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // Before anything is made that a signal must remove.
+    let stopped = {
+        let _within = runtime.enter();
+        stop_on_signals(sends.then_some(STOP_DEADLINE))?
+    };
     // Removed when this function returns: the adapter's thread may outlive it.
     let spool = match &source {
         Source::Store(options) => Some(Spool::new(&options.dicom.folder)?),
@@ -90,26 +106,47 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     };
     let mut adapter = open(source, &output, &state, spool.as_ref())?;
     let refused = adapter.refused();
+    let mut end_of_dump = None;
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
-            let volumes = dump.drain()?;
-            anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
-            tracing::info!(volumes, "done");
+            runtime.block_on(write(dump, stopped))?;
             return Ok(worse_if_refused(ExitCode::SUCCESS, refused.as_deref()));
         }
+        end_of_dump = Some(dump.end());
         adapter = Box::new(dump);
     }
     let pace = if is_live { Pace::Scanner } else { output.speed };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let code = runtime.block_on(send(adapter, &output, pace, state));
+    let code = runtime.block_on(send(adapter, &output, pace, state, stopped));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
+    if let Some(end) = end_of_dump {
+        end.finish()?;
+    }
     runtime.shutdown_timeout(Duration::from_millis(600));
     Ok(worse_if_refused(code?, refused.as_deref()))
+}
+
+/// Writes the volumes to a file without sending them, until there are no more or a signal comes.
+async fn write(dump: Dump, mut stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let (end, stopper) = (dump.end(), dump.stopper());
+    let (done, mut drained) = oneshot::channel();
+    let drain = move || done.send(dump.drain()).ok();
+    std::thread::Builder::new().name("scanner".to_owned()).spawn(drain)?;
+    let volumes = tokio::select! {
+        drained = &mut drained => drained.context("the adapter's thread has ended early")??,
+        _ = stopped.wait_for(|stop| *stop) => {
+            let mut rest = None;
+            if let Some(stop) = stopper {
+                stop();
+                rest = timeout(HAND_OVER, &mut drained).await.ok().and_then(Result::ok);
+            }
+            // The adapter's thread may still wait for a silent scanner.
+            rest.unwrap_or_else(|| end.finish())?
+        }
+    };
+    anyhow::ensure!(volumes > 0, "the source delivered no volume to write");
+    tracing::info!(volumes, "done");
+    Ok(())
 }
 
 /// The exit code of a program that went well, unless its source refused something.
@@ -118,7 +155,8 @@ fn worse_if_refused(code: ExitCode, refused: Option<&AtomicU64>) -> ExitCode {
     if n_refused == 0 || code != ExitCode::SUCCESS {
         return code;
     }
-    tracing::error!("{n_refused} images or senders were refused; the warnings say why");
+    let images = count(n_refused, "image");
+    tracing::error!("refused or lost: {images} or senders of them; the warnings say why");
     ExitCode::from(3)
 }
 
@@ -213,6 +251,7 @@ async fn send(
     output: &Output,
     pace: Pace,
     state: SessionState,
+    stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
     let security = match (&output.key, &output.server_key) {
         (Some(own), Some(server)) => ClientSecurity::from_files(own, server)?,
@@ -232,7 +271,7 @@ async fn send(
         state: defaults.state,
     };
     let progress = options.progress.clone();
-    let report = publish(adapter, options, stop_on_signals()?).await;
+    let report = publish(adapter, options, stopped).await;
     progress.finish_and_clear();
     let report = report?;
     tracing::info!(
@@ -246,18 +285,18 @@ async fn send(
         return Ok(ExitCode::SUCCESS);
     }
     tracing::error!(
-        "{} volumes were lost, {} were never acknowledged, {} runs were refused, {} marks were lost",
-        report.n_lost,
-        report.n_unacked,
-        report.n_refused,
-        report.n_lost_marks
+        "lost: {} and {}; never acknowledged: {}; refused: {}",
+        count(report.n_lost, "volume"),
+        count(report.n_lost_marks, "mark"),
+        count(report.n_unacked, "volume"),
+        count(report.n_refused.into(), "run"),
     );
     Ok(ExitCode::from(3))
 }
 
 /// A flag that the first SIGINT, SIGTERM or SIGHUP sets. The second signal ends the process at once,
-/// and so does [`STOP_DEADLINE`].
-fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
+/// and so does `patience` after the first.
+fn stop_on_signals(patience: Option<Duration>) -> anyhow::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
     let listen = |kind, name| {
         signal::unix::signal(kind).with_context(|| format!("cannot listen for {name}"))
@@ -275,7 +314,7 @@ fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     tracing::error!(
                         "not stopped within {} s of the signal: sending still waits for the socket",
-                        STOP_DEADLINE.as_secs()
+                        patience.unwrap_or_default().as_secs()
                     );
                     std::process::exit(1);
                 }
@@ -285,7 +324,7 @@ fn stop_on_signals() -> anyhow::Result<watch::Receiver<bool>> {
                 std::process::exit(1);
             }
             tracing::info!("{name}: stopping; a second signal ends the adapter at once");
-            deadline = Some(Instant::now() + STOP_DEADLINE);
+            deadline = patience.map(|patience| Instant::now() + patience);
         }
     });
     Ok(stopped)

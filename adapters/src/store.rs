@@ -5,6 +5,9 @@
 //! that were read before that; a folder that a killed adapter left is removed by the next one.
 //! Best is a folder in memory, such as `/dev/shm`.
 //!
+//! A sender that is refused, and an image that did not come whole, are counted with what the folder
+//! adapter refuses.
+//!
 //! Only senders whose application title (AE title) is allowed get an association. A verification
 //! (C-ECHO) is answered, which the console's "ping" uses.
 //!
@@ -28,7 +31,7 @@ use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 use self::association::Provider;
 pub use self::spool::Spool;
 use crate::{
-    adapter::ScannerAdapter,
+    adapter::{ScannerAdapter, Stopper},
     dicom::{DicomAdapter, DicomOptions},
     network::{
         ListenOptions,
@@ -71,7 +74,7 @@ pub fn open(options: StoreOptions, spool: &Spool) -> Result<StoreAdapter, Adapte
     let listener = bind(&listen, port).map_err(error)?;
     tracing::info!(address = %listener.local_addr().map_err(error)?, "listening for store");
     let dicom = DicomAdapter::open(DicomOptions { folder: spool.path().to_owned(), ..dicom })?;
-    let provider = Arc::new(Provider::new(&ae_title, &from, spool, listen.stall_s));
+    let provider = Arc::new(Provider::new(&ae_title, &from, spool, listen.stall_s, dicom.losses()));
     let allowed = listen.allow;
     thread::Builder::new()
         .name("store-door".into())
@@ -123,6 +126,10 @@ impl ScannerAdapter for StoreAdapter {
 
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
         self.dicom.next_volume()
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        self.dicom.stopper()
     }
 
     fn refused(&self) -> Option<Arc<std::sync::atomic::AtomicU64>> {

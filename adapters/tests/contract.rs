@@ -1,7 +1,9 @@
-//! What each adapter of a network protocol, and PAR/REC, does about each fault. One list makes the
-//! tests and the table of docs/adapters.md.
+//! What each adapter does about each fault. One list makes the tests and the table of
+//! docs/adapters.md. Recorded files (`nifti`, `bids`) have no sender, so their faults are files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "contract/recorded.rs"]
+mod recorded;
 #[path = "contract/senders/mod.rs"]
 mod senders;
 
@@ -15,14 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use corticast_adapter::{adapter::ScannerAdapter, network::NetworkAdapter};
+use corticast_adapter::adapter::ScannerAdapter;
 
 use self::senders::{Sender, open};
 
 /// No step takes this long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const ADAPTERS: [&str; 5] = ["afni", "mrd", "murfi", "pyneal", "parrec"];
+const ADAPTERS: [&str; 7] = ["afni", "mrd", "murfi", "pyneal", "parrec", "dicom", "store"];
 
 /// A fault: what happens, what comes of it, what the sender does, the volumes that must arrive as
 /// run and index, whether something counts as refused, and the adapters it cannot happen to.
@@ -36,7 +38,7 @@ struct Fault {
 }
 
 /// The last volume of each list shows that the adapter goes on.
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 10] = [
     Fault {
         name: "sender gone",
         outcome: "the run ends; the next sender begins another",
@@ -110,6 +112,47 @@ const FAULTS: [Fault; 7] = [
         not_for: &[("afni", "volumes have no numbers; the daemon drops equal bytes")],
     },
     Fault {
+        name: "volume out of order",
+        outcome: "passed on with its own index",
+        act: |sender| {
+            sender.volume(1, 0);
+            sender.volume(1, 2);
+            sender.volume(1, 1);
+            sender.volume(1, 3);
+        },
+        arrives: &[(1, 0), (1, 1), (1, 2), (1, 3)],
+        is_refused: false,
+        not_for: &[("afni", "volumes have no numbers")],
+    },
+    Fault {
+        name: "the scan goes on after its sender was gone",
+        outcome: "the run goes on, with its name and its numbers",
+        act: |sender| {
+            sender.volume(1, 0);
+            sender.volume(1, 1);
+            sender.gone();
+            sender.volume(1, 2);
+        },
+        arrives: &[(1, 0), (1, 1), (1, 2)],
+        is_refused: false,
+        not_for: &[("afni", "a connection is a run"), ("mrd", "a connection is a run")],
+    },
+    Fault {
+        name: "the scan is repeated",
+        outcome: "another run, with numbers of its own",
+        act: |sender| {
+            sender.volume(1, 0);
+            sender.volume(1, 1);
+            sender.gone();
+            sender.volume(2, 0);
+            sender.volume(2, 1);
+            sender.volume(2, 2);
+        },
+        arrives: &[(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)],
+        is_refused: false,
+        not_for: &[],
+    },
+    Fault {
         name: "missing volume",
         outcome: "a gap in the index",
         act: |sender| {
@@ -123,7 +166,7 @@ const FAULTS: [Fault; 7] = [
 ];
 
 /// Runs an adapter in a thread; its volumes as run and index.
-fn hear(mut adapter: NetworkAdapter) -> (mpsc::Receiver<(u8, u32)>, Arc<AtomicU64>) {
+fn hear(mut adapter: Box<dyn ScannerAdapter>) -> (mpsc::Receiver<(u8, u32)>, Arc<AtomicU64>) {
     let (sender, volumes) = mpsc::sync_channel(64);
     let refused = adapter.refused().unwrap();
     thread::spawn(move || {
@@ -145,8 +188,10 @@ fn check(adapter: &str, fault: &Fault) {
     let (opened, mut sender) = open(adapter);
     let (volumes, refused) = hear(opened);
     (fault.act)(sender.as_mut());
-    let arrived: Vec<_> =
+    let mut arrived: Vec<_> =
         fault.arrives.iter().map_while(|_| volumes.recv_timeout(PATIENCE).ok()).collect();
+    // Some wait for a volume that is late, others do not.
+    arrived.sort_unstable();
     assert_eq!(arrived, fault.arrives, "{adapter}: {}", fault.name);
     // A pair that is incomplete is refused later than a whole one is read.
     let started = Instant::now();
@@ -191,15 +236,28 @@ fn parrec() {
     all_faults_of("parrec");
 }
 
+#[test]
+fn dicom() {
+    all_faults_of("dicom");
+}
+
+#[test]
+fn store() {
+    all_faults_of("store");
+}
+
 /// The table, as it stands in the docs.
 fn table() -> String {
-    let mut table = format!("| fault | what comes of it | {} |\n", ADAPTERS.join(" | "));
-    table += &format!("|---|---|{}\n", "---|".repeat(ADAPTERS.len()));
+    let names = ADAPTERS.iter().chain(&recorded::ADAPTERS).copied().collect::<Vec<_>>();
+    let mut table = format!("| fault | what comes of it | {} |\n", names.join(" | "));
+    table += &format!("|---|---|{}\n", "---|".repeat(names.len()));
     for fault in &FAULTS {
         let cells = ADAPTERS.map(|adapter| {
             let reason = fault.not_for.iter().find(|(name, _)| *name == adapter);
             reason.map_or("yes", |(_, reason)| *reason)
         });
+        let recorded = recorded::cells(fault.name);
+        let cells = cells.into_iter().chain(recorded).collect::<Vec<_>>();
         table += &format!("| {} | {} | {} |\n", fault.name, fault.outcome, cells.join(" | "));
     }
     table

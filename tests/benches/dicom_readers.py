@@ -3,7 +3,8 @@
 Usage: dicom_readers.py DATA
 
 DATA is the folder of real scans (CORTICAST_DATA). Needs nibabel and pydicom. Each reader reads
-each file 51 times in turn; the table gives medians.
+each file 51 times in turn; the table gives medians. Last come the times of a volume of one-slice
+files, while its files are renamed into a watched folder.
 """
 
 from __future__ import annotations
@@ -46,23 +47,18 @@ def median_ms(work: Callable[[], object]) -> float:
     return float(np.median(times))
 
 
+def bench(name: str, paths: list[Path]) -> str:
+    """What a bench of corticast-adapter prints for these paths."""
+    command = ["cargo", "bench", "--quiet", "--locked", "-p", "corticast-adapter", "--bench", name]
+    done = subprocess.run(
+        [*command, "--", *map(str, paths)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
 def ours(paths: list[Path]) -> list[float]:
     """Medians of corticast-adapter, in ms."""
-    command = [
-        "cargo",
-        "bench",
-        "--quiet",
-        "--locked",
-        "-p",
-        "corticast-adapter",
-        "--bench",
-        "dicom",
-        "--",
-    ]
-    done = subprocess.run(
-        [*command, *map(str, paths)], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    return [float(line.split("\t")[1]) for line in done.stdout.splitlines()]
+    return [float(line.split("\t")[1]) for line in bench("dicom", paths).splitlines()]
 
 
 def with_nibabel(path: Path) -> np.ndarray:
@@ -96,6 +92,8 @@ def main() -> None:
         ms = ours([Path(folder)])[0]
         n = len(list(Path(folder).iterdir()))
         print(f"\n{n} one-slice files, from listing the folder to both volumes: {ms:.2f} ms")
+        print("from renaming the last slice of a volume into a watched folder to the volume:")
+        print(bench("slices", [Path(folder)]).strip())
 
 
 if __name__ == "__main__":

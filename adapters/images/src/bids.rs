@@ -8,6 +8,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use corticast_bold::run::{RunEntities, RunHeader};
@@ -19,7 +20,8 @@ use crate::{
     events::Event,
     labels::Labels,
     natural::natural,
-    nifti::{NiftiAdapter, NiftiOptions, series::wild},
+    nifti::{NiftiAdapter, NiftiOptions},
+    pattern::wild,
     source::ScannerAdapter,
 };
 
@@ -88,6 +90,10 @@ impl ScannerAdapter for BidsAdapter {
 
     fn events(&self) -> &[Event] {
         self.nifti.events()
+    }
+
+    fn refused(&self) -> Option<Arc<AtomicU64>> {
+        self.nifti.refused()
     }
 }
 

@@ -4,11 +4,14 @@
 //! time. A duplicate overwrites the first copy of its volume. A missing volume is written as
 //! zeros, and the number of missing volumes is logged. Scaled integers stay integers as long as all
 //! volumes have the same scaling; otherwise the file becomes `float32`.
+//!
+//! An adapter can wait for its scanner for ever. So another thread can end the dump ([`Dump::end`])
+//! while the adapter's thread waits: what was received by then is written.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use corticast_bold::{
@@ -26,7 +29,7 @@ use crate::{
         write::{NiftiWriter, WriteError},
     },
     reorient::ToRas,
-    source::ScannerAdapter,
+    source::{ScannerAdapter, Stopper},
 };
 
 /// Largest accepted jump of the index. A larger one means a damaged header; filling it as a gap
@@ -36,9 +39,21 @@ const MAX_GAP: u32 = 10_000;
 /// An adapter that writes the volumes that it passes on. See the module docs.
 pub struct Dump {
     inner: Box<dyn ScannerAdapter>,
+    end: DumpEnd,
+}
+
+/// Ends a dump, from any thread.
+#[derive(Clone)]
+pub struct DumpEnd(Arc<Mutex<Writing>>);
+
+/// What is written.
+struct Writing {
     path: PathBuf,
     n_runs: u32,
+    n_volumes: u64,
     run: Option<Run>,
+    /// The dump was ended: what comes later is not written.
+    is_ended: bool,
 }
 
 /// The run that is being written.
@@ -61,7 +76,15 @@ impl Dump {
     /// added.
     #[must_use]
     pub fn new(inner: Box<dyn ScannerAdapter>, path: &Path) -> Self {
-        Self { inner, path: path.to_owned(), n_runs: 0, run: None }
+        let writing =
+            Writing { path: path.to_owned(), n_runs: 0, n_volumes: 0, run: None, is_ended: false };
+        Self { inner, end: DumpEnd(Arc::new(Mutex::new(writing))) }
+    }
+
+    /// Ends the dump, from any thread.
+    #[must_use]
+    pub fn end(&self) -> DumpEnd {
+        self.end.clone()
     }
 
     /// Writes all volumes of the adapter without sending them. Returns the number of volumes.
@@ -70,13 +93,50 @@ impl Dump {
     ///
     /// Fails when the adapter fails or a file cannot be written. Earlier volumes are written.
     pub fn drain(mut self) -> Result<u64, AdapterError> {
-        let mut n_volumes = 0;
         while self.start_run()?.is_some() {
-            while self.next_volume()?.is_some() {
-                n_volumes += 1;
-            }
+            while self.next_volume()?.is_some() {}
         }
-        Ok(n_volumes)
+        self.end.finish()
+    }
+}
+
+impl DumpEnd {
+    /// Writes the file of the run that is open, and nothing that comes later. Returns the number of
+    /// volumes in all files.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn finish(&self) -> Result<u64, AdapterError> {
+        let mut writing = self.lock();
+        writing.is_ended = true;
+        writing.finish()?;
+        Ok(writing.n_volumes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    fn begin(&mut self, header: &RunHeader) {
+        if self.is_ended {
+            return;
+        }
+        let path = match self.n_runs {
+            0 => self.path.clone(),
+            _ => with_suffix(&self.path, &header.run_id()),
+        };
+        self.n_runs += 1;
+        self.run = Some(Run { path, header: header.clone(), written: BTreeSet::new(), file: None });
+    }
+
+    fn write(&mut self, volume: &AcquiredVolume) -> Result<(), AdapterError> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        run.write(volume)?;
+        self.n_volumes += 1;
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), AdapterError> {
@@ -95,29 +155,31 @@ impl Dump {
 
 impl ScannerAdapter for Dump {
     fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
-        self.finish()?;
+        self.end.lock().finish()?;
         let Some(header) = self.inner.start_run()? else { return Ok(None) };
-        let path = match self.n_runs {
-            0 => self.path.clone(),
-            _ => with_suffix(&self.path, &header.run_id()),
-        };
-        self.n_runs += 1;
-        self.run = Some(Run { path, header: header.clone(), written: BTreeSet::new(), file: None });
+        self.end.lock().begin(&header);
         Ok(Some(header))
     }
 
     fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        // The lock is not held while the adapter waits.
         let next = self.inner.next_volume();
-        match (&next, &mut self.run) {
-            (Ok(Some(volume)), Some(run)) => run.write(volume)?,
+        let mut writing = self.end.lock();
+        match &next {
+            Ok(Some(volume)) => writing.write(volume)?,
             // Also when the adapter fails, because the earlier volumes are worth keeping.
-            _ => self.finish()?,
+            _ => writing.finish()?,
         }
+        drop(writing);
         next
     }
 
     fn events(&self) -> &[Event] {
         self.inner.events()
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        self.inner.stopper()
     }
 
     fn refused(&self) -> Option<Arc<AtomicU64>> {
@@ -128,7 +190,7 @@ impl ScannerAdapter for Dump {
 /// Writes the volumes of an interrupted run.
 impl Drop for Dump {
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
+        if let Err(error) = self.end.finish() {
             tracing::error!(%error, "cannot write the interrupted run");
         }
     }

@@ -16,6 +16,7 @@ pub mod events;
 pub mod labels;
 mod natural;
 pub mod nifti;
+pub mod pattern;
 pub mod reorient;
 pub mod source;
 pub mod text;

@@ -1,9 +1,9 @@
 //! Delivers NIfTI-1 files like a scanner: each file, or each folder of 3-D volumes, is a run.
 //!
 //! The TR comes from [`crate::timing`], and the events of a BIDS image from the file beside it, for
-//! every command that reads an image. Files are streamed volume by volume, and their stored bytes are sent. A truncated 4-D file gives
-//! its complete volumes and then an error; in a folder, an unusable file is skipped, logged, and
-//! becomes a gap.
+//! every command that reads an image. Files are streamed volume by volume, and their stored bytes are
+//! sent. A damaged 4-D file is refused before its first volume (`whole`); in a folder, an unusable
+//! file is skipped, logged, and becomes a gap.
 //!
 //! **Names of files and folders do not leave this module**, because they can contain names of
 //! patients: a run is named by `labels`, and its source is `nifti`.
@@ -15,7 +15,8 @@ mod header_bytes;
 mod pair;
 pub mod reader;
 mod run;
-pub(crate) mod series;
+mod series;
+mod whole;
 pub mod write;
 
 use std::{

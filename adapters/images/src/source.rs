@@ -9,6 +9,9 @@ use corticast_bold::run::RunHeader;
 
 use crate::{acquired::AcquiredVolume, error::AdapterError, events::Event};
 
+/// Ends a source. See [`ScannerAdapter::stopper`].
+pub type Stopper = Box<dyn Fn() + Send>;
+
 /// A source of volumes: a scanner, or a substitute for a scanner.
 ///
 /// An adapter knows how one vendor delivers images, and nothing about the later use of a volume.
@@ -34,6 +37,12 @@ pub trait ScannerAdapter: Send {
     /// Events known before the run starts, e.g. from a BIDS `events.tsv`.
     fn events(&self) -> &[Event] {
         &[]
+    }
+
+    /// Ends the source from another thread: it delivers what it holds, and then nothing more. `None` if
+    /// the source holds nothing back.
+    fn stopper(&self) -> Option<Stopper> {
+        None
     }
 
     /// Counts the volumes and senders that were refused or lost on the way here. A program that

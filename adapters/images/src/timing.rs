@@ -98,10 +98,11 @@ fn from_header(
 /// Whether a scanner can acquire so many slices in this time.
 fn check(seconds: f64, header: &NiftiHeader) -> Result<(), String> {
     if RepetitionTime::from_secs(seconds).is_err() {
+        let what_to_do = in_milliseconds(seconds).map_or("pass --tr SECONDS".to_owned(), |in_s| {
+            format!("if it is in milliseconds pass --tr {in_s}")
+        });
         return Err(format!(
-            "the repetition time is {seconds} s, expected at most 60 s; if it is in milliseconds \
-             pass --tr {}",
-            seconds / 1e3
+            "the repetition time is {seconds} s, expected more than 0 and at most 60 s; {what_to_do}"
         ));
     }
     let n_slices = header.space.matrix()[2];
@@ -112,6 +113,12 @@ fn check(seconds: f64, header: &NiftiHeader) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// A number in seconds, if as milliseconds it can be a repetition time.
+fn in_milliseconds(number: f64) -> Option<f64> {
+    let in_s = number / 1e3;
+    (number > 60.0 && RepetitionTime::from_secs(in_s).is_ok()).then_some(in_s)
 }
 
 /// What a sidecar says about time. Both are in seconds.
@@ -174,9 +181,14 @@ impl Sidecar {
                 );
                 return Ok(in_s);
             }
+            let what_to_do = match in_milliseconds(found) {
+                Some(in_s) => {
+                    format!("if it is in milliseconds write {in_s}, or pass --tr {in_s}")
+                }
+                None => "correct it, or pass --tr SECONDS".to_owned(),
+            };
             return Err(format!(
-                "RepetitionTime is {found}, expected seconds, more than 0 and at most 60; if it is \
-                 in milliseconds write {in_s}, or pass --tr {in_s}"
+                "RepetitionTime is {found}, expected seconds, more than 0 and at most 60; {what_to_do}"
             ));
         }
         if let Some(last_s) = self.last_slice

@@ -5,9 +5,10 @@
 //!
 //! Which volume a slice belongs to is told by the first of these numbers that never names one
 //! place of one volume twice: temporal position; acquisition; instance, volume by volume; instance,
-//! place by place; the count of images at the same place.
+//! place by place; the count of images at the same place. How these numbers count, and where they
+//! begin, is for `numbering`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     error::DicomError,
@@ -52,14 +53,16 @@ pub struct Assembly {
     counts: HashMap<i64, u32>,
     /// The numbers of the last image at each place.
     latest: HashMap<i64, Numbers>,
-    /// The highest volume that was completed.
-    done: Option<u32>,
+    /// The volumes that were completed; one that is late can have a lower number than others.
+    done: BTreeSet<u32>,
     /// Volumes that were given up; more slices of them may still arrive.
     given_up: HashSet<u32>,
     /// Added to the scheme's number.
     offset: i64,
     /// Two images at one place have neighbouring numbers: the export goes place by place.
     is_by_place: bool,
+    /// The first number was the same in all images, so it does not tell where the others begin.
+    was_constant: bool,
     /// A slice of the first volume, with what holds for all its slices.
     template: Option<Part>,
 }
@@ -90,10 +93,11 @@ impl Assembly {
             bytes: 0,
             counts: HashMap::new(),
             latest: HashMap::new(),
-            done: None,
+            done: BTreeSet::new(),
             given_up: HashSet::new(),
             offset: 0,
             is_by_place: false,
+            was_constant: false,
             template: None,
         }
     }
@@ -114,8 +118,9 @@ impl Assembly {
         }
         if !self.is_free(number, place) {
             // The conflicting slice belongs to the volume after the last.
-            let last = self.volumes.keys().next_back().copied().max(self.done);
+            let last = self.volumes.keys().next_back().copied().max(self.done.last().copied());
             let before = self.latest.get(&place).copied().unwrap_or_default();
+            self.was_constant |= self.volumes.keys().chain(&self.done).all(|n| *n == number);
             while self.scheme != Scheme::Count {
                 self.next_scheme(&waiting, n_volumes);
                 self.offset = 0;
@@ -172,7 +177,7 @@ impl Assembly {
     fn is_free(&self, number: u32, place: i64) -> bool {
         let slices = self.volumes.get(&number);
         let has = slices.is_some_and(|slices| slices.iter().any(|s| s.place == place));
-        !has && self.done.is_none_or(|done| number > done)
+        !has && !self.done.contains(&number)
     }
 
     /// Whether the image before this one, by its number, lies at the same place.
@@ -228,7 +233,7 @@ impl Assembly {
             }
             let slices = self.volumes.remove(&number).unwrap_or_default();
             self.bytes -= slices.iter().map(|s| s.slice.voxels.len()).sum::<usize>();
-            self.done = Some(number);
+            self.done.insert(number);
             complete.push(self.volume(number, slices));
         }
         complete
@@ -245,7 +250,6 @@ impl Assembly {
 
     fn volume(&mut self, number: u32, slices: Vec<Waiting>) -> Result<Part, DicomError> {
         let expected = self.n_slice.filter(|&expected| slices.len() != expected);
-        let instance = slices.iter().filter_map(|slice| slice.numbers.instance).min();
         let time = slices.iter().filter_map(|waiting| waiting.slice.time).min();
         let whole = match expected {
             Some(expected) => Err(DicomError::Attribute {
@@ -260,9 +264,11 @@ impl Assembly {
         let template = self.template.clone().ok_or(DicomError::NoPixels(0))?;
         match whole {
             Ok(stack) => Ok(Part {
-                // The assembly counted the volumes; no other number is needed.
-                numbers: Numbers { temporal: Some(number + 1), acquisition: None, instance },
+                // The other numbers count slices.
+                numbers: Numbers { temporal: Some(number + 1), ..Numbers::default() },
                 time,
+                content: None,
+                is_counted: self.scheme == Scheme::Count || self.was_constant,
                 what: What::Volume(stack),
                 ..template
             }),

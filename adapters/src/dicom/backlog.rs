@@ -17,7 +17,8 @@ use super::{
     clock::Moment,
     error::DicomError,
     image::Image,
-    polling::{Version, version},
+    polling::Version,
+    tree::{MAX_DEPTH, Tree},
     watch::Pattern,
 };
 
@@ -40,54 +41,48 @@ const SORTED_BY_HEADER: usize = 2000;
 /// A file of the folder.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    /// Its name.
+    /// Its path within the folder.
     pub(super) name: OsString,
     /// Its size and modification time.
     pub(super) version: Version,
 }
 
-/// The files in a folder whose names match. No file is opened.
+/// The files whose names match, in a folder and those below it (`tree`). No file is opened.
 ///
 /// # Errors
 ///
 /// Fails when the folder cannot be read.
 pub(super) fn list(folder: &Path, pattern: &Pattern) -> io::Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !pattern.matches(&name) {
-            continue;
-        }
-        // A file that is gone, or a link to nothing.
-        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-        if metadata.is_file() {
-            found.push(Found { name, version: version(&metadata) });
-        }
-    }
-    Ok(found)
+    Tree::open(folder, pattern, None).map(|(_, found)| found)
 }
 
-/// What to tell when the folder has no file to read.
+/// What to tell when there is no file to read.
 pub(super) fn nothing_here(folder: &Path, pattern: &str) -> String {
-    let (mut n_other, mut n_folder, mut n_below) = (0_u64, 0_u64, 0_u64);
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.path().is_dir() {
-            n_other += 1;
-            continue;
+    let n_other = list(folder, &Pattern::new("*")).map_or(0, |found| found.len());
+    let (mut n_folder, mut n_deeper) = (0, 0);
+    let mut level = vec![folder.to_owned()];
+    for depth in 0..=MAX_DEPTH + 1 {
+        let entries = level.iter().flat_map(fs::read_dir).flatten().flatten();
+        let (below, files): (Vec<_>, Vec<_>) =
+            entries.map(|entry| entry.path()).partition(|path| path.is_dir());
+        if depth <= MAX_DEPTH {
+            n_folder += below.len();
+        } else {
+            n_deeper = files.len();
         }
-        n_folder += 1;
-        let below = fs::read_dir(entry.path()).into_iter().flatten().flatten();
-        n_below += below.filter(|entry| entry.path().is_file()).count() as u64;
+        level = below;
     }
-    let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let (folders, below) = (count(n_folder, "folder"), count(n_below, "file"));
-    match (n_other, n_folder) {
-        (0, 0) => "no file here, the folder is empty".to_owned(),
-        (0, _) => format!(
-            "no file here, {folders} with {below} below: name the folder into which the files go"
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let folders = count(n_folder, "folder");
+    match (n_other, n_folder, n_deeper) {
+        (0, 0, _) => "no file here, the folder is empty".to_owned(),
+        (0, _, 0) => format!("no file here, {folders} without files"),
+        (0, _, deeper) => format!(
+            "no file here or in the folders up to {MAX_DEPTH} levels below, {} further down: name \
+             a folder nearer to them",
+            count(deeper, "file")
         ),
-        (others, _) => {
+        (others, ..) => {
             let others = count(others, "file");
             format!("no file here matches --pattern {pattern}: {others} of other names, {folders}")
         }
@@ -170,16 +165,16 @@ fn being_acquired(newest_first: &[Image]) -> HashSet<String> {
 }
 
 fn by_header(files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut starts: HashMap<String, (Moment, Option<u32>)> = HashMap::new();
+    let mut starts: HashMap<String, (Moment, Option<i64>, Option<u32>)> = HashMap::new();
     let mut sorted: Vec<_> = files
         .into_iter()
         .map(|path| {
             let known = header(&path).ok().map(|Image { scan, .. }| {
                 let time = scan.time.unwrap_or(Moment { day: 0, us: 0 });
-                let start = (time, scan.series_number);
+                let echo = scan.echo.time_ms.map(|ms| (ms * 100.0) as i64);
+                let start = (time, echo, scan.series_number);
                 let first = starts.entry(scan.series_id.clone()).or_insert(start);
                 *first = start.min(*first);
-                let echo = scan.echo.time_ms.map(|ms| (ms * 100.0) as i64);
                 // Numbers that are all the same leave it to the time.
                 let number = scan.numbers.temporal.or(scan.numbers.acquisition);
                 (scan.series_id, (number, time, scan.numbers.instance, echo))

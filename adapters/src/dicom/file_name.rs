@@ -12,9 +12,15 @@ use super::hash::short_hash;
 /// finds a name by hashing likely ones.
 static LOG_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A hash of the name, to identify the file.
-pub(super) fn name_hash(path: &Path) -> u64 {
-    short_hash(path.file_name().unwrap_or_default().as_encoded_bytes())
+/// A hash of the path, to identify the file.
+pub(super) fn path_hash(path: &Path) -> u64 {
+    short_hash(path.as_os_str().as_encoded_bytes())
+}
+
+/// The name of a file or folder for logs, as a hash that is the same within a process.
+pub(super) fn hashed(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{:08x}", LOG_KEY.hash_one(name.as_bytes()) >> 32)
 }
 
 /// The name of a file for logs: `001_000013_000005.dcm` (session, series, volume) unchanged, any
@@ -28,7 +34,7 @@ pub(super) fn shown(path: &Path) -> String {
     if numbers.len() == 3 && numbers.iter().all(is_number) && known_end {
         return name.into_owned();
     }
-    format!("file {:08x}", LOG_KEY.hash_one(name.as_bytes()) >> 32)
+    format!("file {}", hashed(path))
 }
 
 #[cfg(test)]

@@ -12,21 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::RecvTimeoutError;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{
     elements::MAX_FILE_BYTES,
     error::DicomError,
-    file_name::{name_hash, shown},
+    file_name::{path_hash, shown},
     image::Image,
     parts::{Part, parts},
     polling::{Version, version},
     scan::Scan,
     watch::Arrivals,
 };
+use crate::adapter::Stopper;
 
 /// Shortest and longest wait before an incomplete file is tried again.
 const RETRY: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+/// Nothing is due for this long at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// Largest number of incomplete files waiting to be tried again; further ones are skipped at once.
 const MAX_PENDING: usize = 256;
 
@@ -56,8 +59,6 @@ pub struct Read {
     pub parts: Vec<Part>,
     /// Name of its file, safe for logs.
     pub file: String,
-    /// The file was in the folder when the adapter started.
-    pub is_listed: bool,
 }
 
 /// Result of waiting for an image.
@@ -76,7 +77,6 @@ struct Pending {
     give_up: Instant,
     next: Instant,
     wait: Duration,
-    is_listed: bool,
 }
 
 /// Reads files as they arrive. See the module docs.
@@ -88,12 +88,18 @@ pub struct Intake {
     arrivals: Option<Arrivals>,
     pending: Vec<Pending>,
     deadline: Duration,
-    /// Files that were read or skipped, by a hash of the name.
+    /// Files that were read or skipped, by a hash of the path.
     done: HashMap<u64, Version>,
     buffer: Vec<u8>,
+    /// Ends the intake, from any thread.
+    stop: (Sender<()>, Receiver<()>),
+    is_stopped: bool,
     /// Files that were given up, by the series and identifier that their headers give.
     pub incomplete: Vec<Option<(String, u64)>>,
 }
+
+/// No image is shorter: the preamble and the word DICM.
+const SHORTEST_BYTES: usize = 132;
 
 /// Why a file did not give an image.
 enum Failure {
@@ -117,15 +123,36 @@ impl Intake {
             deadline,
             done: HashMap::new(),
             buffer: Vec::new(),
+            stop: bounded(1),
+            is_stopped: false,
             incomplete: Vec::new(),
         }
+    }
+
+    /// Ends the intake from another thread: what comes next is the end.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        let stop = self.stop.0.clone();
+        Box::new(move || {
+            stop.try_send(()).ok();
+        })
+    }
+
+    /// Whether the intake was ended from another thread.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     /// The next image; waits until `until`, or for ever when it is `None`.
     pub fn next(&mut self, until: Option<Instant>) -> Next {
         loop {
+            self.is_stopped |= self.stop.1.try_recv().is_ok();
+            if self.is_stopped {
+                return Next::End;
+            }
             if let Some(path) = self.listed.pop_front() {
-                if let Some(read) = self.attempt(path, true) {
+                if let Some(read) = self.attempt(path) {
                     return Next::Image(read);
                 }
                 continue;
@@ -143,13 +170,18 @@ impl Intake {
                 return Next::Quiet;
             }
             let wake = self.pending.iter().map(|pending| pending.next).chain(until).min();
-            let arrived = match wake {
-                Some(wake) => arrivals.files().recv_deadline(wake),
-                None => arrivals.files().recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let wait = wake.map_or(LONGEST_WAIT, |wake| wake.saturating_duration_since(now));
+            let arrived = crossbeam::select! {
+                recv(arrivals.files()) -> path => path.map_err(|_| RecvTimeoutError::Disconnected),
+                recv(self.stop.1) -> _ => {
+                    self.is_stopped = true;
+                    continue;
+                }
+                default(wait) => Err(RecvTimeoutError::Timeout),
             };
             match arrived {
                 Ok(path) => {
-                    if let Some(read) = self.attempt(path, false) {
+                    if let Some(read) = self.attempt(path) {
                         return Next::Image(read);
                     }
                 }
@@ -159,7 +191,7 @@ impl Intake {
         }
     }
 
-    fn attempt(&mut self, path: PathBuf, is_listed: bool) -> Option<Box<Read>> {
+    fn attempt(&mut self, path: PathBuf) -> Option<Box<Read>> {
         let known = self.pending.iter().position(|pending| pending.path == path);
         let pending = match known {
             Some(at) => self.pending.swap_remove(at),
@@ -167,7 +199,7 @@ impl Intake {
                 let now = Instant::now();
                 // Unwatched files have no writer, so an incomplete one is skipped at once.
                 let patience = self.arrivals.as_ref().map_or(Duration::ZERO, |_| self.deadline);
-                Pending { path, give_up: now + patience, next: now, wait: RETRY[0], is_listed }
+                Pending { path, give_up: now + patience, next: now, wait: RETRY[0] }
             }
         };
         self.attempt_again(pending)
@@ -176,22 +208,20 @@ impl Intake {
     fn attempt_again(&mut self, pending: Pending) -> Option<Box<Read>> {
         let file = shown(&pending.path);
         match self.read(&pending.path) {
-            Ok((scan, parts)) => {
-                let is_listed = pending.is_listed;
-                return Some(Box::new(Read { scan, parts, file, is_listed }));
-            }
+            Ok((scan, parts)) => return Some(Box::new(Read { scan, parts, file })),
             Err(Failure::Nothing) => {}
-            Err(Failure::Never(reason)) if reason.is_no_image() => {
-                self.counts.other_files += 1;
-                tracing::info!(file, %reason, "file skipped");
-            }
+            Err(Failure::Never(reason)) if reason.is_no_image() => self.other(&file, &reason),
             Err(Failure::Never(reason)) => {
                 self.counts.refused += 1;
                 tracing::warn!(file, %reason, "file skipped");
             }
             Err(Failure::NotYet(reason)) => {
                 let now = Instant::now();
-                if now >= pending.give_up || self.pending.len() >= MAX_PENDING {
+                let is_over = now >= pending.give_up || self.pending.len() >= MAX_PENDING;
+                if is_over && self.buffer.len() < SHORTEST_BYTES && !self.buffer.is_empty() {
+                    self.remember(&pending.path);
+                    self.other(&file, &DicomError::NotDicom);
+                } else if is_over {
                     self.counts.given_up += 1;
                     self.note_incomplete();
                     self.remember(&pending.path);
@@ -212,14 +242,24 @@ impl Intake {
             .and_then(|(image, pixels)| Ok((parts(&image, &pixels)?, image.scan)));
         match read {
             Ok((parts, scan)) => {
-                self.done.insert(name_hash(path), version);
+                self.done.insert(path_hash(path), version);
                 Ok((scan, parts))
             }
             Err(error) if error.is_incomplete() => Err(Failure::NotYet(error.to_string())),
             Err(error) => {
-                self.done.insert(name_hash(path), version);
+                self.done.insert(path_hash(path), version);
                 Err(Failure::Never(error))
             }
+        }
+    }
+
+    /// Counts a file that is no image. Only the first one is named.
+    fn other(&mut self, file: &str, reason: &DicomError) {
+        self.counts.other_files += 1;
+        if self.counts.other_files == 1 {
+            tracing::info!(file, %reason, "files that are no images are skipped and counted");
+        } else {
+            tracing::debug!(file, %reason, "file skipped");
         }
     }
 
@@ -235,18 +275,18 @@ impl Intake {
 
     /// Reads a file into the buffer, unless this version was already handled.
     fn load(&mut self, path: &Path) -> Result<Version, Failure> {
+        self.buffer.clear();
         // Checked before opening, because opening a pipe would block.
         let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
         let version = version(&metadata);
-        if !metadata.is_file() || self.done.get(&name_hash(path)) == Some(&version) {
+        if !metadata.is_file() || self.done.get(&path_hash(path)) == Some(&version) {
             return Err(Failure::Nothing);
         }
         if metadata.len() > MAX_FILE_BYTES {
-            self.done.insert(name_hash(path), version);
+            self.done.insert(path_hash(path), version);
             let reason = "the file exceeds the largest accepted file (512 MiB)";
             return Err(Failure::Never(DicomError::Element { at: 0, reason }));
         }
-        self.buffer.clear();
         let file = File::open(path).map_err(|error| unreadable(&error))?;
         file.take(MAX_FILE_BYTES)
             .read_to_end(&mut self.buffer)
@@ -256,7 +296,7 @@ impl Intake {
 
     fn remember(&mut self, path: &Path) {
         if let Ok(metadata) = fs::metadata(path) {
-            self.done.insert(name_hash(path), version(&metadata));
+            self.done.insert(path_hash(path), version(&metadata));
         }
     }
 }

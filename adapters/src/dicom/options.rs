@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use corticast_bold::time::RepetitionTime;
 
 use super::select::Wanted;
-use crate::session_state::SessionState;
+use crate::{
+    network::options::{repetition_time, seconds},
+    run_names::RunNames,
+    session_state::SessionState,
+};
 
 /// Which folder, which images, how runs are named, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,21 +17,9 @@ pub struct DicomOptions {
     /// Folder into which the scanner exports
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Subject label: a pseudonym; never taken from the images
-    #[arg(long, default_value = "x")]
-    pub sub: String,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long)]
-    pub task: Option<String>,
-    /// Run label of the first series; each further series counts it up
-    #[arg(long, default_value = "1")]
-    pub run: String,
-    /// Name of the session
-    #[arg(long, default_value = "")]
-    pub session: String,
+    /// How runs are named.
+    #[command(flatten)]
+    pub names: RunNames,
     /// Read only files whose name matches, with * and ?
     #[arg(long, default_value = "*")]
     pub pattern: String,
@@ -52,7 +44,8 @@ pub struct DicomOptions {
         value_parser = clap::value_parser!(u32).range(1..=64))]
     pub min_volumes: Option<u32>,
     /// Repetition time in seconds [default: from the header, if it can be believed]
-    #[arg(long, value_name = "SECONDS", value_parser = repetition_time)]
+    #[arg(long, value_name = "SECONDS", value_parser = repetition_time,
+        allow_negative_numbers = true)]
     pub tr: Option<RepetitionTime>,
     /// Number of volumes after which a run ends [default: not known]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
@@ -89,17 +82,4 @@ impl DicomOptions {
             image_type: self.image_type.clone(),
         }
     }
-}
-
-fn repetition_time(text: &str) -> Result<RepetitionTime, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    RepetitionTime::from_secs(seconds).map_err(|error| error.to_string())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|duration| *duration <= Duration::from_secs(86_400))
-        .ok_or_else(|| format!("expected 0 to 86400 seconds, got {seconds}"))
 }

@@ -31,6 +31,10 @@ pub struct Part {
     pub numbers: Numbers,
     /// When it was acquired.
     pub time: Option<Moment>,
+    /// When its content was made, if the header gives it beside the time of acquisition.
+    pub content: Option<Moment>,
+    /// Its volume was found by counting images, not by a number of the header.
+    pub is_counted: bool,
     /// A volume or a slice.
     pub what: What,
 }
@@ -98,6 +102,8 @@ pub fn parts(image: &Image, pixels: &[u8]) -> Result<Vec<Part>, DicomError> {
                 echo: image.scan.echo,
                 numbers: image.scan.numbers,
                 time: image.scan.time,
+                content: image.scan.content,
+                is_counted: false,
                 what: What::Volume(stack),
             }])
         }
@@ -117,6 +123,8 @@ fn part(image: &Image, frame: &Frame, time: Option<Moment>, what: What) -> Part 
         echo: Echo { number: image.scan.echo.number, time_ms: frame.echo_ms },
         numbers: frame.numbers,
         time,
+        content: image.scan.content,
+        is_counted: false,
         what,
     }
 }

@@ -6,30 +6,26 @@
 //!
 //! A folder can hold the 10^5 files of a long session. A poll lists their names and remembers
 //! each by a hash. It asks for the size only of new files, of files that changed lately, and of
-//! [`OLD_FILES_A_POLL`] others in turn. A poll that takes long is followed by a longer pause.
+//! [`OLD_FILES_A_POLL`] others in turn.
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
-
-use super::watch::Pattern;
+use super::watch::{Pattern, is_hidden};
 
 /// Size and modification time of a file.
 pub(super) type Version = (u64, Option<SystemTime>);
 
 /// A file that changed less than this ago is looked at in every poll.
-const LATELY: Duration = Duration::from_secs(60);
+pub(super) const LATELY: Duration = Duration::from_secs(60);
 /// Other known files whose size is asked for in one poll.
 const OLD_FILES_A_POLL: usize = 256;
-/// The pause between two polls is at least this many times as long as a poll takes.
-const PAUSE_FACTOR: u32 = 4;
 
 /// Size and modification time.
 pub(super) fn version(metadata: &fs::Metadata) -> Version {
@@ -47,10 +43,12 @@ struct Seen {
     in_poll: u32,
 }
 
-/// The state of the polling thread.
+/// The polling of one folder.
 pub(super) struct Polling {
     folder: PathBuf,
     pattern: Pattern,
+    /// Whether folders within it are of interest.
+    tells_folders: bool,
     /// Random, so that nobody can choose two names with the same hash.
     key: RandomState,
     /// Files by the hash of their name.
@@ -61,58 +59,75 @@ pub(super) struct Polling {
 }
 
 impl Polling {
-    /// A polling that has reported these files already.
-    pub(super) fn new<'a>(
-        folder: &Path,
-        pattern: Pattern,
-        known: impl IntoIterator<Item = (&'a OsStr, Version)>,
-    ) -> Self {
-        let key = RandomState::new();
-        let now = Instant::now();
-        let seen = known
-            .into_iter()
-            .map(|(name, version)| {
-                let hash = key.hash_one(name);
-                (hash, Seen { version, since: now, is_reported: true, in_poll: 0 })
-            })
-            .collect();
-        Self { folder: folder.to_owned(), pattern, key, seen, n_poll: 0, next_old: 0 }
-    }
-
-    /// Polls until `stopped` is disconnected or nobody receives the files.
-    pub(super) fn run(mut self, every: Duration, sender: &Sender<PathBuf>, stopped: &Receiver<()>) {
-        let mut folder_is_there = true;
-        let mut pause = every;
-        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-            let started = Instant::now();
-            match self.poll(started) {
-                Ok(settled) => {
-                    folder_is_there = true;
-                    for path in settled {
-                        if sender.send(path).is_err() {
-                            return;
-                        }
-                    }
-                }
-                // A network share may be unavailable for a moment.
-                Err(error) if folder_is_there => {
-                    folder_is_there = false;
-                    tracing::warn!(kind = ?error.kind(), "cannot read the folder; still trying");
-                }
-                Err(_) => {}
-            }
-            pause = every.max(started.elapsed().saturating_mul(PAUSE_FACTOR));
+    /// A polling that has reported no file.
+    pub(super) fn new(folder: &Path, pattern: Pattern, tells_folders: bool) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            pattern,
+            tells_folders,
+            key: RandomState::new(),
+            seen: HashMap::new(),
+            n_poll: 0,
+            next_old: 0,
         }
     }
 
-    /// New and changed files that have not changed since the last poll, in order of their names.
-    fn poll(&mut self, now: Instant) -> std::io::Result<Vec<PathBuf>> {
+    /// Takes the files that are there as reported, and returns them. Adds the folders to `folders`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the folder cannot be listed.
+    pub(super) fn know(
+        &mut self,
+        folders: &mut Vec<PathBuf>,
+    ) -> std::io::Result<Vec<(OsString, Version)>> {
+        let now = Instant::now();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            // A file that is gone, or a link to nothing.
+            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            if metadata.is_dir() {
+                self.tell_folder(&name, folders);
+            } else if metadata.is_file() && self.pattern.matches(&name) {
+                let version = version(&metadata);
+                let seen = Seen { version, since: now, is_reported: true, in_poll: 0 };
+                self.seen.insert(self.key.hash_one(name.as_os_str()), seen);
+                found.push((name, version));
+            }
+        }
+        Ok(found)
+    }
+
+    fn tell_folder(&self, name: &OsStr, folders: &mut Vec<PathBuf>) {
+        if self.tells_folders && !is_hidden(name) {
+            folders.push(self.folder.join(name));
+        }
+    }
+
+    /// New and changed files that have not changed since the last poll, in order of their names. Adds
+    /// the folders to `folders`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the folder cannot be listed.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        folders: &mut Vec<PathBuf>,
+    ) -> std::io::Result<Vec<PathBuf>> {
         self.n_poll = self.n_poll.wrapping_add(1);
         let in_turn = self.next_old..self.next_old + OLD_FILES_A_POLL;
         let mut settled = Vec::new();
         let (mut n_old, mut n_seen) = (0, 0);
         for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.tell_folder(&name, folders);
+                continue;
+            }
             if !self.pattern.matches(&name) {
                 continue;
             }
@@ -129,6 +144,11 @@ impl Polling {
             }
             let path = self.folder.join(&name);
             let Ok(metadata) = fs::metadata(&path) else { continue };
+            if metadata.is_dir() {
+                // A link to a folder.
+                self.tell_folder(&name, folders);
+                continue;
+            }
             let version = version(&metadata);
             match self.seen.get_mut(&hash) {
                 Some(seen) if seen.version == version => {
@@ -159,11 +179,11 @@ mod tests {
     use super::*;
 
     fn polling(folder: &Path) -> Polling {
-        Polling::new(folder, Pattern::new("*"), [])
+        Polling::new(folder, Pattern::new("*"), false)
     }
 
     fn poll(polling: &mut Polling) -> Vec<PathBuf> {
-        polling.poll(Instant::now()).unwrap()
+        polling.poll(Instant::now(), &mut Vec::new()).unwrap()
     }
 
     #[test]
@@ -200,13 +220,14 @@ mod tests {
         assert_eq!(poll(&mut polling).len(), n_file);
         // Long after, all of them change at once.
         let later = Instant::now() + 2 * LATELY;
-        assert!(polling.poll(later).unwrap().is_empty());
+        assert!(polling.poll(later, &mut Vec::new()).unwrap().is_empty());
         paths.iter().for_each(|path| fs::write(path, b"changed").unwrap());
         let n_changed =
             |polling: &Polling| polling.seen.values().filter(|seen| !seen.is_reported).count();
-        assert!(polling.poll(later).unwrap().is_empty());
+        assert!(polling.poll(later, &mut Vec::new()).unwrap().is_empty());
         assert!(n_changed(&polling) <= OLD_FILES_A_POLL, "{}", n_changed(&polling));
-        let reported: usize = (0..8).map(|_| polling.poll(later).unwrap().len()).sum();
+        let reported: usize =
+            (0..8).map(|_| polling.poll(later, &mut Vec::new()).unwrap().len()).sum();
         assert_eq!(reported, n_file, "each of them was found");
     }
 }

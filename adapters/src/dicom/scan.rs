@@ -13,12 +13,12 @@ use super::{
     protocol,
     tags::{
         ACQUISITION_DATE, ACQUISITION_DATETIME, ACQUISITION_NUMBER, ACQUISITION_TIME, CONTENT_TIME,
-        ECHO_NUMBER, ECHO_PLANAR, ECHO_TIME, EFFECTIVE_ECHO_TIME, GE_N_LOCATIONS,
+        ECHO_NUMBER, ECHO_PLANAR, ECHO_TIME, EFFECTIVE_ECHO_TIME, GE_N_LOCATIONS, IMAGE_POSITION,
         IMAGES_IN_ACQUISITION, INSTANCE_NUMBER, MANUFACTURER, N_TEMPORAL_POSITIONS,
         PHILIPS_N_SLICES, PHILIPS_SCALE_SLOPE, PROTOCOL_NAME, RELATED_SERIES, REPETITION_TIME,
         RESCALE_INTERCEPT, RESCALE_SLOPE, SCANNING_SEQUENCE, SERIES_DESCRIPTION,
         SERIES_INSTANCE_UID, SERIES_NUMBER, SIEMENS_PROTOCOL, SOFTWARE_VERSIONS, SOP_INSTANCE_UID,
-        TEMPORAL_POSITION,
+        STUDY_INSTANCE_UID, TEMPORAL_POSITION,
     },
 };
 
@@ -110,11 +110,13 @@ impl Hidden {
 /// What the header of a file says of all its pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// First 16 hex digits of the BLAKE3 hash of SeriesInstanceUID.
+    /// First 16 hex digits of the BLAKE3 hash of what identifies the series.
     pub series_id: String,
+    /// Hash of what identifies the study, a visit to the scanner; `None` if nothing does.
+    pub study: Option<u64>,
     /// Number of the series within its study.
     pub series_number: Option<u32>,
-    /// Hash of SOPInstanceUID, which is the same in every copy of an image.
+    /// Hash of what identifies the image, which is the same in every copy of it.
     pub instance: u64,
     /// Who made the scanner.
     pub vendor: Vendor,
@@ -122,6 +124,8 @@ pub struct Scan {
     pub numbers: Numbers,
     /// Day and time of acquisition.
     pub time: Option<Moment>,
+    /// When its content was made, by the time of day.
+    pub content: Option<Moment>,
     /// The repetition time that the header states, in seconds; it may be a shot's.
     pub repetition_s: Option<f64>,
     /// Number of volumes in the series, if the header gives it.
@@ -145,18 +149,23 @@ impl Scan {
     ///
     /// # Errors
     ///
-    /// Fails when the image or its series has no identifier.
+    /// Fails when a sequence in the header is none.
     pub(super) fn of(attributes: &Attributes<'_>) -> Result<Self, DicomError> {
         let image_type = ImageType::of(attributes);
         let vendor = vendor(attributes);
         let n_volumes = attributes.integer(N_TEMPORAL_POSITIONS).and_then(count);
-        let (series_id, series_number) = series(attributes, &image_type)?;
         let names = [PROTOCOL_NAME, SERIES_DESCRIPTION].map(|tag| attributes.text(tag));
         let names = names.map(Option::unwrap_or_default).join("\n").to_lowercase();
+        let (series_id, series_number) = series(attributes, &image_type, &names)?;
         Ok(Self {
             series_id,
+            study: attributes
+                .get(STUDY_INSTANCE_UID)
+                .map(without_padding)
+                .filter(|uid| !uid.is_empty())
+                .map(short_hash),
             series_number,
-            instance: uid_hash(attributes.required(SOP_INSTANCE_UID, "SOPInstanceUID")?),
+            instance: instance(attributes),
             vendor,
             numbers: Numbers {
                 temporal: attributes.integer(TEMPORAL_POSITION).and_then(count),
@@ -164,6 +173,7 @@ impl Scan {
                 instance: attributes.integer(INSTANCE_NUMBER).and_then(count),
             },
             time: time(attributes),
+            content: attributes.text(CONTENT_TIME).and_then(|time| moment("", time)),
             repetition_s: attributes.decimal(REPETITION_TIME).map(|ms| ms / 1000.0),
             n_volumes,
             n_slice: n_slice(attributes, &image_type),
@@ -207,29 +217,52 @@ fn vendor(attributes: &Attributes<'_>) -> Vendor {
     }
 }
 
-/// Identity and number of the series. An XA scanner that exports one slice a file makes a series
-/// of each volume, and names the series that they were taken from.
+/// Identity and number of the series. De-identified exports give several series one UID, or none,
+/// so the number belongs to the identity; without UID or number, the names of protocol and series
+/// do, too. An XA scanner that exports one slice a file makes a series of each volume, and names
+/// the series that they were taken from.
 fn series(
     attributes: &Attributes<'_>,
     image_type: &ImageType,
+    names: &str,
 ) -> Result<(String, Option<u32>), DicomError> {
-    let own = attributes.required(SERIES_INSTANCE_UID, "SeriesInstanceUID")?;
-    let number = attributes.integer(SERIES_NUMBER).and_then(|n| u32::try_from(n).ok());
-    let id = |uid: &[u8]| format!("{:016x}", uid_hash(uid));
-    if !image_type.has("MFSPLIT") {
-        return Ok((id(own), number));
-    }
-    let number = number.map(|n| if n >= 1000 { n / 1000 } else { n });
-    let Some(related) = attributes.element(RELATED_SERIES) else { return Ok((id(own), number)) };
-    let mut whole = None;
-    if let Some(mut item) = related.first_item()? {
-        while let Some(element) = item.next()? {
-            if element.tag == SERIES_INSTANCE_UID {
-                whole = Some(element.value);
+    let mut uid = attributes.get(SERIES_INSTANCE_UID).map(without_padding).unwrap_or_default();
+    let mut number = attributes.integer(SERIES_NUMBER).and_then(|n| u32::try_from(n).ok());
+    if image_type.has("MFSPLIT") {
+        number = number.map(|n| if n >= 1000 { n / 1000 } else { n });
+        if let Some(related) = attributes.element(RELATED_SERIES)
+            && let Some(mut item) = related.first_item()?
+        {
+            while let Some(element) = item.next()? {
+                if element.tag == SERIES_INSTANCE_UID && !element.value.is_empty() {
+                    uid = without_padding(element.value);
+                }
             }
         }
     }
-    Ok((id(whole.filter(|uid| !uid.is_empty()).unwrap_or(own)), number))
+    let stated = number.map(|number| number.to_string()).unwrap_or_default();
+    let names = if uid.is_empty() || number.is_none() { names } else { "" };
+    let identity = [uid, stated.as_bytes(), names.as_bytes()].join(&0);
+    Ok((format!("{:016x}", short_hash(&identity)), number))
+}
+
+/// Identity of the image: its UID, and what differs between images if an export gave them one UID
+/// or none.
+fn instance(attributes: &Attributes<'_>) -> u64 {
+    let parts = [
+        SOP_INSTANCE_UID,
+        ACQUISITION_NUMBER,
+        INSTANCE_NUMBER,
+        TEMPORAL_POSITION,
+        ACQUISITION_TIME,
+        ACQUISITION_DATETIME,
+        CONTENT_TIME,
+        ECHO_NUMBER,
+        ECHO_TIME,
+        IMAGE_POSITION,
+    ];
+    let parts = parts.map(|tag| attributes.get(tag).map(without_padding).unwrap_or_default());
+    short_hash(&parts.join(&0))
 }
 
 fn time(attributes: &Attributes<'_>) -> Option<Moment> {
@@ -264,7 +297,8 @@ fn is_still(attributes: &Attributes<'_>, image_type: &ImageType, n_volumes: Opti
     !sequence.is_empty() && !is_planar && n_volumes.is_none_or(|n| n < 2)
 }
 
-/// A hash of a UID without its padding.
-fn uid_hash(uid: &[u8]) -> u64 {
-    short_hash(text(uid).map_or(uid, str::as_bytes))
+/// A text without what fills it up to an even length.
+fn without_padding(value: &[u8]) -> &[u8] {
+    let is_blank = value.iter().all(|byte| matches!(byte, 0 | b' '));
+    if is_blank { &[] } else { text(value).map_or(value, str::as_bytes) }
 }

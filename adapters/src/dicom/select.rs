@@ -36,8 +36,8 @@ pub enum Left {
     OtherType,
     /// Another echo, with its number and its time in units of 0.01 ms.
     Echo(u32, i64),
-    /// A series that was acquired together with the current one.
-    Beside,
+    /// A series that was acquired at the same times as a run, with its number.
+    Beside(Option<u32>),
     /// A series with too few volumes.
     TooShort,
 }
@@ -53,10 +53,10 @@ impl fmt::Display for Left {
                 let time_ms = *time as f64 / 100.0;
                 write!(f, "images of echo {number}, {time_ms} ms (--echo {number} takes them)")
             }
-            Self::Beside => f.write_str(
-                "images of a series that was acquired together with the current one (--series \
-                 takes them instead)",
-            ),
+            Self::Beside(number) => {
+                f.write_str("images of a series that was acquired at the same times as a run")?;
+                number.map_or(Ok(()), |n| write!(f, " (--series {n} takes them instead)"))
+            }
             Self::TooShort => {
                 f.write_str("images of a series with too few volumes (--min-volumes 1 takes them)")
             }

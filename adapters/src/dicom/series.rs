@@ -4,7 +4,12 @@
 //! names). So its own identifier and its number in the series identify an image, never the file's
 //! name. Acquisition times are times of day; they are used while they keep a beat.
 
-use std::collections::HashSet;
+mod volume;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use corticast_bold::{
@@ -13,13 +18,14 @@ use corticast_bold::{
     time::{RepetitionTime, TrIndex},
 };
 
+pub use self::volume::{Refusal, State, Volume};
 use super::{
     assemble::Assembly,
     beat::Beat,
     clock::{Moment, elapsed_us},
     error::DicomError,
-    numbering::{Facts, NoNumber, Numbering},
-    parts::{Part, Stack, What},
+    numbering::{Facts, Numbering},
+    parts::{Part, What},
     scan::Scan,
     select::Echoes,
     timing::{Verdict, repetition_time},
@@ -28,58 +34,10 @@ use super::{
 /// Two repetition times that differ by less than this share are one: scanners round them.
 const SAME_TR: f64 = 0.005;
 
-/// A volume of a series, ready to be delivered.
-#[derive(Clone, Debug)]
-pub struct Volume {
-    /// Position in the series.
-    pub index: TrIndex,
-    /// When it was acquired.
-    pub time: Option<Moment>,
-    /// The voxels and where they lie.
-    pub stack: Stack,
-    /// Its voxels.
-    pub voxels: Bytes,
-}
-
-/// Why an image is no further volume of its series.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// The image came before, or has no number of its own.
-    #[error(transparent)]
-    Number(#[from] NoNumber),
-    /// The matrix of the image differs from that of the series.
-    #[error("matrix is {found:?}, expected {expected:?}")]
-    Matrix {
-        /// Voxels along x, y, z of the image.
-        found: [usize; 3],
-        /// Voxels along x, y, z of the first image.
-        expected: [usize; 3],
-    },
-    /// The repetition time of the image differs from that of the series.
-    #[error("repetition time is {found} s, expected {expected} s")]
-    RepetitionTime {
-        /// Repetition time of the image, in seconds.
-        found: f64,
-        /// Repetition time of the first image, in seconds.
-        expected: f64,
-    },
-    /// The slices are no volume.
-    #[error(transparent)]
-    Slices(#[from] DicomError),
-}
-
-/// What became of a series.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// Its volumes are held until the run can start.
-    Waiting,
-    /// It is, or was, a run.
-    Run,
-    /// Another series has begun, so that its volumes are no longer delivered.
-    Over,
-    /// It is no run.
-    Refused,
-}
+/// A repetition time for a wait while none is known, in seconds.
+const USUAL_TR_S: f64 = 2.0;
+/// The first volumes wait no longer for others.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// State of one series.
 pub struct Series {
@@ -89,6 +47,8 @@ pub struct Series {
     pub state: State,
     /// Volumes that are not delivered yet, in order of arrival.
     pub held: Vec<Volume>,
+    /// When its first image came.
+    pub first_came: Option<Instant>,
     /// The run header, once it is a run.
     pub header: Option<RunHeader>,
     /// Slice times of the first volume with fewest different times: the first volume of a
@@ -100,8 +60,16 @@ pub struct Series {
     assembly: Option<Assembly>,
     numbering: Numbering,
     instances: HashSet<u64>,
+    /// The operator's repetition time.
+    wanted: Option<RepetitionTime>,
     repetition: Option<RepetitionTime>,
-    first: Option<(TrIndex, Moment)>,
+    /// The repetition time was decided on.
+    is_settled: bool,
+    /// Its files are slices.
+    is_of_slices: bool,
+    /// The first indices are final, and the volumes that are held have them.
+    is_numbered: bool,
+    first_time: Option<Moment>,
     last_time: Option<Moment>,
     beat: Beat,
     is_warned_of_affine: bool,
@@ -114,17 +82,22 @@ impl Series {
         let repetition = wanted.or_else(|| RepetitionTime::from_secs(scan.repetition_s?).ok());
         Self {
             scan,
+            wanted,
             state: State::Waiting,
             held: Vec::new(),
+            first_came: None,
             header: None,
             slice_times_s: Vec::new(),
             echoes: Echoes::default(),
             space: None,
             assembly: None,
-            numbering: Numbering::new(),
+            numbering: Numbering::default(),
             instances: HashSet::new(),
             repetition,
-            first: None,
+            is_settled: false,
+            is_of_slices: false,
+            is_numbered: false,
+            first_time: None,
             last_time: None,
             beat: Beat::default(),
             is_warned_of_affine: false,
@@ -149,6 +122,7 @@ impl Series {
         let whole = match part.what {
             What::Volume(_) => vec![Ok(part)],
             What::Slice(_) => {
+                self.is_of_slices = true;
                 let assembly = self.assembly.get_or_insert_with(|| Assembly::new(scan));
                 assembly.add(part, n_volumes)
             }
@@ -197,11 +171,14 @@ impl Series {
         }
         self.check_space(&stack.space)?;
         let voxels = Bytes::from(std::mem::take(&mut stack.voxels));
-        let facts =
-            Facts { numbers: part.numbers, time: part.time, crc32: crc32fast::hash(&voxels) };
-        let index = self.numbering.index(facts, self.repetition)?;
+        let Part { mut numbers, time, content, is_counted, .. } = part;
+        numbers.temporal = numbers.temporal.filter(|_| !is_counted);
+        let crc32 = crc32fast::hash(&voxels);
+        let facts = Facts { numbers, time, content, is_counted, crc32 };
+        let believed = self.believed(&stack.slice_times_s);
+        let index = self.numbering.index(facts, believed)?;
         if let Some(time) = part.time {
-            self.first.get_or_insert((index, time));
+            self.first_time = Some(self.first_time.map_or(time, |first| first.min(time)));
             self.last_time = Some(self.last_time.map_or(time, |last| last.max(time)));
         }
         if self.slice_times_s.is_empty()
@@ -211,7 +188,51 @@ impl Series {
             self.slice_times_s = stack.slice_times_s.clone();
         }
         self.held.push(Volume { index, time: part.time, stack, voxels });
+        // The numbers of slices are not all 1, so the first volume is known by its own.
+        if self.is_of_slices && index == TrIndex(0) && !is_counted {
+            self.numbering.begin();
+        }
+        self.number();
         Ok(())
+    }
+
+    /// Gives the volumes that are held the indices that are known by now.
+    fn number(&mut self) {
+        if !self.is_numbered {
+            // None was delivered yet.
+            for (volume, index) in self.held.iter_mut().zip(self.numbering.first_indices()) {
+                volume.index = index;
+            }
+            self.is_numbered = self.numbering.is_begun();
+        }
+    }
+
+    /// Whether the indices of the volumes that are held are final. A volume is not delivered before.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.is_numbered
+    }
+
+    /// How long the first volumes should wait for another one, from the time the first came.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        let tr_s = self.believed(&[]).map_or(USUAL_TR_S, RepetitionTime::as_secs);
+        Duration::from_secs_f64(self.numbering.wait_trs() * tr_s).min(LONGEST_WAIT)
+    }
+
+    /// The first volumes wait for no other one.
+    pub fn begin(&mut self) {
+        self.numbering.begin();
+        self.number();
+    }
+
+    /// The repetition time, if volumes may be counted by it.
+    fn believed(&self, slice_times_s: &[f64]) -> Option<RepetitionTime> {
+        let asked = self.wanted;
+        match repetition_time(asked, self.scan.repetition_s, slice_times_s, None) {
+            Verdict::Known(known) => Some(known),
+            _ => self.repetition.filter(|_| self.is_settled),
+        }
     }
 
     fn check_space(&mut self, space: &VoxelSpace) -> Result<(), Refusal> {
@@ -244,14 +265,28 @@ impl Series {
 
     /// Decides on the repetition time from the volumes that are held.
     pub fn settle(&mut self, wanted: Option<RepetitionTime>) -> Verdict {
-        let verdict = repetition_time(
+        self.settle_if(wanted, true)
+    }
+
+    /// Decides on the repetition time, unless `at_end` is false and volumes that may still come could
+    /// change the verdict.
+    pub fn settle_if(&mut self, wanted: Option<RepetitionTime>, at_end: bool) -> Verdict {
+        let mut verdict = repetition_time(
             wanted,
             self.scan.repetition_s,
             self.held.first().map_or(&[], |volume| &volume.stack.slice_times_s),
             self.clock_s(),
         );
+        // Indices that may change tell no time between volumes.
+        if let Verdict::OfClock(_, doubt) = &verdict
+            && !self.is_numbered
+            && !at_end
+        {
+            verdict = Verdict::Unknown(doubt.clone());
+        }
         if let Verdict::Known(known) | Verdict::OfClock(known, _) = &verdict {
             self.repetition = Some(*known);
+            self.is_settled = true;
         }
         verdict
     }
@@ -280,7 +315,7 @@ impl Series {
     /// `None` when the clock does not tell.
     #[must_use]
     pub fn was_scanning(&self, time: Option<Moment>) -> Option<bool> {
-        let ((_, start), last) = self.first.zip(self.last_time)?;
+        let (start, last) = self.first_time.zip(self.last_time)?;
         // A clock that stands still tells nothing.
         if self.numbering.len() > 1 && start == last {
             return None;
@@ -289,6 +324,24 @@ impl Series {
         let since_last_us = elapsed_us(last.us, time?.us);
         let since_start_us = elapsed_us(start.us, time?.us);
         Some(time?.day == last.day && since_last_us <= half_us && since_start_us >= -half_us)
+    }
+
+    /// Whether it can still become a run.
+    #[must_use]
+    pub fn is_no_run_yet(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Ready)
+    }
+
+    /// The earliest time of acquisition of its volumes.
+    #[must_use]
+    pub fn first_time(&self) -> Option<Moment> {
+        self.first_time
+    }
+
+    /// The latest time of acquisition of its volumes.
+    #[must_use]
+    pub fn last_time(&self) -> Option<Moment> {
+        self.last_time
     }
 
     /// Whether as many volumes came as the header announces.
@@ -319,16 +372,6 @@ impl Series {
     /// Start of acquisition, in seconds since the start of index 0.
     pub fn acquisition_time_s(&mut self, volume: &Volume) -> Option<f64> {
         self.beat.start_s(volume.index, volume.time?, self.repetition?)
-    }
-}
-
-/// The label of the series that follows `further` series after the one labelled `first`.
-#[must_use]
-pub fn run_label(first: &str, further: u64) -> String {
-    match first.parse::<u64>() {
-        _ if further == 0 => first.to_owned(),
-        Ok(number) => format!("{:0width$}", number.saturating_add(further), width = first.len()),
-        Err(_) => format!("{first}{}", further + 1),
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) const FRAME_ACQUISITION_DATETIME: u32 = 0x0018_9074;
 pub(super) const EFFECTIVE_ECHO_TIME: u32 = 0x0018_9082;
 /// Private, `SIEMENS MR HEADER`.
 pub(super) const N_IMAGES_IN_MOSAIC: u32 = 0x0019_100A;
+pub(super) const STUDY_INSTANCE_UID: u32 = 0x0020_000D;
 pub(super) const SERIES_INSTANCE_UID: u32 = 0x0020_000E;
 pub(super) const SERIES_NUMBER: u32 = 0x0020_0011;
 pub(super) const ACQUISITION_NUMBER: u32 = 0x0020_0012;
@@ -85,7 +86,7 @@ pub(super) const FLOAT_PIXEL_DATA: u32 = 0x7FE0_0008;
 pub(super) const PIXEL_DATA: u32 = 0x7FE0_0010;
 
 /// Every attribute of the top level that is read, in order of tag.
-pub(super) const WANTED: [u32; 62] = [
+pub(super) const WANTED: [u32; 63] = [
     IMAGE_TYPE,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
@@ -109,6 +110,7 @@ pub(super) const WANTED: [u32; 62] = [
     ECHO_PLANAR,
     EFFECTIVE_ECHO_TIME,
     N_IMAGES_IN_MOSAIC,
+    STUDY_INSTANCE_UID,
     SERIES_INSTANCE_UID,
     SERIES_NUMBER,
     ACQUISITION_NUMBER,

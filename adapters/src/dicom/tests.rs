@@ -12,6 +12,8 @@ use std::{
 use clap::Parser;
 use corticast_images::acquired::AcquiredVolume;
 
+mod runs;
+
 use super::*;
 use crate::{
     adapter::{ScannerAdapter, contract, real_data},
@@ -316,13 +318,20 @@ fn a_folder_that_is_not_there_yet_is_waited_for() {
 #[test]
 fn a_folder_without_files_tells_what_lies_below() {
     let (_outer, folder) = folder();
-    fs::create_dir(folder.join("visit")).unwrap();
+    let refused = |flags: &[&str]| {
+        let none = DicomAdapter::open(DicomOptions { once: true, ..options(&folder, flags) });
+        none.err().unwrap().to_string()
+    };
+    assert!(refused(&[]).contains("the folder is empty"), "{}", refused(&[]));
+    fs::create_dir_all(folder.join("patient/visit/series")).unwrap();
     for number in 1..=4 {
-        fs::write(folder.join(format!("visit/{number}")), b"x").unwrap();
+        fs::write(folder.join(format!("patient/visit/series/{number}")), b"x").unwrap();
     }
-    let none = DicomAdapter::open(DicomOptions { once: true, ..options(&folder, &[]) });
-    let message = none.err().unwrap().to_string();
-    assert!(message.contains("no file here, 1 folder with 4 files below"), "{message}");
+    let deep = "no file here or in the folders up to 2 levels below, 4 files further down";
+    assert!(refused(&[]).contains(deep), "{}", refused(&[]));
+    fs::write(folder.join("patient/notes.txt"), b"x").unwrap();
+    let other = "no file here matches --pattern *.dcm: 1 file of other names";
+    assert!(refused(&["--pattern", "*.dcm"]).contains(other));
 }
 
 #[test]

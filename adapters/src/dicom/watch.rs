@@ -19,16 +19,14 @@ use std::{
     time::Duration,
 };
 
+use corticast_images::pattern::wild;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
+    EventKind, RecommendedWatcher,
+    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
 };
 
-use super::{
-    backlog::{self, Found},
-    polling::Polling,
-};
+use super::{backlog::Found, tree::Tree};
 
 /// Capacity of the queue of files to read. When it is full, the watching threads wait.
 const QUEUE_FILES: usize = 1024;
@@ -48,46 +46,26 @@ impl Pattern {
     /// files into place write them under hidden names first.
     #[must_use]
     pub fn matches(&self, name: &OsStr) -> bool {
-        let name = name.to_string_lossy();
-        !name.starts_with('.') && wild(self.0.as_bytes(), name.as_bytes())
+        !is_hidden(name) && wild(&self.0, &name.to_string_lossy())
     }
 }
 
-/// Wildcard match that goes back to the last `*` only, so it takes at most n·m steps.
-fn wild(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                back = Some((p, n));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == name[n] => (p, n) = (p + 1, n + 1),
-            _ => match back {
-                Some((star, at)) => {
-                    back = Some((star, at + 1));
-                    (p, n) = (star + 1, at + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
+/// Whether a file or folder is hidden.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
-/// A watched folder. Dropping it ends the watching.
+/// A watched folder with those below it. Dropping it ends the watching.
 #[derive(Debug)]
 pub struct Arrivals {
     // Dropped first, so that a thread that waits for space in the queue ends.
     files: Receiver<PathBuf>,
     _stop: Sender<()>,
-    _watcher: Option<RecommendedWatcher>,
 }
 
 impl Arrivals {
-    /// Watches a folder, and polls it every `poll`. Also returns the files that are in the folder
-    /// now: they are reported when they change.
+    /// Watches a folder and those below it (`tree`), and polls them every `poll`. Also returns the files
+    /// that they hold now: they are reported when they change.
     ///
     /// # Errors
     ///
@@ -100,22 +78,30 @@ impl Arrivals {
     ) -> std::io::Result<(Self, Vec<Found>)> {
         let (sender, files) = bounded(QUEUE_FILES);
         let (stop, stopped) = bounded(0);
+        let (appear, appeared) = bounded(1);
+        let watcher = notifications(pattern.clone(), sender.clone(), appear)
+            .inspect_err(|error| {
+                // The error may contain the folder's name, which may contain a patient's name.
+                let kind = std::mem::discriminant(&error.kind);
+                tracing::warn!(?kind, "no notifications for the folder; polling only");
+            })
+            .ok();
+        let thread = thread::Builder::new().name("dicom-poll".into());
         if !folder.exists() {
             let (folder, pattern) = (folder.to_owned(), pattern.clone());
-            thread::Builder::new()
-                .name("dicom-poll".into())
-                .spawn(move || wait_for(&folder, &pattern, poll, &sender, &stopped))?;
-            return Ok((Self { files, _stop: stop, _watcher: None }, Vec::new()));
+            thread.spawn(move || {
+                if wait_for(&folder, poll, &stopped)
+                    && let Some(tree) = new_tree(&folder, &pattern, watcher, &sender)
+                {
+                    tree.run(poll, &sender, &appeared, &stopped);
+                }
+            })?;
+            return Ok((Self { files, _stop: stop }, Vec::new()));
         }
-        let watcher = notifications_or_none(folder, pattern, &sender);
-        // Listed after the notifications began, or files that arrive in between are noticed late.
-        let found = backlog::list(folder, pattern)?;
-        let known = found.iter().map(|file| (file.name.as_os_str(), file.version));
-        let polling = Polling::new(folder, pattern.clone(), known);
-        thread::Builder::new()
-            .name("dicom-poll".into())
-            .spawn(move || polling.run(poll, &sender, &stopped))?;
-        Ok((Self { files, _stop: stop, _watcher: watcher }, found))
+        let (tree, found) = Tree::open(folder, pattern, watcher)?;
+        tracing::info!(folders = tree.n_folder(), "folders watched");
+        thread.spawn(move || tree.run(poll, &sender, &appeared, &stopped))?;
+        Ok((Self { files, _stop: stop }, found))
     }
 
     /// The queue of files to read.
@@ -125,52 +111,53 @@ impl Arrivals {
     }
 }
 
-/// Waits until the folder is there, then watches it. All its files are new.
-fn wait_for(
-    folder: &Path,
-    pattern: &Pattern,
-    poll: Duration,
-    sender: &Sender<PathBuf>,
-    stopped: &Receiver<()>,
-) {
+/// Waits until the folder is there; `false` when the adapter is gone.
+fn wait_for(folder: &Path, poll: Duration, stopped: &Receiver<()>) -> bool {
     while !folder.is_dir() {
         if stopped.recv_timeout(poll) != Err(RecvTimeoutError::Timeout) {
-            return;
+            return false;
         }
     }
     tracing::info!("the folder is there now");
-    let _watcher = notifications_or_none(folder, pattern, sender);
-    Polling::new(folder, pattern.clone(), []).run(poll, sender, stopped);
+    true
 }
 
-/// The folder's notifications; without them it is only polled.
-fn notifications_or_none(
+/// The tree of a folder that appeared, whose files are all new.
+fn new_tree(
     folder: &Path,
     pattern: &Pattern,
+    watcher: Option<RecommendedWatcher>,
     sender: &Sender<PathBuf>,
-) -> Option<RecommendedWatcher> {
-    notifications(folder, pattern.clone(), sender.clone())
-        .inspect_err(|error| {
-            // The error may contain the folder's name, which may contain a patient's name.
-            let kind = std::mem::discriminant(&error.kind);
-            tracing::warn!(?kind, "no notifications for the folder; polling only");
-        })
-        .ok()
+) -> Option<Tree> {
+    let (tree, found) = Tree::open(folder, pattern, watcher)
+        .inspect_err(|error| tracing::error!(kind = ?error.kind(), "cannot read the folder"))
+        .ok()?;
+    for file in found {
+        sender.send(folder.join(file.name)).ok()?;
+    }
+    Some(tree)
 }
 
+/// The notifications, of folders that are added later. `appear` is told of folders.
 fn notifications(
-    folder: &Path,
     pattern: Pattern,
     sender: Sender<PathBuf>,
+    appear: Sender<()>,
 ) -> notify::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
-        let complete = matches!(
+        let is_complete = matches!(
             event.kind,
             EventKind::Access(AccessKind::Close(AccessMode::Write))
                 | EventKind::Modify(ModifyKind::Name(RenameMode::To))
         );
-        if !complete {
+        let is_moved = matches!(event.kind, EventKind::Modify(ModifyKind::Name(RenameMode::To)));
+        let is_new = matches!(event.kind, EventKind::Create(CreateKind::Folder));
+        if is_new || is_moved && event.paths.iter().any(|path| path.is_dir()) {
+            // One waiting message is enough: all folders are looked at.
+            appear.try_send(()).ok();
+        }
+        if !is_complete {
             return;
         }
         for path in event.paths {
@@ -180,9 +167,7 @@ fn notifications(
                 return; // the adapter is gone
             }
         }
-    })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
+    })
 }
 
 #[cfg(test)]

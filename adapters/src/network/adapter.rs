@@ -14,14 +14,14 @@ use std::{
 };
 
 use corticast_bold::{
-    run::{RunEntities, RunHeader},
+    run::RunHeader,
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
 use corticast_images::{acquired::AcquiredVolume, error::AdapterError};
 
 use super::{Arrival, Picture, RunOptions, Scan, Source};
-use crate::{adapter::ScannerAdapter, dicom::run_label};
+use crate::adapter::ScannerAdapter;
 
 /// Scans that are remembered; a sender with more of them in one session is no scanner.
 const MAX_SCANS: usize = 10_000;
@@ -58,9 +58,8 @@ impl NetworkAdapter {
     ///
     /// Fails when a label is not a BIDS label or `--tr` is no repetition time.
     pub fn new(source: Box<dyn Source>, options: RunOptions) -> Result<Self, AdapterError> {
-        let RunOptions { sub, ses, task, run, tr, .. } = &options;
-        RunEntities::checked(sub, ses.as_deref(), task.as_deref(), Some(run))?;
-        tr.map(RepetitionTime::from_secs).transpose()?;
+        options.names.entities(0)?;
+        options.tr.map(RepetitionTime::from_secs).transpose()?;
         Ok(Self {
             source,
             options,
@@ -117,7 +116,7 @@ impl NetworkAdapter {
         if self.series.len() >= MAX_SCANS {
             return Err(format!("found more than {MAX_SCANS} scans in one session"));
         }
-        let RunOptions { sub, ses, task, run, session, tr, volumes, state, .. } = &self.options;
+        let RunOptions { names, tr, volumes, state, .. } = &self.options;
         let repetition_time = match (tr, scan.repetition_time_s) {
             (None, None) => {
                 return Err("found no repetition time, expected one in the sender's header: give \
@@ -140,11 +139,9 @@ impl NetworkAdapter {
             Some(state) => state.number_of(&scan.series),
             None => self.series.len() as u64,
         };
-        let run = run_label(run, n_before);
-        let entities = RunEntities::checked(sub, ses.as_deref(), task.as_deref(), Some(&run))
-            .map_err(|error| error.to_string())?;
+        let entities = names.entities(n_before).map_err(|error| error.to_string())?;
         Ok(RunHeader {
-            session: session.clone(),
+            session: names.session.clone(),
             entities,
             repetition_time,
             space,

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::session_state::SessionState;
+use corticast_bold::time::RepetitionTime;
+
+use crate::{run_names::RunNames, session_state::SessionState};
 
 /// Where to listen, and for whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,23 +37,11 @@ impl Default for ListenOptions {
 /// How runs are named, and when a run ends.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunOptions {
-    /// Subject label: a pseudonym; never taken from what the scanner sends
-    #[arg(long, default_value = "x")]
-    pub sub: String,
-    /// Session label
-    #[arg(long)]
-    pub ses: Option<String>,
-    /// Task label
-    #[arg(long)]
-    pub task: Option<String>,
-    /// Run label of the first run; each further run counts it up
-    #[arg(long, default_value = "1")]
-    pub run: String,
-    /// Name of the session
-    #[arg(long, default_value = "")]
-    pub session: String,
+    /// How runs are named.
+    #[command(flatten)]
+    pub names: RunNames,
     /// Repetition time in seconds [default: as the sender says]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = tr_s, allow_negative_numbers = true)]
     pub tr: Option<f64>,
     /// Number of volumes after which a run ends [default: as the sender says]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
@@ -70,11 +60,7 @@ pub struct RunOptions {
 impl Default for RunOptions {
     fn default() -> Self {
         Self {
-            sub: "x".to_owned(),
-            ses: None,
-            task: None,
-            run: "1".to_owned(),
-            session: String::new(),
+            names: RunNames::default(),
             tr: None,
             volumes: None,
             end_after_s: Duration::from_secs(30),
@@ -95,4 +81,46 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| *duration <= Duration::from_secs(86_400))
         .ok_or_else(|| format!("expected 0 to 86400 seconds, got {seconds}"))
+}
+
+/// A repetition time from the command line.
+///
+/// # Errors
+///
+/// Fails when the text is not a number of seconds that can be a repetition time.
+pub fn repetition_time(text: &str) -> Result<RepetitionTime, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    RepetitionTime::from_secs(seconds).map_err(|_| {
+        let in_s = seconds / 1e3;
+        let is_ms = seconds > 60.0 && RepetitionTime::from_secs(in_s).is_ok();
+        let hint =
+            if is_ms { format!("; in milliseconds? Then give {in_s}") } else { String::new() };
+        format!("expected more than 0 and at most 60 seconds, got {seconds}{hint}")
+    })
+}
+
+/// A repetition time from the command line, in seconds.
+///
+/// # Errors
+///
+/// As [`repetition_time`].
+pub fn tr_s(text: &str) -> Result<f64, String> {
+    repetition_time(text).map(RepetitionTime::as_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repetition_time_that_cannot_be_is_refused_with_what_is_expected() {
+        assert_eq!(tr_s("2.0").map(f64::to_bits), Ok(2.0_f64.to_bits()));
+        for text in ["-2", "0", "nan", "inf"] {
+            let error = tr_s(text).unwrap_err();
+            assert!(error.starts_with("expected more than 0 and at most 60 seconds"), "{error}");
+            assert!(!error.contains("milliseconds"), "{error}");
+        }
+        assert!(tr_s("2000").unwrap_err().ends_with("in milliseconds? Then give 2"));
+        assert_eq!(tr_s("2 s").unwrap_err(), "expected a number of seconds");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use corticast_wire::heartbeat::SILENCE;
+use corticast_wire::{heartbeat::SILENCE, text::count};
 
 use super::outbox::{Outbox, Trouble};
 
@@ -29,16 +29,18 @@ impl Alarm {
                 if told == trouble && now.saturating_duration_since(at) < REMIND_AFTER => {}
             (_, Some(trouble)) => {
                 let n = outbox.n_unacked();
+                let waiting = count(n, "volume");
+                let (are, wait) = if n == 1 { ("is", "waits") } else { ("are", "wait") };
                 match trouble {
                     Trouble::Silent => {
                         tracing::warn!(kept = n, "no daemon answers at {endpoint}; still trying");
                     }
                     Trouble::Behind if outbox.is_ready() => {
-                        tracing::warn!("the daemon is behind: {n} volumes are unacknowledged");
+                        tracing::warn!("the daemon is behind: {waiting} {are} unacknowledged");
                     }
                     Trouble::Behind => tracing::warn!(
                         "the daemon is behind: it has not answered the announcement of the run; \
-                         {n} volumes wait"
+                         {waiting} {wait}"
                     ),
                 }
                 self.told = Some((trouble, now));

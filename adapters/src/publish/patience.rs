@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use corticast_wire::heartbeat::SILENCE;
+use corticast_wire::{heartbeat::SILENCE, text::count};
 
 use super::{outbox::Outbox, window::RESEND_AFTER};
 
@@ -42,7 +42,8 @@ pub(super) fn tell(outbox: &Outbox, over: Instant) {
              more"
         ),
         n => tracing::info!(
-            "stopping: waiting for the daemon to acknowledge {n} volumes, at most {left} s more"
+            "stopping: waiting for the daemon to acknowledge {}, at most {left} s more",
+            count(n, "volume")
         ),
     }
 }

@@ -13,7 +13,10 @@
 use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt};
 
 use bytes::Bytes;
-use corticast_wire::message::{Encoding, VolumeHeader, VolumeMessage, decode, encode};
+use corticast_wire::{
+    message::{Encoding, VolumeHeader, VolumeMessage, decode, encode},
+    text::count,
+};
 
 /// Bytes in front of a record.
 const PREFIX_BYTES: u64 = 8;
@@ -25,9 +28,9 @@ const PART: u64 = 64;
 pub enum SpillError {
     /// The volume does not fit beside the volumes that wait.
     #[error(
-        "the disk space for waiting volumes is full: {held_volumes} volumes wait in {held_bytes} \
-         of {max_bytes} bytes, and this volume needs {needed_bytes} more; --spill-max-gb sets \
-         the limit"
+        "the disk space for waiting volumes is full: {} in {held_bytes} of {max_bytes} bytes, and \
+         this volume needs {needed_bytes} more; --spill-max-gb sets the limit",
+        count((*held_volumes).into(), "volume")
     )]
     Full {
         /// Bytes of the record.
@@ -217,7 +220,7 @@ mod tests {
         spill.push(&volume(0, 100)).unwrap();
         spill.push(&volume(1, 100)).unwrap();
         let error = spill.push(&volume(2, 100)).unwrap_err().to_string();
-        let held = format!("2 volumes wait in {} of {} bytes", 2 * needed, 2 * needed + 1);
+        let held = format!("2 volumes in {} of {} bytes", 2 * needed, 2 * needed + 1);
         assert!(error.contains(&held), "{error}");
         assert_eq!(spill.pop().unwrap(), Some(volume(0, 100)));
         spill.push(&volume(2, 100)).unwrap();

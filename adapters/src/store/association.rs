@@ -3,6 +3,10 @@
 use std::{
     io,
     net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -79,15 +83,24 @@ pub(super) struct Provider {
     titles: Titles,
     spool: Shared,
     hello: Duration,
+    /// Counts senders that were refused, and images that did not come whole.
+    refused: Arc<AtomicU64>,
 }
 
 impl Provider {
-    pub(super) fn new(ae_title: &str, from: &[String], spool: &Spool, hello: Duration) -> Self {
+    pub(super) fn new(
+        ae_title: &str,
+        from: &[String],
+        spool: &Spool,
+        hello: Duration,
+        refused: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             ae_title: ae_title.to_owned(),
             titles: Titles { from: from.to_vec() },
             spool: spool.shared(),
             hello: hello.max(Duration::from_millis(100)),
+            refused,
         }
     }
 
@@ -109,12 +122,24 @@ impl Provider {
                 // Its text can hold what the sender sent; its kind cannot.
                 tracing::debug!("store: no association: {}", kind(&error));
                 tracing::warn!("store: a connection became no association");
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 return;
             }
         };
         tracing::info!("store: a scanner is connected");
-        let mut talk = Talk { association, spool: &self.spool, command: Vec::new(), current: None };
-        match talk.serve() {
+        let mut talk = Talk {
+            association,
+            spool: &self.spool,
+            refused: &self.refused,
+            command: Vec::new(),
+            current: None,
+        };
+        let served = talk.serve();
+        if talk.current.is_some() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("store: an image lacks its end: it is not kept");
+        }
+        match served {
             Ok(n_images) => tracing::info!(n_images, "store: the scanner is done"),
             Err(reason) => {
                 tracing::warn!(reason, "store: association ended");
@@ -140,6 +165,7 @@ struct Storing {
 struct Talk<'a> {
     association: ServerAssociation<TcpStream>,
     spool: &'a Shared,
+    refused: &'a AtomicU64,
     /// Pieces of a command so far.
     command: Vec<u8>,
     current: Option<Storing>,
@@ -228,6 +254,7 @@ impl Talk<'_> {
         };
         let kept = file.and_then(Incoming::finish);
         if let Err(error) = &kept {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "store: image not kept");
         }
         let status = if kept.is_ok() { SUCCESS } else { OUT_OF_RESOURCES };

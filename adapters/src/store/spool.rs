@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -23,6 +23,8 @@ const KEEP: Duration = Duration::from_secs(120);
 const SWEEP: Duration = Duration::from_secs(10);
 /// Bytes of images that wait; more are refused.
 const MAX_BYTES: u64 = 2 << 30;
+/// A sender that is in the middle of an image can add a file while the folder is removed.
+const REMOVALS: u32 = 100;
 /// Owner only.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -39,6 +41,8 @@ pub(super) struct Shared {
     path: PathBuf,
     number: Arc<AtomicU64>,
     bytes: Arc<Mutex<u64>>,
+    /// The folder is being removed.
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Spool {
@@ -57,6 +61,7 @@ impl Spool {
             path: folder.path().to_owned(),
             number: Arc::default(),
             bytes: Arc::default(),
+            is_closed: Arc::default(),
         };
         let (watched, sweeper) = (Arc::downgrade(&folder), shared.clone());
         thread::Builder::new().name("store-sweep".into()).spawn(move || {
@@ -79,9 +84,26 @@ impl Spool {
     }
 }
 
+/// Removes the folder, although a sender may be in the middle of an image.
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        for _ in 0..REMOVALS {
+            match fs::remove_dir_all(&self.shared.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => thread::yield_now(),
+                _ => return,
+            }
+        }
+        tracing::error!("the folder with images that wait could not be removed");
+    }
+}
+
 impl Shared {
     /// Begins a file; hidden until it is whole.
     pub(super) fn begin(&self, start: &[u8]) -> io::Result<Incoming> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the adapter is ending"));
+        }
         if *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) > MAX_BYTES {
             return Err(io::Error::other("more than 2 GiB of images wait to be read"));
         }

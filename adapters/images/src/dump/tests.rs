@@ -92,3 +92,45 @@ fn further_runs_get_their_name() {
     let path = with_suffix(Path::new("a/out.nii.gz"), "sub-01_run-2");
     assert_eq!(path, Path::new("a/out_sub-01_run-2.nii.gz"));
 }
+
+/// A scanner that sends volumes and is then silent for ever.
+struct Silent {
+    inner: Scanner,
+    waits: std::sync::mpsc::SyncSender<()>,
+    never: std::sync::mpsc::Receiver<()>,
+}
+
+impl ScannerAdapter for Silent {
+    fn start_run(&mut self) -> Result<Option<RunHeader>, AdapterError> {
+        self.inner.start_run()
+    }
+
+    fn next_volume(&mut self) -> Result<Option<AcquiredVolume>, AdapterError> {
+        let next = self.inner.next_volume();
+        if matches!(next, Ok(None)) {
+            self.waits.send(()).ok();
+            self.never.recv().ok();
+        }
+        next
+    }
+}
+
+#[test]
+fn a_dump_is_ended_while_its_adapter_waits_for_the_scanner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.nii");
+    let volumes = vec![volume(0, [1, 2], None), volume(1, [3, 4], None)];
+    let (waits, waiting) = std::sync::mpsc::sync_channel(1);
+    let (go_on, never) = std::sync::mpsc::sync_channel(1);
+    let inner = Scanner { started: false, volumes: volumes.into() };
+    let dump = Dump::new(Box::new(Silent { inner, waits, never }), &path);
+    let end = dump.end();
+    let thread = std::thread::spawn(move || dump.drain());
+    waiting.recv().unwrap();
+    assert_eq!(end.finish().unwrap(), 2);
+    assert_eq!(NiftiReader::open(&path).unwrap().header().n_volumes, 2);
+    // What comes later changes nothing.
+    go_on.send(()).unwrap();
+    assert_eq!(thread.join().unwrap().unwrap(), 2);
+    assert_eq!(NiftiReader::open(&path).unwrap().header().n_volumes, 2);
+}

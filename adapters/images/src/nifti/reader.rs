@@ -3,7 +3,7 @@
 //! `int16`, `uint16` and `float32` voxels are the bytes of the file (swapped when it is
 //! big-endian); other types are converted. A file that ends too early gives its complete volumes,
 //! then an error with their number. With its last volume a file is read to its end, so a wrong gzip
-//! checksum is an error in place of that volume.
+//! checksum is an error in place of that volume; `whole` finds it before the first one.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use corticast_wire::files;
+use corticast_wire::{files, text::count};
 
 use super::{
     gzip::Gzip,
@@ -25,7 +25,7 @@ use crate::error::AdapterError;
 const TRUSTED_BYTES: usize = 1 << 24;
 
 /// Bytes after the last volume that are read to check the end of the file.
-const MAX_REST_BYTES: u64 = 1 << 24;
+pub(super) const MAX_REST_BYTES: u64 = 1 << 24;
 
 /// An open NIfTI-1 file, compressed or not (recognised by content, not by name), or a `.hdr`/`.img`
 /// pair, named by either file.
@@ -120,6 +120,11 @@ impl NiftiReader {
         &self.header
     }
 
+    /// The file that holds the voxels.
+    pub(super) fn voxel_path(&self) -> &Path {
+        &self.path
+    }
+
     /// The header's bytes and the file's size. Together with the first volume they identify the
     /// file.
     #[must_use]
@@ -146,8 +151,10 @@ impl NiftiReader {
             return Err(AdapterError::Malformed {
                 path: self.path.clone(),
                 reason: format!(
-                    "the file ends inside volume {}: {} of {n_volumes} volumes are complete{why}",
-                    self.n_read, self.n_read
+                    "the file ends inside volume {}: {} of {} are complete{why}",
+                    self.n_read,
+                    self.n_read,
+                    count(n_volumes.into(), "volume")
                 ),
             });
         }
@@ -173,8 +180,8 @@ impl NiftiReader {
             Ok(_) => {
                 tracing::warn!(
                     path = %self.path.display(),
-                    "the file goes on after the {} volumes of its header: the rest is not read",
-                    self.header.n_volumes
+                    "the file goes on after the {} of its header: the rest is not read",
+                    count(self.header.n_volumes.into(), "volume")
                 );
                 Ok(())
             }
@@ -183,7 +190,7 @@ impl NiftiReader {
 }
 
 /// The uncompressed bytes of a file.
-fn unpacked(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn unpacked(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut start = Vec::with_capacity(2);
     (&mut file).take(2).read_to_end(&mut start)?;
     let gzipped = start == [0x1f, 0x8b];

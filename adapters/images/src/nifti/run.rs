@@ -1,7 +1,8 @@
 //! One run from NIfTI files: a 4-D file, or the 3-D files of a folder.
 //!
 //! In a folder, an unusable file is logged, counted, and leaves a gap in the index, like a number that
-//! lacks. A truncated 4-D file gives an error after its last complete volume.
+//! lacks. A damaged 4-D file is refused before its first volume; one that is still being written gives
+//! an error after its last complete volume.
 
 use std::{
     collections::VecDeque,
@@ -19,6 +20,7 @@ use super::{
     header::NiftiHeader,
     reader::NiftiReader,
     series::{Numbered, volumes_in},
+    whole::{self, Whole},
 };
 use crate::{acquired::AcquiredVolume, error::AdapterError};
 
@@ -51,7 +53,8 @@ impl Current {
     ///
     /// # Errors
     ///
-    /// Fails when the first volume cannot be read or the folder contains no volume.
+    /// Fails when the first volume cannot be read, the folder contains no volume, or a 4-D file is
+    /// damaged.
     pub(super) fn open(
         path: &Path,
         pattern: Option<&str>,
@@ -76,6 +79,12 @@ impl Current {
         }
         if let Some(warning) = &header.place_warning {
             tracing::warn!("{warning}");
+        }
+        if !is_folder && whole::check(reader.voxel_path(), &header)? == Whole::Growing {
+            tracing::warn!(
+                "this file is still being written: the volumes that are complete are passed on, and the \
+                 run ends with an error"
+            );
         }
         let first = reader.next_voxels()?;
 

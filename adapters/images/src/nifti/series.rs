@@ -1,7 +1,8 @@
 //! The 3-D files of a folder as the volumes of one run.
 //!
 //! Names count: `f0001.nii`, `f0002.nii`. A number that lacks is a volume that never came, so later
-//! volumes keep their time. A file whose name does not count on, such as the mean image that
+//! volumes keep their time. Names can count in steps (10, 20, 30); steps of two are taken for gaps,
+//! because nothing else tells one from the other, and both are named. A file whose name does not count on, such as the mean image that
 //! realignment leaves, is left out with a warning. If that is not clear, the folder is refused, and
 //! `--pattern` chooses.
 
@@ -14,6 +15,7 @@ use crate::{
     beside::{entries, file_name, image_extension},
     error::AdapterError,
     natural::natural,
+    pattern::wild,
 };
 
 /// Names that a message shows.
@@ -121,20 +123,28 @@ fn one_series<'a>(names: &[&'a String]) -> Result<Vec<&'a String>, String> {
 fn indices(names: &[&String]) -> Vec<u32> {
     let in_order = || (0..u32::try_from(names.len()).unwrap_or(u32::MAX)).collect();
     let Some(numbers) = counting(names) else { return in_order() };
-    let steps: Vec<u64> = numbers.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let Some(&step) = steps.iter().min() else { return in_order() };
+    let gaps: Vec<u64> = numbers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let Some(&least) = gaps.iter().min() else { return in_order() };
+    // Every second number: more likely half of the files lack than that names count by two.
+    let step = if least == 2 { 1 } else { least };
     let span = numbers[numbers.len() - 1] - numbers[0];
     let n_volume = span / step.max(1) + 1;
+    let (first, last) = (names[0], names[names.len() - 1]);
     // Names that are times or that jump do not count.
-    let counts =
-        step > 0 && steps.iter().all(|gap| gap % step == 0) && n_volume <= 2 * numbers.len() as u64;
+    let most = if step == least { 2 } else { 4 } * numbers.len() as u64;
+    let counts = step > 0 && gaps.iter().all(|gap| gap % least == 0) && n_volume <= most;
     if !counts {
         tracing::warn!(
-            "the names of the volumes do not count evenly ({} to {}): taken in order, without gaps",
-            names[0],
-            names[names.len() - 1]
+            "the names of the volumes do not count evenly ({first} to {last}): taken in order, \
+             without gaps"
         );
         return in_order();
+    }
+    if step > 1 {
+        tracing::warn!(
+            "the names of the volumes count in steps of {step} ({first} to {last}): taken as volumes \
+             one after another"
+        );
     }
     let index = |number: &u64| ((number - numbers[0]) / step) as u32;
     let missing: Vec<String> = numbers
@@ -146,8 +156,9 @@ fn indices(names: &[&String]) -> Vec<u32> {
         let shown: Vec<&str> = missing.iter().map(String::as_str).collect();
         tracing::warn!(
             n_missing = missing.len(),
-            "no file has the number {}: these volumes are gaps",
-            listed(&shown)
+            "no file has the number {}: {}",
+            listed(&shown),
+            if missing.len() == 1 { "this volume is a gap" } else { "these volumes are gaps" }
         );
     }
     numbers.iter().map(index).collect()
@@ -173,28 +184,6 @@ fn listed(names: &[&str]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
-}
-
-/// Whether a name matches a pattern: `*` is any text, `?` any one character.
-pub(crate) fn wild(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == name[n] => (p, n) = (p + 1, n + 1),
-            _ => {
-                let Some((at, taken)) = star else { return false };
-                (p, n) = (at + 1, taken + 1);
-                star = Some((at, taken + 1));
-            }
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
 }
 
 #[cfg(test)]
@@ -230,6 +219,18 @@ mod tests {
         let indices: Vec<u32> =
             found(&borrowed(&even), None).unwrap().into_iter().map(|(index, _)| index).collect();
         assert_eq!(indices, [0, 1, 2, 4]);
+    }
+
+    #[test]
+    fn every_second_number_is_a_gap_and_larger_steps_are_a_way_to_count() {
+        let indices = |numbers: &[u32]| -> Vec<u32> {
+            let names = numbered("f", numbers);
+            found(&borrowed(&names), None).unwrap().into_iter().map(|(index, _)| index).collect()
+        };
+        assert_eq!(indices(&[1, 3, 5]), [0, 2, 4]);
+        assert_eq!(indices(&[2, 4, 6, 8, 12]), [0, 2, 4, 6, 10]);
+        assert_eq!(indices(&[3, 6, 9, 15]), [0, 1, 2, 4]);
+        assert_eq!(indices(&[1, 11, 21]), [0, 1, 2]);
     }
 
     #[test]

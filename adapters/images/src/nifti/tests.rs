@@ -1,6 +1,6 @@
 //! Tests recorded files: order, names, gaps, and files that end early.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path};
 
 use corticast_bold::{
     decode::{Dtype, Order},
@@ -76,25 +76,75 @@ fn a_folder_is_read_in_natural_order_and_a_bad_file_is_a_gap() {
     assert_eq!(got, [(0, 1), (1, 2), (3, 10)]);
 }
 
-#[test]
-fn a_truncated_file_gives_its_whole_volumes_then_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["a.nii", "a.nii.gz"] {
-        let path = folder.path().join(name);
-        write(&path, &[0, 1000, 2000], 1.0);
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - if name == "a.nii" { 3 } else { 12 }]).unwrap();
-        let mut adapter = NiftiAdapter::open(options(&[&path])).unwrap();
-        adapter.start_run().unwrap().unwrap();
-        let mut whole = 0;
-        let error = loop {
-            match adapter.next_volume() {
-                Ok(volume) => whole += u32::from(volume.is_some()),
-                Err(error) => break error.to_string(),
-            }
-        };
-        assert!(error.contains(&format!("{whole} of 3 volumes are complete")), "{error}");
+/// The number of volumes that a file gives, and the error that ends it.
+fn until_error(path: &Path) -> (usize, String) {
+    let mut adapter = NiftiAdapter::open(options(&[path])).unwrap();
+    if let Err(error) = adapter.start_run() {
+        return (0, error.to_string());
     }
+    for n in 0.. {
+        match adapter.next_volume() {
+            Ok(Some(_)) => {}
+            Ok(None) => return (n, String::new()),
+            Err(error) => return (n, error.to_string()),
+        }
+    }
+    unreachable!("the loop has no end")
+}
+
+#[test]
+fn a_damaged_file_is_refused_before_its_first_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, gzipped) = (folder.path().join("a.nii"), folder.path().join("a.nii.gz"));
+    for path in [&plain, &gzipped] {
+        write(path, &[0, 1000, 2000], 1.0);
+        let whole = fs::read(path).unwrap();
+        assert_eq!(until_error(path), (3, String::new()));
+        fs::write(path, &whole[..whole.len() - if *path == plain { 3 } else { 12 }]).unwrap();
+        let (n, error) = until_error(path);
+        let words = ["damaged or was cut", " of 3 volumes; nothing of it is passed on"];
+        assert!(n == 0 && words.iter().all(|word| error.contains(word)), "{n} {error}");
+        fs::write(path, whole).unwrap();
+    }
+    // Wrong in a voxel, its checksum, and the length.
+    let whole = fs::read(&gzipped).unwrap();
+    for from_end in [12, 8, 4] {
+        let mut bytes = whole.clone();
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 0x10;
+        fs::write(&gzipped, bytes).unwrap();
+        let (n, error) = until_error(&gzipped);
+        assert!(n == 0 && error.contains("gzip -t"), "{from_end}: {n} {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_being_written_gives_what_is_complete_and_then_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, path) = (folder.path().join("a.nii"), folder.path().join("b.nii"));
+    write(&source, &[0, 1000, 2000], 1.0);
+    let whole = fs::read(&source).unwrap();
+    let cut = whole.len() - 12;
+    fs::write(&path, &whole[..cut]).unwrap();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut file = fs::File::options().append(true).open(&path).unwrap();
+            // A byte at a time, without the last ones.
+            for byte in &whole[cut..cut + 8] {
+                file.write_all(&[*byte]).unwrap();
+                if stopped.recv_timeout(std::time::Duration::from_millis(60)).is_ok() {
+                    return;
+                }
+            }
+        }
+    });
+    let (n, error) = until_error(&path);
+    stop.send(()).ok();
+    writer.join().unwrap();
+    assert!((1..3).contains(&n), "{n} {error}");
+    assert!(error.contains(&format!("{n} of 3 volumes are complete")), "{error}");
 }
 
 #[test]

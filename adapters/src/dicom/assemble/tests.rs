@@ -15,11 +15,13 @@ const N_VOLUME: u32 = 3;
 fn scan(vendor: Vendor, numbers: Numbers, n_slice: Option<usize>) -> Scan {
     Scan {
         series_id: "a".into(),
+        study: None,
         series_number: Some(1),
         instance: 1,
         vendor,
         numbers,
         time: None,
+        content: None,
         repetition_s: Some(2.0),
         n_volumes: None,
         n_slice,
@@ -45,6 +47,8 @@ fn part(volume: u32, slice: u32, numbers: Numbers) -> Part {
         echo: Echo::default(),
         numbers,
         time: None,
+        content: None,
+        is_counted: false,
         what: What::Slice(Slice {
             plane,
             time: None,
@@ -103,6 +107,12 @@ fn ge_numbers_slices_volume_by_volume() {
     // Without the number of slices, the second volume shows how many the first had.
     let unknown = Assembly::new(&scan(Vendor::Ge, of(0, 0), None));
     assert_eq!(volumes(unknown, &volume_by_volume(), of, None), ALL);
+    // A volume that comes late keeps its number.
+    let late: Vec<(u32, u32)> = [0, 2, 1]
+        .into_iter()
+        .flat_map(|volume| (0..N_SLICE).map(move |slice| (volume, slice)))
+        .collect();
+    assert_eq!(volumes(ge(), &late, of, None), [Some(0), Some(2), Some(1)]);
     // A slice that never comes costs its volume only.
     let mut order = volume_by_volume();
     order.remove(2);

@@ -1,7 +1,7 @@
 //! Tests of acquisition times, and of which images are volumes.
 
 use super::*;
-use crate::dicom::{fixture, image::Image, parts::parts};
+use crate::dicom::{fixture, image::Image, numbering::NoNumber, parts::parts};
 
 struct Read {
     scan: Scan,
@@ -26,6 +26,7 @@ fn read(bytes: &[u8], number: u32) -> Read {
 fn series(images: Vec<Read>) -> (Series, Vec<Vec<Refusal>>) {
     let mut series = Series::new(images[0].scan.clone(), None);
     let refusals = images.into_iter().map(|read| series.add(&read.scan, read.part)).collect();
+    series.begin();
     (series, refusals)
 }
 
@@ -73,10 +74,4 @@ fn an_image_is_one_volume_whatever_it_is_called() {
         read(&fixture::volume("skyra", 1, &[(fixture::ACQUISITION_TIME, "100000")]), 9),
     ]);
     assert_eq!(refusals[1], [Refusal::Number(NoNumber::Taken(TrIndex(0)))]);
-}
-
-#[test]
-fn further_series_are_further_runs() {
-    let labels = [run_label("01", 0), run_label("01", 9), run_label("loc", 1)];
-    assert_eq!(labels, ["01", "10", "loc2"]);
 }

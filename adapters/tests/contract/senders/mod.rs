@@ -1,6 +1,7 @@
 //! Senders of each protocol: good volumes of 2 x 2 x 2 voxels, and every kind of bad ones.
 
 mod afni;
+mod dicom;
 mod mrd;
 mod murfi;
 mod parrec;
@@ -13,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use corticast_adapter::network::{ListenOptions, NetworkAdapter, RunOptions};
+use corticast_adapter::{
+    adapter::ScannerAdapter,
+    network::{ListenOptions, NetworkAdapter, RunOptions},
+};
 
 /// A scanner. `scan` numbers its scans from 1.
 pub(crate) trait Sender {
@@ -32,13 +36,18 @@ pub(crate) trait Sender {
 }
 
 /// An adapter of this name that listens, and a sender for it.
-pub(crate) fn open(adapter: &str) -> (NetworkAdapter, Box<dyn Sender>) {
+pub(crate) fn open(adapter: &str) -> (Box<dyn ScannerAdapter>, Box<dyn Sender>) {
+    let boxed = |(adapter, sender): (NetworkAdapter, Box<dyn Sender>)| {
+        (Box::new(adapter) as Box<dyn ScannerAdapter>, sender)
+    };
     match adapter {
-        "afni" => afni::open(),
-        "mrd" => mrd::open(),
-        "murfi" => murfi::open(),
-        "pyneal" => pyneal::open(),
-        "parrec" => parrec::open(),
+        "afni" => boxed(afni::open()),
+        "mrd" => boxed(mrd::open()),
+        "murfi" => boxed(murfi::open()),
+        "pyneal" => boxed(pyneal::open()),
+        "parrec" => boxed(parrec::open()),
+        "dicom" => dicom::open(),
+        "store" => dicom::open_network(),
         other => panic!("no adapter {other}"),
     }
 }
