@@ -119,6 +119,7 @@ impl Afni {
             matrix: commands.matrix,
             affine,
             n_volumes: commands.n_volumes,
+            slice_times_s: commands.slice_times_s(),
             source: format!("afni: real-time, {}", commands.acquisition.name()),
         };
         self.state = State::Images { scan: scan.into(), images: Box::new(images), next: 0 };

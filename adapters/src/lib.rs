@@ -9,6 +9,7 @@
 pub mod adapter;
 pub mod afni;
 pub mod dicom;
+pub mod doctor;
 pub mod mrd;
 pub mod murfi;
 pub mod network;
@@ -18,3 +19,4 @@ pub mod pyneal;
 pub mod session_state;
 pub mod store;
 pub mod synthetic;
+pub mod trigger;

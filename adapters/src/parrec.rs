@@ -145,6 +145,7 @@ impl ParRec {
             matrix: par.matrix(&chosen[0]),
             affine: geometry::affine(par, &chosen[0])?,
             n_volumes: None,
+            slice_times_s: Vec::new(),
             source: format!("parrec: Philips, {} values", scaling.name()),
         };
         self.runs.name_left_out(par, chosen[0][0].image_type);

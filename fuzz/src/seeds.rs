@@ -157,6 +157,7 @@ fn messages() -> Vec<FromAdapter> {
         n_volumes: Some(2),
         source: "test".into(),
         series_id: "a".into(),
+        slice_times: None,
     };
     let volume = VolumeHeader {
         run: run.into(),
@@ -180,7 +181,7 @@ fn messages() -> Vec<FromAdapter> {
             name: "house".into(),
             value: Some(1.5),
         }),
-        FromAdapter::End(End { run: run.into(), n_sent: Some(2) }),
+        FromAdapter::End(End { run: run.into(), n_sent: Some(2), triggers: None }),
         FromAdapter::Ping,
     ]
 }

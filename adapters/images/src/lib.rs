@@ -17,6 +17,7 @@ pub mod labels;
 mod natural;
 pub mod nifti;
 pub mod reorient;
+pub(crate) mod slices;
 pub mod source;
 pub mod text;
 pub mod timing;

@@ -263,6 +263,10 @@ impl DicomAdapter {
             }
             return Ok(());
         }
+        // The header of the run states them, so it waits for the second volume.
+        if !at_end && series.doubts_slice_times() {
+            return Ok(());
+        }
         let number = series.scan.series_number;
         match series.settle(options.tr) {
             Verdict::Known(tr) => {
@@ -317,6 +321,7 @@ impl DicomAdapter {
             n_volumes: volumes.or(series.scan.n_volumes.filter(|n| *n > 1)),
             source: source(&series.scan).into(),
             series_id: series_id.to_owned(),
+            slice_times: series.slice_times(space.matrix()),
         });
         series.state = State::Run;
         Ok(())

@@ -14,7 +14,8 @@ use std::{
 };
 
 use corticast_bold::{
-    run::{RunEntities, RunHeader},
+    run::{RunEntities, RunHeader, SliceTimes},
+    settings::Axis,
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
@@ -143,6 +144,14 @@ impl NetworkAdapter {
         let run = run_label(run, n_before);
         let entities = RunEntities::checked(sub, ses.as_deref(), task.as_deref(), Some(&run))
             .map_err(|error| error.to_string())?;
+        let slice_times = SliceTimes::checked(scan.slice_times_s.clone(), Axis::Z, scan.matrix);
+        if slice_times.is_none() && !scan.slice_times_s.is_empty() {
+            tracing::warn!(
+                "the sender says {} slice times that do not fit {} slices: left out",
+                scan.slice_times_s.len(),
+                scan.matrix[2]
+            );
+        }
         Ok(RunHeader {
             session: session.clone(),
             entities,
@@ -151,6 +160,7 @@ impl NetworkAdapter {
             n_volumes: volumes.or(scan.n_volumes),
             source: scan.source.clone(),
             series_id: scan.series.clone(),
+            slice_times,
         })
     }
 
