@@ -1,25 +1,10 @@
 //! What is wrong with an export, and what to do about it at the console.
 
 use super::{Examined, Found, Layout};
-use crate::dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree};
-
-/// Something that is wrong or worth knowing.
-pub(super) struct Advice {
-    /// It keeps volumes from being used, or makes them wrong.
-    pub(super) is_wrong: bool,
-    /// What was found.
-    pub(super) found: String,
-    /// What to do.
-    pub(super) to_do: String,
-}
-
-fn wrong(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
-    Advice { is_wrong: true, found: found.into(), to_do: to_do.into() }
-}
-
-fn note(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
-    Advice { is_wrong: false, found: found.into(), to_do: to_do.into() }
-}
+use crate::{
+    dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree},
+    doctor::{Advice, count, note, wrong},
+};
 
 /// Everything there is to say of a folder.
 pub(super) fn of(examined: &Examined) -> Vec<Advice> {
@@ -38,12 +23,16 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
             "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened."
         };
         let is_gzip = what.starts_with("a gzipped");
-        let found = format!("{n} files are {what}");
+        let found = format!("{} {} {what}", count(*n as usize, "file"), are(*n));
         advice.push(if is_gzip { wrong(found, to_do) } else { note(found, to_do) });
     }
     if examined.n_incomplete > 0 {
         advice.push(wrong(
-            format!("{} files are cut off", examined.n_incomplete),
+            format!(
+                "{} {} cut off",
+                count(examined.n_incomplete as usize, "file"),
+                are(examined.n_incomplete)
+            ),
             "If no scan is running, export them again. If this happens during scans, the copy is \
              not finished when the scanner says so: write under a hidden name and rename, or \
              raise --deadline-s.",
@@ -51,12 +40,13 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
     }
     for (reason, n) in &examined.unreadable {
         advice.push(wrong(
-            format!("{n} images cannot be read: {reason}"),
+            format!("{} cannot be read: {reason}", count(*n as usize, "image")),
             "Set the export to uncompressed (explicit little-endian), with all private attributes.",
         ));
     }
     for found in &examined.series {
         of_series(found, &mut advice);
+        of_arrival(found, examined, &mut advice);
     }
     let takes = examined.series.iter().filter(|found| found.is_usable()).count();
     if takes == 0 && examined.n_image > 0 {
@@ -66,6 +56,10 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
         ));
     }
     advice
+}
+
+fn are(n: u64) -> &'static str {
+    if n == 1 { "is" } else { "are" }
 }
 
 fn of_series(found: &Found, advice: &mut Vec<Advice>) {
@@ -121,18 +115,50 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
     }
     if found.series.n_missing() > 0 {
         advice.push(wrong(
-            format!("{name}: {} volumes lack before the last one", found.series.n_missing()),
+            format!(
+                "{name}: {} before the last one did not come",
+                count(found.series.n_missing(), "volume")
+            ),
             "If the scan is over, files were lost on the way: look at the share and its network.",
         ));
     }
     for (reason, n) in &found.n_refused {
         advice.push(wrong(
-            format!("{name}: {n} images are refused: {reason}"),
+            format!("{name}: {} refused: {reason}", count(*n as usize, "image")),
             "Export the series again, complete, into an empty folder.",
         ));
     }
     if let Some(console) = console(scan.vendor, found.layout) {
         advice.push(note(format!("{name}: {}", console.0), console.1));
+    }
+}
+
+/// What is wrong with the way in which the volumes of a series arrived.
+fn of_arrival(found: &Found, examined: &Examined, advice: &mut Vec<Advice>) {
+    let scan = &found.series.scan;
+    let name = scan.series_number.map_or("a series".into(), |n| format!("series {n}"));
+    let Some((regularity, tr)) = found.regularity().zip(found.series.repetition_time()) else {
+        return;
+    };
+    if regularity.n_stall > 0 {
+        advice.push(wrong(
+            format!(
+                "{name}: {} of more than 2 TR between volumes, up to {:.1} s",
+                count(regularity.n_stall as usize, "pause"),
+                regularity.longest_s
+            ),
+            "If the scan did not pause: look at the share, at its network, and at what else the \
+             console does. An export that is written only after the scan comes at once.",
+        ));
+    }
+    let is_last = found.complete.last().map(|(_, at)| *at) == examined.last_arrival();
+    if let Some(silent) = examined.silent.filter(|_| is_last)
+        && silent.as_secs_f64() > 2.0 * tr.as_secs()
+    {
+        advice.push(note(
+            format!("{name}: nothing came for the last {:.1} s", silent.as_secs_f64()),
+            "If the scan still runs, the export has stalled.",
+        ));
     }
 }
 

@@ -1,0 +1,76 @@
+//! The folders below the one that was named: whether images lie there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::dicom::doctor::is_image;
+
+/// Scanners export into folders of folders: of the day, the patient, the series.
+const DEPTH: usize = 3;
+/// Folders that are looked into.
+const MAX_FOLDERS: usize = 2000;
+/// Files of each of them that are opened, the newest.
+const TRIED: usize = 4;
+
+/// The folders below that hold images.
+pub(super) struct Below {
+    /// The one with the newest image.
+    pub(super) newest: PathBuf,
+    /// How many there are.
+    pub(super) n_folder: usize,
+    /// How many levels below the newest one lies.
+    pub(super) level: usize,
+}
+
+/// Looks into the folders below. `None` when none of them holds an image.
+pub(super) fn look(folder: &Path) -> Option<Below> {
+    let (mut found, mut n_seen) = (Vec::new(), 0);
+    let mut level = vec![folder.to_owned()];
+    for depth in 1..=DEPTH {
+        let below: Vec<PathBuf> = level.iter().flat_map(|folder| folders_in(folder)).collect();
+        for folder in &below {
+            n_seen += 1;
+            if n_seen > MAX_FOLDERS {
+                break;
+            }
+            if let Some(newest) = newest_image(folder) {
+                found.push((newest, depth, folder.clone()));
+            }
+        }
+        level = below;
+    }
+    let n_folder = found.len();
+    let (_, level, newest) = found.into_iter().max_by_key(|(newest, ..)| *newest)?;
+    Some(Below { newest, n_folder, level })
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// When the newest image of a folder was written.
+fn newest_image(folder: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<(SystemTime, PathBuf)> = entries
+        .filter_map(|entry| {
+            let metadata = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file)?;
+            Some((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let tried = files.iter().rev().take(TRIED);
+    tried.clone().find(|(_, path)| is_pair(path) || is_image(path)).map(|(time, _)| *time)
+}
+
+/// Whether a file is one of a PAR/REC pair, by its name.
+pub(crate) fn is_pair(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ext| ["par", "rec"].iter().any(|known| ext.eq_ignore_ascii_case(known)))
+}
