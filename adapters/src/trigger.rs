@@ -13,7 +13,7 @@ mod device;
 mod edges;
 mod input;
 mod keyboard;
-mod lsl;
+pub mod lsl;
 mod serial;
 mod source;
 

@@ -112,6 +112,28 @@ fn listen(found: &Found, value: Option<&str>, edges: &mut Edges) -> io::Result<(
     }
 }
 
+/// Reads an answer to a search, as the adapter does. Returns the number of channels.
+///
+/// # Errors
+///
+/// Fails when the adapter would not connect to such a stream. The text says why.
+pub fn read_description(bytes: &[u8]) -> Result<usize, String> {
+    let from = std::net::Ipv4Addr::LOCALHOST.into();
+    resolve::description(bytes, 7, from, "Markers").map(|found| found.n_channel)
+}
+
+/// Reads a stream of two channels of this format, as the adapter does. Returns the number of samples.
+///
+/// # Errors
+///
+/// Fails when the format is unknown or the stream does not begin as one.
+pub fn read_samples(format: &str, bytes: &[u8]) -> Result<usize, String> {
+    let format = stream::Format::named(format).ok_or("found an unknown format")?;
+    let samples = stream::Samples::begin(bytes, format, 2).map_err(|error| error.to_string())?;
+    let mut samples = samples;
+    Ok(std::iter::from_fn(|| samples.sample().ok()).count())
+}
+
 fn distance(a: Instant, b: Instant) -> Duration {
     a.saturating_duration_since(b).max(b.saturating_duration_since(a))
 }

@@ -123,7 +123,8 @@ fn drift_and_jitter_are_those_of_the_clocks() {
     // The scanner's clock is fast by 0.1 %, which is 60 ms in a minute; triggers come 2 ms early
     // and late in turns.
     let mut played = Played::new(0);
-    let time = |k: u32| 100.0 + TR * f64::from(k) + if k % 2 == 0 { 0.002 } else { -0.002 };
+    let time =
+        |k: u32| 100.0 + TR * f64::from(k) + if k.is_multiple_of(2) { 0.002 } else { -0.002 };
     let edges = (0..200).map(|k| (time(k), What::Edge)).collect::<Vec<_>>();
     let volume = |k: u32| What::Volume(k, Some(TR * f64::from(k) * 1.001));
     let volumes = (0..200).map(|k| (time(k) + TR + EXPORT_S, volume(k))).collect();

@@ -110,8 +110,11 @@ impl Sample {
 }
 
 /// A connected stream.
-pub(super) struct Inlet {
-    stream: BufReader<TcpStream>,
+pub(super) struct Inlet(Samples<BufReader<TcpStream>>);
+
+/// The samples of a stream of bytes.
+pub(super) struct Samples<R> {
+    stream: R,
     format: Format,
     n_channel: usize,
     is_little_endian: bool,
@@ -135,14 +138,7 @@ impl Inlet {
             found.format.bytes(),
         );
         socket.write_all(request.as_bytes())?;
-        let mut stream = BufReader::new(socket);
-        let is_little_endian = answer(&mut stream)?;
-        let (format, n_channel) = (found.format, found.n_channel);
-        let mut inlet = Self { stream, format, n_channel, is_little_endian };
-        for _ in 0..TEST_SAMPLES {
-            inlet.sample()?;
-        }
-        Ok(inlet)
+        Samples::begin(BufReader::new(socket), found.format, found.n_channel).map(Self)
     }
 
     /// The next sample; `None` when none came for a moment.
@@ -151,8 +147,9 @@ impl Inlet {
     ///
     /// Fails when the stream is gone or its bytes are no samples.
     pub(super) fn next(&mut self) -> io::Result<Option<Sample>> {
-        self.stream.get_ref().set_read_timeout(Some(LOOK))?;
-        match self.stream.fill_buf() {
+        let stream = &mut self.0.stream;
+        stream.get_ref().set_read_timeout(Some(LOOK))?;
+        match stream.fill_buf() {
             Ok([]) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it was closed")),
             Ok(_) => {}
             Err(error) => match error.kind() {
@@ -162,11 +159,28 @@ impl Inlet {
                 _ => return Err(error),
             },
         }
-        self.stream.get_ref().set_read_timeout(Some(TALK))?;
-        self.sample().map(Some)
+        stream.get_ref().set_read_timeout(Some(TALK))?;
+        self.0.sample().map(Some)
+    }
+}
+
+impl<R: io::BufRead> Samples<R> {
+    /// Reads the answer to a request, and the samples that only test the format.
+    pub(super) fn begin(mut stream: R, format: Format, n_channel: usize) -> io::Result<Self> {
+        let is_little_endian = answer(&mut stream)?;
+        let mut samples = Self { stream, format, n_channel, is_little_endian };
+        for _ in 0..TEST_SAMPLES {
+            samples.sample()?;
+        }
+        Ok(samples)
     }
 
-    fn sample(&mut self) -> io::Result<Sample> {
+    /// The next sample.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the stream ends or its bytes are no sample.
+    pub(super) fn sample(&mut self) -> io::Result<Sample> {
         let [tag] = self.bytes()?;
         let stamp_s = match tag {
             DEDUCED => None,
@@ -284,7 +298,7 @@ mod tests {
         std::thread::spawn(move || {
             let (mut peer, _) = listener.accept().unwrap();
             let mut request = [0; 512];
-            peer.read(&mut request).unwrap();
+            assert!(peer.read(&mut request).unwrap() > 0);
             peer.write_all(&bytes).ok();
         });
         Inlet::connect(&Found { data, service: data, uid: "x".into(), format, n_channel: 1 })
