@@ -83,6 +83,6 @@ pub fn examine(
         Ok(port) if !folder.exists() => {
             network::examine(options, port, options.watch_s.unwrap_or(LISTEN_S), heard, stop)
         }
-        _ => folder::examine(&folder, options.watch_s.unwrap_or(0)),
+        _ => folder::examine(&folder, options.watch_s.unwrap_or(0), heard),
     }
 }

@@ -63,6 +63,7 @@ struct Found {
 /// What was found in a folder.
 pub(crate) struct Examined {
     n_file: usize,
+    n_nifti: usize,
     n_image: u64,
     /// Files that are no images, by what they are.
     other: BTreeMap<String, u64>,
@@ -93,8 +94,12 @@ pub(crate) fn examine(folder: &Path, watch_s: u64) -> io::Result<Examined> {
     let nothing = found.is_empty().then(|| backlog::nothing_here(folder, "*"));
     // Another adapter's, which the page has beside these.
     found.retain(|file| !is_pair(Path::new(&file.name)));
+    let n_before = found.len();
+    found.retain(|file| !is_nifti(Path::new(&file.name)));
+    let n_nifti = n_before - found.len();
     let mut examined = Examined {
-        n_file: found.len(),
+        n_file: n_before,
+        n_nifti,
         n_image: 0,
         other: BTreeMap::new(),
         n_incomplete: 0,
@@ -297,6 +302,12 @@ const ZONE_S: f64 = 900.0;
 
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Whether a file is a NIfTI image, by its name.
+fn is_nifti(path: &Path) -> bool {
+    let name = path.as_os_str().to_string_lossy().to_lowercase();
+    name.ends_with(".nii") || name.ends_with(".nii.gz")
 }
 
 /// Whether a file begins as a DICOM image.

@@ -336,7 +336,7 @@ fn the_doctor_tells_what_is_there_and_names_nobody() {
     fs::write(folder.join("Doe.txt"), [b'x'; 500]).unwrap();
     fs::write(folder.join("cut"), &fixture::volume("skyra", 4, &[])[..9000]).unwrap();
     let crate::doctor::Examined { is_usable, text: page, json } =
-        crate::doctor::folder::examine(&folder, 0).unwrap();
+        crate::doctor::folder::examine(&folder, 0, &crate::doctor::Heard::default()).unwrap();
     assert!(is_usable);
     for words in [
         "3 volumes of 64 x 64 x 27 voxels",

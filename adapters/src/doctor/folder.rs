@@ -7,7 +7,7 @@ use crossbeam::channel::never;
 use serde_json::json;
 
 use super::{
-    Advice, Examined,
+    Advice, Examined, Heard,
     below::{Below, is_pair, look},
     count, listed, note,
     received::{Reception, receive},
@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// Examines a folder, after watching it for a while. If the images lie in a folder below, that one.
-pub(crate) fn examine(folder: &Path, watch_s: u64) -> anyhow::Result<Examined> {
-    let found = examine_one(folder, watch_s, None)?;
+pub(crate) fn examine(folder: &Path, watch_s: u64, heard: &Heard) -> anyhow::Result<Examined> {
+    let found = examine_one(folder, watch_s, None, heard)?;
     match found {
         Found::Something(examined) => Ok(examined),
         Found::Nothing(examined) => match look(folder) {
-            Some(below) => match examine_one(&below.newest, 0, Some(&below))? {
+            Some(below) => match examine_one(&below.newest, 0, Some(&below), heard)? {
                 Found::Something(examined) | Found::Nothing(examined) => Ok(examined),
             },
             None => Ok(examined),
@@ -39,7 +39,12 @@ enum Found {
     Nothing(Examined),
 }
 
-fn examine_one(folder: &Path, watch_s: u64, below: Option<&Below>) -> anyhow::Result<Found> {
+fn examine_one(
+    folder: &Path,
+    watch_s: u64,
+    below: Option<&Below>,
+    heard: &Heard,
+) -> anyhow::Result<Found> {
     let images = dicom::examine(folder, watch_s).context("the folder cannot be read")?;
     let n_pair = fs::read_dir(folder)?.flatten().filter(|entry| is_pair(&entry.path())).count();
     let pairs = if n_pair > 0 { Some(pairs(folder)?) } else { None };
@@ -49,6 +54,11 @@ fn examine_one(folder: &Path, watch_s: u64, below: Option<&Below>) -> anyhow::Re
     }
     if let Some(pairs) = &pairs {
         advice.extend(of_pairs(pairs));
+    }
+    // What the readers of the files warn of.
+    for (text, n) in heard.warnings() {
+        let times = if n > 1 { format!(", {n} times") } else { String::new() };
+        advice.push(note(format!("{text}{times}"), ""));
     }
     let runs = pairs.as_ref().map_or(&[][..], |pairs| &pairs.runs);
     let is_usable = images.is_usable() || runs.iter().any(|run| !run.volumes.is_empty());

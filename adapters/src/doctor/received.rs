@@ -126,7 +126,10 @@ impl Reception {
                     run.stored = format!("{:?}", volume.dtype).to_lowercase();
                     if let Some(slope) = volume.slope.filter(|slope| (slope - 1.0).abs() > 1e-12) {
                         let intercept = volume.intercept.unwrap_or(0.0);
-                        run.stored += &format!(", times {slope} plus {intercept}");
+                        run.stored += &format!(" times {slope}");
+                        if intercept.abs() > 1e-12 {
+                            run.stored += &format!(" plus {intercept}");
+                        }
                     }
                 }
                 if run.volumes.len() < MAX_VOLUMES {
@@ -192,7 +195,8 @@ impl Received {
         );
         let by_arrival = self.step_s().filter(|_| is_live && self.volumes.len() > 2);
         let by_arrival = by_arrival.map_or(String::new(), |s| format!(", {s:.4} s by arrival"));
-        text += &format!("  repetition time: {tr_s} s by the header{by_arrival}\n");
+        let by_header = if is_live { " by the header" } else { "" };
+        text += &format!("  repetition time: {tr_s} s{by_header}{by_arrival}\n");
         text += &match &header.slice_times {
             Some(slices) => format!(
                 "  slice times: {} slices in {} excitations\n",

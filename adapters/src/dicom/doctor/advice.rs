@@ -1,6 +1,6 @@
 //! What is wrong with an export, and what to do about it at the console.
 
-use super::{Examined, Found, Layout};
+use super::{Examined, Found, Layout, page::short};
 use crate::{
     dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree},
     doctor::{Advice, count, note, wrong},
@@ -16,24 +16,34 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
              the doctor again with --watch-s 60.",
         ));
     }
+    if examined.n_nifti > 0 {
+        advice.push(note(
+            format!("{} no export of a scanner", counted(examined.n_nifti as u64, "NIfTI image")),
+            "To send volumes from such a file: corticast-adapter nifti FILE.",
+        ));
+    }
     for (what, n) in &examined.other {
-        let to_do = if what.starts_with("a gzipped") {
-            "Unpack them: the adapter reads files as a scanner writes them."
+        if what.starts_with("a gzipped") {
+            advice.push(wrong(
+                format!("{} gzipped, so nothing reads them", counted(*n, "file")),
+                "Unpack them: the adapter reads files as a scanner writes them.",
+            ));
         } else {
-            "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened."
-        };
-        let is_gzip = what.starts_with("a gzipped");
-        let found = format!("{} {} {what}", count(*n as usize, "file"), are(*n));
-        advice.push(if is_gzip { wrong(found, to_do) } else { note(found, to_do) });
+            let name = what.strip_prefix("a ").unwrap_or(what);
+            let found = match name.strip_prefix("no ") {
+                Some(name) => format!("{} no {name}", counted(*n, "file")),
+                None => format!("{} of another kind: {name}", counted(*n, "file")),
+            };
+            advice.push(note(
+                found,
+                "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened.",
+            ));
+        }
     }
     if examined.n_incomplete > 0 {
         advice.push(wrong(
-            format!(
-                "{} {} cut off",
-                count(examined.n_incomplete as usize, "file"),
-                are(examined.n_incomplete)
-            ),
-            "If no scan is running, export them again. If this happens during scans, the copy is \
+            format!("{} cut off", counted(examined.n_incomplete, "file")),
+            "If no scan is running, export again. If this happens during scans, the copy is \
              not finished when the scanner says so: write under a hidden name and rename, or \
              raise --deadline-s.",
         ));
@@ -42,6 +52,14 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
         advice.push(wrong(
             format!("{} cannot be read: {reason}", count(*n as usize, "image")),
             "Set the export to uncompressed (explicit little-endian), with all private attributes.",
+        ));
+    }
+    let number = |found: &Found| found.series.scan.series_number;
+    let numbers: Vec<u32> = examined.series.iter().filter_map(number).collect();
+    for pair in numbers.windows(2).filter(|pair| pair[0] == pair[1]) {
+        advice.push(note(
+            format!("two series have the number {}", pair[0]),
+            "--series takes both, as two runs. Give them folders of their own.",
         ));
     }
     for found in &examined.series {
@@ -58,8 +76,9 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
     advice
 }
 
-fn are(n: u64) -> &'static str {
-    if n == 1 { "is" } else { "are" }
+/// `1 file is`, `2 files are`.
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {}", count(n as usize, what), if n == 1 { "is" } else { "are" })
 }
 
 fn of_series(found: &Found, advice: &mut Vec<Advice>) {
@@ -67,7 +86,7 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
     let name = scan.series_number.map_or("a series".into(), |n| format!("series {n}"));
     for (kind, n) in found.kinds.iter().filter(|(kind, _)| **kind != Kind::Magnitude) {
         advice.push(note(
-            format!("{name}: {n} {kind}, which are left out"),
+            format!("{name}: {kind} ({n}) are left out"),
             format!(
                 "{} takes them. To save the scanner's time, do not export them.",
                 kind.option()
@@ -82,8 +101,13 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
             "The first is taken; --echo NUMBER takes another.",
         ));
     }
-    let stated = scan.repetition_s.map_or("missing".into(), |s| format!("{s} s"));
+    let stated = scan.repetition_s.map_or("missing".into(), |s| format!("{} s", short(s)));
     match (&found.verdict, found.clock_s) {
+        (Some(Verdict::Unknown(doubt)), _) if found.series.n_volume() == 1 => advice.push(note(
+            format!("{name}: it has one volume, and the repetition time {doubt}: no run"),
+            "Nothing, if it is an anatomy or a field map. If it is a scan that has just begun, wait \
+             for its second volume.",
+        )),
         (Some(Verdict::Unknown(doubt)), _) => advice.push(wrong(
             format!("{name}: the repetition time {doubt}, and the clock tells none"),
             "Give it with --tr. If the export removes times, let it keep AcquisitionTime.",
@@ -100,9 +124,17 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
                     "{name}: the repetition time is {stated} in the header, but volumes come \
                      every {clock_s:.4} s by the scanner's clock"
                 ),
-                format!(
-                    "Look it up in the protocol. If the clock is right, give --tr {clock_s:.4}."
-                ),
+                match (clock_s / tr.as_secs()).round() {
+                    n if n >= 2.0 && agree(clock_s, n * tr.as_secs()) => format!(
+                        "That is {n} repetition times: either {} of {n} volumes are not exported, or \
+                         the scan takes so long. Look it up in the protocol; in the second case give \
+                         --tr {clock_s:.4}.",
+                        n - 1.0
+                    ),
+                    _ => format!(
+                        "Look it up in the protocol. If the clock is right, give --tr {clock_s:.4}."
+                    ),
+                },
             ));
         }
         _ => {}

@@ -30,6 +30,11 @@ fn layout(layout: Layout) -> &'static str {
     }
 }
 
+/// Seconds without digits that are only noise of a conversion.
+pub(super) fn short(seconds: f64) -> f64 {
+    (seconds * 1e5).round() / 1e5
+}
+
 impl Examined {
     /// One line on the folder. `n_pair` files are of PAR/REC pairs.
     pub(crate) fn summary(&self, n_pair: usize) -> String {
@@ -98,7 +103,7 @@ fn series(page: &mut String, found: &Found) {
         }
         None => line(format!("  no volume, from {}", count(found.n_file as usize, "file"))),
     }
-    let stated = scan.repetition_s.map_or("none".into(), |s| format!("{s} s"));
+    let stated = scan.repetition_s.map_or("none".into(), |s| format!("{} s", short(s)));
     let clock = found.clock_s.filter(|s| *s > 0.0).map_or("none".into(), |s| format!("{s:.4} s"));
     line(format!("  repetition time: {stated} by the header, {clock} by the scanner's clock"));
     match (series.slice_times_s.len(), found.n_excitation()) {
@@ -108,7 +113,10 @@ fn series(page: &mut String, found: &Found) {
         }
     }
     if found.n_copy > 0 {
-        line(format!("  images that came before: {}, which count once", found.n_copy));
+        line(format!(
+            "  further copies of these images: {}, which count for nothing",
+            found.n_copy
+        ));
     }
     let flag = scan.series_number.map(|n| format!(" --series {n}")).unwrap_or_default();
     if found.is_usable() {
