@@ -5,14 +5,12 @@
 //! as the adapter of the sender's protocol would. Texts of headers and names of files and folders
 //! are not shown, so the page can be sent to somebody else.
 
-mod advice;
 mod below;
 pub(crate) mod folder;
 mod guess;
 mod heard;
 mod network;
 mod received;
-mod regularity;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -22,11 +20,6 @@ use std::{
 use crossbeam::channel::Receiver;
 use serde_json::Value;
 
-pub(crate) use self::{
-    advice::{Advice, count, listed, note, wrong},
-    below::is_pair,
-    regularity::{Lateness, Regularity, are_apart},
-};
 pub use self::{guess::Speaks, heard::Heard};
 
 /// How long the doctor listens on a port.

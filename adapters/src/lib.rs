@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod mrd;
 pub mod murfi;
 pub mod network;
+mod page;
 pub mod parrec;
 pub mod publish;
 pub mod pyneal;

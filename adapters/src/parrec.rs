@@ -19,7 +19,7 @@ mod volume;
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -102,6 +102,12 @@ pub fn read_par(bytes: &[u8]) -> Result<([usize; 3], usize), String> {
     let chosen = par.choose(None, 1)?;
     geometry::affine(&par, &chosen[0])?;
     Ok((par.matrix(&chosen[0]), chosen.len()))
+}
+
+/// Whether a file is one of a PAR/REC pair, by its name.
+pub(crate) fn is_pair(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ext| ["par", "rec"].iter().any(|known| ext.eq_ignore_ascii_case(known)))
 }
 
 /// A source of PAR/REC pairs. See the module docs.

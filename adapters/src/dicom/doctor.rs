@@ -30,7 +30,10 @@ use super::{
     timing::Verdict,
     watch::{Arrivals, Pattern},
 };
-use crate::doctor::{Advice, Lateness, Regularity, are_apart, is_pair};
+use crate::{
+    page::{Advice, Lateness, Regularity, are_apart},
+    parrec::is_pair,
+};
 
 /// Most files that are examined: the newest.
 const MAX_FILES: usize = 20_000;

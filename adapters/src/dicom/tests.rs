@@ -342,7 +342,7 @@ fn the_doctor_tells_what_is_there_and_names_nobody() {
         "3 volumes of 64 x 64 x 27 voxels",
         "1.5 s by the header, 1.0000 s by the scanner's clock",
         "1 file is cut off",
-        "1 file is no DICOM file",
+        "1 file is not DICOM",
         "give --tr 1.0000",
     ] {
         assert!(page.contains(words), "{words} is not in:\n{page}");

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::dicom::doctor::is_image;
+use crate::{dicom::doctor::is_image, parrec::is_pair};
 
 /// Scanners export into folders of folders: of the day, the patient, the series.
 const DEPTH: usize = 3;
@@ -67,10 +67,4 @@ fn newest_image(folder: &Path) -> Option<SystemTime> {
     files.sort();
     let tried = files.iter().rev().take(TRIED);
     tried.clone().find(|(_, path)| is_pair(path) || is_image(path)).map(|(time, _)| *time)
-}
-
-/// Whether a file is one of a PAR/REC pair, by its name.
-pub(crate) fn is_pair(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ext| ["par", "rec"].iter().any(|known| ext.eq_ignore_ascii_case(known)))
 }

@@ -7,16 +7,15 @@ use crossbeam::channel::never;
 use serde_json::json;
 
 use super::{
-    Advice, Examined, Heard,
-    below::{Below, is_pair, look},
-    count, listed, note,
+    Examined, Heard,
+    below::{Below, look},
     received::{Reception, receive},
-    wrong,
 };
 use crate::{
     dicom::doctor as dicom,
     network::RunOptions,
-    parrec::{self, ParRecOptions},
+    page::{Advice, count, listed, note, wrong},
+    parrec::{self, ParRecOptions, is_pair},
 };
 
 /// Examines a folder, after watching it for a while. If the images lie in a folder below, that one.

@@ -11,11 +11,9 @@ use crossbeam::channel::Receiver;
 use serde_json::json;
 
 use super::{
-    Advice, DoctorOptions, Examined, Heard, Speaks, count,
+    DoctorOptions, Examined, Heard, Speaks,
     guess::{First, wait},
-    listed, note,
     received::{Received, Reception, receive},
-    wrong,
 };
 use crate::{
     adapter::ScannerAdapter,
@@ -23,6 +21,7 @@ use crate::{
     mrd::{self, MrdOptions},
     murfi::{self, MurfiOptions},
     network::ListenOptions,
+    page::{Advice, count, listed, note, wrong},
     pyneal::{self, PynealOptions},
     store::{self, Spool, StoreOptions},
 };

@@ -10,8 +10,11 @@ use corticast_images::acquired::AcquiredVolume;
 use crossbeam::channel::{Receiver, bounded, never};
 use serde_json::{Value, json};
 
-use super::{Advice, Lateness, Regularity, count, wrong};
-use crate::{adapter::ScannerAdapter, dicom::doctor::excitations};
+use crate::{
+    adapter::ScannerAdapter,
+    dicom::doctor::excitations,
+    page::{Advice, Lateness, Regularity, count, wrong},
+};
 
 /// Volumes on the way from the adapter's thread.
 const QUEUE: usize = 16;

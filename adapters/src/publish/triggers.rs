@@ -18,10 +18,7 @@ mod fit;
 mod run;
 mod train;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use corticast_bold::time::RepetitionTime;
 use corticast_images::{acquired::AcquiredVolume, events::Event};
@@ -152,15 +149,6 @@ fn tell(counts: &TriggerCounts) {
              the cable, at the scanner's trigger output and at --trigger"
         );
     }
-}
-
-/// Whether it is time to say something again that is said every so often.
-fn is_due(last_s: &mut Option<f64>, now_s: f64, every: Duration) -> bool {
-    let is_due = last_s.is_none_or(|last_s| now_s - last_s >= every.as_secs_f64());
-    if is_due {
-        *last_s = Some(now_s);
-    }
-    is_due
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Examined, Found, Layout, page::short};
 use crate::{
     dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree},
-    doctor::{Advice, count, note, wrong},
+    page::{Advice, count, note, wrong},
 };
 
 /// Everything there is to say of a folder.
@@ -31,7 +31,7 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
         } else {
             let name = what.strip_prefix("a ").unwrap_or(what);
             let found = match name.strip_prefix("no ") {
-                Some(name) => format!("{} no {name}", counted(*n, "file")),
+                Some(_) => format!("{} not DICOM", counted(*n, "file")),
                 None => format!("{} of another kind: {name}", counted(*n, "file")),
             };
             advice.push(note(
@@ -126,8 +126,8 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
                 ),
                 match (clock_s / tr.as_secs()).round() {
                     n if n >= 2.0 && agree(clock_s, n * tr.as_secs()) => format!(
-                        "That is {n} repetition times: either {} of {n} volumes are not exported, or \
-                         the scan takes so long. Look it up in the protocol; in the second case give \
+                        "That is {n} repetition times: either {} of every {n} volumes was not exported, \
+                         or the scan takes so long. Look it up in the protocol; in the second case give \
                          --tr {clock_s:.4}.",
                         n - 1.0
                     ),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Examined, Found, Layout};
 use crate::{
     dicom::{scan::Vendor, timing::Verdict},
-    doctor::count,
+    page::count,
 };
 
 fn vendor(vendor: Vendor) -> &'static str {

@@ -11,7 +11,6 @@ use corticast_wire::message::{Mark, TriggerCounts};
 use super::{
     beat::{Beat, Kind},
     fit::Fit,
-    is_due,
     train::{GAP_BEATS, find},
 };
 
@@ -354,4 +353,13 @@ impl Run {
         let n_without_volume = self.counts.n.saturating_sub(self.n_matched);
         TriggerCounts { n_without_volume, drift_ms_per_min, jitter_ms, delay_s, ..self.counts }
     }
+}
+
+/// Whether it is time to say something again that is said every so often.
+fn is_due(last_s: &mut Option<f64>, now_s: f64, every: Duration) -> bool {
+    let is_due = last_s.is_none_or(|last_s| now_s - last_s >= every.as_secs_f64());
+    if is_due {
+        *last_s = Some(now_s);
+    }
+    is_due
 }
