@@ -68,3 +68,27 @@ fn newest_image(folder: &Path) -> Option<SystemTime> {
     let tried = files.iter().rev().take(TRIED);
     tried.clone().find(|(_, path)| is_pair(path) || is_image(path)).map(|(time, _)| *time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_that_was_written_last_is_found_some_levels_below() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, second: u64| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 + second);
+            fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+        };
+        assert!(look(root.path()).is_none());
+        write("20260101/a/1.par", 1);
+        write("20260101/b/1.PAR", 9);
+        write("20260102/notes.txt", 20);
+        let below = look(root.path()).unwrap();
+        assert_eq!((below.n_folder, below.level), (2, 2));
+        assert_eq!(below.newest, root.path().join("20260101/b"));
+    }
+}

@@ -105,6 +105,9 @@ impl Pump {
             Err(PublishError::Refused(refused)) if self.options.pace == Pace::Scanner => {
                 tracing::warn!("{refused}; skipping the rest of this run");
                 self.report.n_refused += 1;
+                if let Some(triggers) = &mut self.triggers {
+                    triggers.run_is_refused();
+                }
                 Ok(())
             }
             other => other,

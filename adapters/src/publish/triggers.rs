@@ -93,6 +93,11 @@ impl Triggers {
         self.run = Some(Run::new(repetition_time.as_secs(), self.dummies));
     }
 
+    /// The daemon refused the run: what comes now may be the next one's.
+    pub(super) fn run_is_refused(&mut self) {
+        self.run = None;
+    }
+
     /// A volume of the run has arrived. One without a time of acquisition gets that of its trigger.
     pub(super) fn volume(&mut self, volume: &mut AcquiredVolume, arrived: Instant) {
         let arrived_s = self.seconds(arrived);

@@ -263,10 +263,10 @@ mod tests {
                 let old = turn.indices_before(&[linear])[0] as usize;
                 let old = [old / 20, old / 5 % 4, old % 5];
                 prop_assert_eq!(old, [value % 3, value / 3 % 4, value / 12]);
-                for axis in 0..3 {
+                for (axis, place) in old.into_iter().enumerate() {
                     let places: Vec<f64> = (0..before.matrix()[axis]).map(|at| at as f64).collect();
                     let (new, places) = turn.along(axis, &places);
-                    prop_assert!((places[[x, y, z][new]] - old[axis] as f64).abs() < 0.5);
+                    prop_assert!((places[[x, y, z][new]] - place as f64).abs() < 0.5);
                 }
             }
             prop_assert_eq!(turn.back().values(turned), ramp);
