@@ -22,7 +22,11 @@ use bytes::Bytes;
 use corticast_bold::decode::Order;
 use corticast_images::error::AdapterError;
 
-use self::{commands::Commands, control::ControlPort, images::Images};
+use self::{
+    commands::Commands,
+    control::{Connected, ControlPort},
+    images::Images,
+};
 use crate::network::{
     ListenOptions, NetworkAdapter, Picture, RunOptions, Scan,
     stream::{Stream, StreamError},
@@ -66,10 +70,17 @@ pub struct AfniOptions {
 /// Fails when a port is in use or a label is invalid.
 pub fn open(options: AfniOptions) -> Result<NetworkAdapter, AdapterError> {
     let AfniOptions { run, listen, control_port, data_port, channel, one_slice } = options;
-    let protocol = Afni { channel, one_slice, state: State::Commands, n_scans: 0 };
+    let connected = Connected::default();
+    let protocol = Afni {
+        channel,
+        one_slice,
+        state: State::Commands,
+        n_scans: 0,
+        connected: connected.clone(),
+    };
     let error = |source| AdapterError::Io { path: "AFNI's real-time ports".into(), source };
     let source = TcpSource::bind(protocol, listen.clone(), data_port).map_err(error)?;
-    ControlPort::start(&listen, control_port, source.address().port()).map_err(error)?;
+    ControlPort::start(&listen, control_port, source.address().port(), connected).map_err(error)?;
     NetworkAdapter::new(Box::new(source), run)
 }
 
@@ -97,6 +108,7 @@ struct Afni {
     one_slice: bool,
     state: State,
     n_scans: u64,
+    connected: Connected,
 }
 
 impl Afni {
@@ -119,6 +131,7 @@ impl Afni {
             matrix: commands.matrix,
             affine,
             n_volumes: commands.n_volumes,
+            slice_times_s: commands.slice_times_s(),
             source: format!("afni: real-time, {}", commands.acquisition.name()),
         };
         self.state = State::Images { scan: scan.into(), images: Box::new(images), next: 0 };
@@ -130,6 +143,7 @@ impl Protocol for Afni {
     const NAME: &'static str = "afni";
 
     fn connected(&mut self, _: &Stream) -> Result<(), StreamError> {
+        self.connected.now();
         self.state = State::Commands;
         Ok(())
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use corticast_adapter::{
     afni::AfniOptions,
-    dicom::{DicomOptions, doctor::DoctorOptions},
+    dicom::DicomOptions,
+    doctor::DoctorOptions,
     mrd::MrdOptions,
     murfi::MurfiOptions,
     network::{RunOptions, options::tr_s},
@@ -20,6 +21,7 @@ use corticast_adapter::{
     session_state::SessionKey,
     store::StoreOptions,
     synthetic::SyntheticOptions,
+    trigger::TriggerOptions,
 };
 use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
 
@@ -36,9 +38,18 @@ Examples:
     corticast-adapter synthetic --seed 100 --write train --runs 4
   A scanner that exports DICOM files into a folder; first, whether the export works:
     corticast-adapter doctor /mnt/export
+    corticast-adapter doctor /mnt/export --watch-s 60
+  A scanner that sends over the network; first, what arrives:
+    corticast-adapter doctor 7960 --listen 192.168.2.10 --allow 192.168.2.1
+    corticast-adapter doctor 9002 --adapter mrd --watch-s 300
+  Then the adapter:
     corticast-adapter dicom /mnt/export --sub 01 --task movie
   The images in a folder, as one file in RAS+, without a daemon:
     corticast-adapter dicom /mnt/export --once --dump run.nii.gz
+  With the scanner's triggers, from a trigger box, the terminal or Lab Streaming Layer:
+    corticast-adapter dicom /mnt/export --trigger serial:/dev/ttyUSB0:5
+    corticast-adapter afni --trigger keyboard:t --trigger-dummies 2
+    corticast-adapter mrd --trigger lsl:ScannerTriggers
   To a daemon on another machine:
     corticast-adapter dicom /mnt/export --connect tcp://10.0.0.2:5560 \\
         --key adapter.key --server-key daemon.pub
@@ -65,7 +76,7 @@ pub(super) enum Source {
     Bids(BidsArgs),
     /// A folder into which a scanner exports DICOM files
     Dicom(DicomOptions),
-    /// Tell whether the DICOM export into a folder works, and what to do if not
+    /// Tell whether the export into a folder, or the sender on a port, works, and what to do if not
     Doctor(DoctorOptions),
     /// AFNI's real-time protocol: images that Dimon, rtfeedme or a scanner sends
     Afni(AfniOptions),
@@ -116,8 +127,8 @@ impl Source {
             // Two adapters can watch one folder, each for its own series.
             Self::Dicom(options) => of_dicom("dicom", options),
             Self::Store(options) => of_dicom("store", &options.dicom),
-            Self::Doctor(DoctorOptions { folder, .. }) => {
-                SessionKey { kind: "doctor", place: folder, labels: [""; 6] }
+            Self::Doctor(DoctorOptions { target, .. }) => {
+                SessionKey { kind: "doctor", place: Path::new(target), labels: [""; 6] }
             }
             Self::Afni(options) => of_runs("afni", Path::new(""), &options.run),
             Self::Mrd(options) => of_runs("mrd", Path::new(""), &options.run),
@@ -289,6 +300,9 @@ pub(super) struct Output {
     /// Write the log as JSON lines
     #[arg(long, global = true)]
     pub(super) log_json: bool,
+    /// The scanner's triggers.
+    #[command(flatten)]
+    pub(super) triggers: TriggerOptions,
 }
 
 fn gigabytes(text: &str) -> Result<f64, String> {

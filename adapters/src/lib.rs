@@ -9,9 +9,11 @@
 pub mod adapter;
 pub mod afni;
 pub mod dicom;
+pub mod doctor;
 pub mod mrd;
 pub mod murfi;
 pub mod network;
+mod page;
 pub mod parrec;
 pub mod publish;
 pub mod pyneal;
@@ -19,3 +21,4 @@ pub mod run_names;
 pub mod session_state;
 pub mod store;
 pub mod synthetic;
+pub mod trigger;

@@ -18,19 +18,18 @@ use clap::Parser;
 use corticast_adapter::{
     adapter::ScannerAdapter,
     afni::{self, AfniOptions},
-    dicom::{
-        DicomAdapter, DicomOptions,
-        doctor::{self, DoctorOptions},
-    },
+    dicom::{DicomAdapter, DicomOptions},
+    doctor::{self, DoctorOptions, Heard},
     mrd::{self, MrdOptions},
     murfi::{self, MurfiOptions},
     network::RunOptions,
     parrec::{self, ParRecOptions},
-    publish::{PublishOptions, pace::Pace, publish},
+    publish::{PublishOptions, pace::Pace, publish, triggers::Triggers},
     pyneal::{self, PynealOptions},
     session_state::{self, SessionState},
     store::{self, Spool, StoreOptions},
     synthetic::{SyntheticScanner, faults::Faults, write::write_runs},
+    trigger::{self, restore_terminal},
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
 use corticast_wire::{
@@ -61,7 +60,9 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let Cli { source, output } = Cli::parse();
-    let repeated = log_to_stderr(output.log_json);
+    let heard = Heard::default();
+    let is_doctor = matches!(source, Source::Doctor(_));
+    let repeated = log_to_stderr(output.log_json, is_doctor.then(|| heard.clone()));
     let reports = repeated.clone();
     let tell = move || loop {
         std::thread::park_timeout(PERIOD);
@@ -69,22 +70,23 @@ fn main() -> ExitCode {
     };
     // Without this thread the counts are logged at the end only.
     std::thread::Builder::new().name("log".to_owned()).spawn(tell).ok();
-    let code = run(source, output).unwrap_or_else(|error| {
+    let code = run(source, output, &heard).unwrap_or_else(|error| {
         tracing::error!("{}", explain(&*error));
         ExitCode::FAILURE
     });
     repeated.report(true);
+    restore_terminal();
     code
 }
 
-fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
+fn run(source: Source, output: Output, heard: &Heard) -> anyhow::Result<ExitCode> {
     if let Source::Synthetic(Synthetic { options, write: Some(folder), runs }) = &source {
         write_runs(options, folder, *runs)?;
         tracing::info!(runs, folder = %folder.display(), "runs written");
         return Ok(ExitCode::SUCCESS);
     }
     if let Source::Doctor(options) = &source {
-        return examine(options);
+        return examine(options, heard);
     }
     let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
@@ -110,14 +112,19 @@ fn run(source: Source, output: Output) -> anyhow::Result<ExitCode> {
     if let Some(path) = &output.dump {
         let dump = Dump::new(adapter, path);
         if !sends {
+            anyhow::ensure!(
+                output.triggers.trigger.is_none(),
+                "--trigger needs a daemon (--connect): a file of volumes has no marks"
+            );
             runtime.block_on(write(dump, stopped))?;
             return Ok(worse_if_refused(ExitCode::SUCCESS, refused.as_deref()));
         }
         end_of_dump = Some(dump.end());
         adapter = Box::new(dump);
     }
+    let triggers = listen_for_triggers(&output, is_live)?;
     let pace = if is_live { Pace::Scanner } else { output.speed };
-    let code = runtime.block_on(send(adapter, &output, pace, state, stopped));
+    let code = runtime.block_on(send(adapter, &output, pace, triggers, state, stopped));
     // The adapter's thread may still wait for a silent scanner, so the program does not join it.
     if let Some(end) = end_of_dump {
         end.finish()?;
@@ -149,6 +156,18 @@ async fn write(dump: Dump, mut stopped: watch::Receiver<bool>) -> anyhow::Result
     Ok(())
 }
 
+/// Listens for the scanner's triggers, if the command line names their source.
+fn listen_for_triggers(output: &Output, is_live: bool) -> anyhow::Result<Option<Triggers>> {
+    let Some(source) = &output.triggers.trigger else { return Ok(None) };
+    anyhow::ensure!(
+        is_live || output.speed == Pace::Clock(1.0),
+        "--trigger needs volumes at the pace of a scanner: a watched folder or a network adapter, \
+         or a file with --speed 1"
+    );
+    let listening = trigger::listen(source, &output.triggers).context("--trigger")?;
+    Ok(Some(Triggers::new(listening, output.triggers.trigger_dummies)))
+}
+
 /// The exit code of a program that went well, unless its source refused something.
 fn worse_if_refused(code: ExitCode, refused: Option<&AtomicU64>) -> ExitCode {
     let n_refused = refused.map_or(0, |refused| refused.load(Ordering::Relaxed));
@@ -160,16 +179,27 @@ fn worse_if_refused(code: ExitCode, refused: Option<&AtomicU64>) -> ExitCode {
     ExitCode::from(3)
 }
 
-/// Prints the doctor's page on a folder.
-fn examine(options: &DoctorOptions) -> anyhow::Result<ExitCode> {
-    let examined = doctor::examine(options).context("the DICOM folder cannot be read")?;
-    let page = if options.json {
-        serde_json::to_string_pretty(&doctor::json(&examined))?
-    } else {
-        doctor::text(&examined)
-    };
+/// Prints the doctor's page on a folder or a port.
+fn examine(options: &DoctorOptions, heard: &Heard) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // The first signal ends listening, and the page is printed.
+    let (sender, stop) = crossbeam::channel::bounded(1);
+    let mut stopped = runtime.block_on(async { stop_on_signals(Some(STOP_DEADLINE)) })?;
+    runtime.spawn(async move {
+        if stopped.wait_for(|stop| *stop).await.is_ok() {
+            sender.send(()).ok();
+        }
+    });
+    let examined = doctor::examine(options, heard, &stop)?;
+    let page =
+        if options.json { serde_json::to_string_pretty(&examined.json)? } else { examined.text };
     println!("{}", page.trim_end());
-    Ok(if examined.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(if examined.is_usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn open(
@@ -250,6 +280,7 @@ async fn send(
     adapter: Box<dyn ScannerAdapter>,
     output: &Output,
     pace: Pace,
+    triggers: Option<Triggers>,
     state: SessionState,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<ExitCode> {
@@ -271,7 +302,7 @@ async fn send(
         state: defaults.state,
     };
     let progress = options.progress.clone();
-    let report = publish(adapter, options, stopped).await;
+    let report = publish(adapter, options, triggers, stopped).await;
     progress.finish_and_clear();
     let report = report?;
     tracing::info!(
@@ -316,11 +347,13 @@ fn stop_on_signals(patience: Option<Duration>) -> anyhow::Result<watch::Receiver
                         "not stopped within {} s of the signal: sending still waits for the socket",
                         patience.unwrap_or_default().as_secs()
                     );
+                    restore_terminal();
                     std::process::exit(1);
                 }
             };
             if stop.send_replace(true) {
                 tracing::error!("{name} again: ending at once");
+                restore_terminal();
                 std::process::exit(1);
             }
             tracing::info!("{name}: stopping; a second signal ends the adapter at once");
@@ -338,8 +371,8 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Sets up logging. `RUST_LOG` gives the levels as `target=level` pairs; the default is `info`.
-/// Returns the counts of the warnings that were left out.
-fn log_to_stderr(json: bool) -> Repeated {
+/// Returns the counts of the warnings that were left out. `heard` gets what the doctor asks for.
+fn log_to_stderr(json: bool, heard: Option<Heard>) -> Repeated {
     let repeated = Repeated::default();
     let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
     let levels = levels.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO));
@@ -348,6 +381,8 @@ fn log_to_stderr(json: bool) -> Repeated {
         .with_ansi(std::io::stderr().is_terminal());
     let log = if json { log.json().boxed() } else { log.boxed() };
     let filter = levels.and(repeated.clone());
-    tracing_subscriber::registry().with(log.with_filter(filter)).init();
+    let ours = Targets::new().with_target("corticast", tracing::Level::DEBUG);
+    let heard = heard.map(|heard| heard.with_filter(ours));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(heard).init();
     repeated
 }

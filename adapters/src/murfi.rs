@@ -264,6 +264,7 @@ impl Protocol for Murfi {
             matrix: header.matrix,
             affine: header.placed(self.lps),
             n_volumes: header.n_volumes,
+            slice_times_s: Vec::new(),
             source: "murfi: vsend".to_owned(),
         };
         let picture = Picture {

@@ -19,7 +19,7 @@ mod volume;
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -104,6 +104,12 @@ pub fn read_par(bytes: &[u8]) -> Result<([usize; 3], usize), String> {
     Ok((par.matrix(&chosen[0]), chosen.len()))
 }
 
+/// Whether a file is one of a PAR/REC pair, by its name.
+pub(crate) fn is_pair(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ext| ["par", "rec"].iter().any(|known| ext.eq_ignore_ascii_case(known)))
+}
+
 /// A source of PAR/REC pairs. See the module docs.
 struct ParRec {
     options: ParRecOptions,
@@ -145,6 +151,7 @@ impl ParRec {
             matrix: par.matrix(&chosen[0]),
             affine: geometry::affine(par, &chosen[0])?,
             n_volumes: None,
+            slice_times_s: Vec::new(),
             source: format!("parrec: Philips, {} values", scaling.name()),
         };
         self.runs.name_left_out(par, chosen[0][0].image_type);

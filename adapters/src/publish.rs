@@ -18,19 +18,20 @@ mod pump;
 mod reader;
 mod report;
 mod spill;
+pub mod triggers;
 mod window;
 
 use corticast_wire::socket::Dealer;
 use tokio::sync::watch;
 
-use self::pump::Pump;
 pub use self::{
     options::PublishOptions,
     report::{PublishError, PublishReport, RunRefused},
 };
+use self::{pump::Pump, triggers::Triggers};
 use crate::adapter::ScannerAdapter;
 
-/// Sends all runs of an adapter. Returns after the last run, or soon after `stop` becomes true.
+/// Sends all runs of an adapter, with the scanner's triggers as marks if there are any. Returns after the last run, or soon after `stop` becomes true.
 /// The adapter's thread ends at its next volume; while the scanner is silent, the thread can
 /// outlive this function.
 ///
@@ -41,11 +42,12 @@ use crate::adapter::ScannerAdapter;
 pub async fn publish(
     adapter: Box<dyn ScannerAdapter>,
     options: PublishOptions,
+    triggers: Option<Triggers>,
     stop: watch::Receiver<bool>,
 ) -> Result<PublishReport, PublishError> {
     let dealer = Dealer::connect(&options.endpoint, &options.security, &options.limits).await?;
     let items = reader::start(adapter).map_err(PublishError::Thread)?;
-    Pump::new(dealer, options, items, stop).run().await
+    Pump::new(dealer, options, items, triggers, stop).run().await
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl Pyneal {
             matrix: header.matrix,
             affine: header.affine,
             n_volumes: None,
+            slice_times_s: Vec::new(),
             source: "pyneal: PAIR".to_owned(),
         });
         // The place of a run's first volume holds; each further one is compared with it.

@@ -162,6 +162,7 @@ impl ScannerAdapter for SyntheticScanner {
             n_volumes: Some(self.options.volumes),
             source: format!("synthetic seed {}", self.options.seed),
             series_id: hash.to_hex()[..16].to_owned(),
+            slice_times: None,
         }))
     }
 

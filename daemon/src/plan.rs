@@ -104,7 +104,6 @@ impl Plan {
     #[must_use]
     pub fn admission(&self) -> Admission {
         let space = self.mask.space().clone();
-        let matrix = space.matrix();
         let trained = self.decoder.as_ref().map(|d| d.manifest().signal.repetition_time);
         let is_resliced = self.signal.stages.model_image.is_some();
         let fits = admission::fits((!is_resliced).then(|| space.clone()), trained);
@@ -112,15 +111,11 @@ impl Plan {
         let hrf_delay_s = self.signal.hrf_delay_s;
         Arc::new(move |header: &RunHeader, n_before| {
             fits(header, n_before)?;
-            let of_slices = match is_resliced {
-                false => matrix,
-                true => {
-                    stages.realign(&header.space, &space).map_err(|error| error.to_string())?;
-                    header.space.matrix()
-                }
-            };
-            let slice_timing = stages.slice_timing(of_slices, header.repetition_time);
-            slice_timing.map_err(|error| error.to_string())?;
+            if is_resliced {
+                stages.realign(&header.space, &space).map_err(|error| error.to_string())?;
+            }
+            let turn = stages.turn(&header.space, &space);
+            stages.slice_timing(header, &turn).map_err(|error| error.to_string())?;
             feedback.as_ref().map_or(Ok(()), |feedback| feedback.admit(header, hrf_delay_s))
         })
     }

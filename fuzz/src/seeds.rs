@@ -108,6 +108,13 @@ fn scanner(target: &str) -> Vec<Vec<u8>> {
                 .to_vec(),
         ],
         // A verification: field and message id.
+        "lsl-search" => vec![
+            b"7\r\n<?xml version=\"1.0\"?><info><name>Markers</name><channel_count>1</channel_count>\
+              <channel_format>string</channel_format><uid>a-1</uid><v4data_port>16572</v4data_port>\
+              <v4service_port>16573</v4service_port></info>"
+                .to_vec(),
+        ],
+        "lsl-samples" => ["1234", "4321"].map(lsl_stream).into(),
         "store" => vec![
             b"\0\0\0\x01\x02\0\0\0\x30\0\0\0\x10\x01\x02\0\0\0\x01\0".to_vec(),
         ],
@@ -157,6 +164,7 @@ fn messages() -> Vec<FromAdapter> {
         n_volumes: Some(2),
         source: "test".into(),
         series_id: "a".into(),
+        slice_times: None,
     };
     let volume = VolumeHeader {
         run: run.into(),
@@ -180,7 +188,7 @@ fn messages() -> Vec<FromAdapter> {
             name: "house".into(),
             value: Some(1.5),
         }),
-        FromAdapter::End(End { run: run.into(), n_sent: Some(2) }),
+        FromAdapter::End(End { run: run.into(), n_sent: Some(2), triggers: None }),
         FromAdapter::Ping,
     ]
 }
@@ -350,4 +358,12 @@ pub fn named_files() -> Vec<String> {
     let names =
         entries.map(|entry| entry.expect("a model").file_name().to_string_lossy().into_owned());
     names.filter(|name| !name.ends_with(".toml")).collect()
+}
+
+/// A stream of texts in two channels.
+fn lsl_stream(order: &str) -> Vec<u8> {
+    let header =
+        format!("LSL/110 200 OK\r\nByte-Order: {order}\r\nData-Protocol-Version: 110\r\n\r\n");
+    let sample = b"\x02\0\0\0\0\0\0\x04\x40\x01\x015\x01\x02go";
+    [header.as_bytes(), &sample.repeat(4)].concat()
 }

@@ -13,7 +13,7 @@ use corticast::recording::{
     format::{self, unpack},
     reader,
 };
-use corticast_adapter::{afni, dicom, mrd, murfi, parrec, pyneal, store};
+use corticast_adapter::{afni, dicom, mrd, murfi, parrec, pyneal, store, trigger::lsl};
 use corticast_bold::feedback::seal::{SealedAssignment, StudyKey};
 use corticast_images::{events, nifti::reader::NiftiReader, timing};
 use corticast_models::manifest::{self, Manifest, video};
@@ -29,7 +29,7 @@ use super::seeds;
 pub type Target = fn(&[u8]);
 
 /// The targets and their names.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("adapter", adapter),
     ("worker", worker),
     ("dicom", mosaic),
@@ -48,6 +48,8 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("pyneal", pyneal_header),
     ("parrec", par),
     ("store", store_command),
+    ("lsl-search", lsl_search),
+    ("lsl-samples", lsl_samples),
 ];
 
 /// Fails unless a value reads the same after it was written.
@@ -237,4 +239,20 @@ fn par(bytes: &[u8]) {
 /// A command of the DICOM network.
 fn store_command(bytes: &[u8]) {
     store::read_command(bytes).ok();
+}
+
+/// The description of an LSL stream.
+fn lsl_search(bytes: &[u8]) {
+    if let Ok(n_channel) = lsl::read_description(bytes) {
+        assert!((1..=64).contains(&n_channel));
+    }
+}
+
+/// The samples of an LSL stream, as text and as numbers.
+fn lsl_samples(bytes: &[u8]) {
+    for format in ["string", "int16", "double64"] {
+        if let Ok(n) = lsl::read_samples(format, bytes) {
+            assert!(n <= bytes.len());
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod played;
 mod process;
 mod site;
 mod talk;
+mod turned;
 mod worker;
 
 use std::{path::PathBuf, time::Duration};
@@ -31,6 +32,7 @@ pub use process::{
 };
 pub use site::{CLASSES, Site, probabilities};
 pub use talk::{Talk, Watch, http_get};
+pub use turned::{Axes, turn_file};
 pub use worker::{HeldWorker, WORKERS, worker};
 
 /// How long a test waits for a step. No step takes this long, even on a busy machine.

@@ -112,7 +112,11 @@ impl Talk {
 
     /// Ends a run and waits for the acknowledgement.
     pub fn end_run(&self, run: &str, n_sent: u32) {
-        self.say(&FromAdapter::End(End { run: run.to_owned(), n_sent: Some(n_sent) }));
+        self.say(&FromAdapter::End(End {
+            run: run.to_owned(),
+            n_sent: Some(n_sent),
+            triggers: None,
+        }));
         match self.answer() {
             ToAdapter::Ack(ack) => assert_eq!(ack.index, None),
             other => panic!("expected an acknowledgement, got {other:?}"),

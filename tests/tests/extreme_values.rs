@@ -48,7 +48,10 @@ fn extremes(talk: &Talk, run: &str, volume: &AcquiredVolume) {
         say(talk, &FromAdapter::Volume(volume.into_message(run)));
     }
     for n_sent in [u32::MAX, 1_000_001] {
-        say(talk, &FromAdapter::End(End { run: run.to_owned(), n_sent: Some(n_sent) }));
+        say(
+            talk,
+            &FromAdapter::End(End { run: run.to_owned(), n_sent: Some(n_sent), triggers: None }),
+        );
     }
 }
 
@@ -125,9 +128,9 @@ fn a_recording_that_holds_extreme_values_restarts_and_replays() {
     (large.n_volumes, large.series_id) = (Some(u32::MAX), "another".to_owned());
     for message in [
         FromAdapter::Volume(far),
-        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX) }),
+        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX), triggers: None }),
         FromAdapter::Run { header: large, resume: false },
-        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX) }),
+        FromAdapter::End(End { run: run.clone(), n_sent: Some(u32::MAX), triggers: None }),
     ] {
         file.write(WIRE, 0, &pack(&message.to_frames(Encoding::MessagePack))).unwrap();
     }

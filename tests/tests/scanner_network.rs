@@ -51,11 +51,25 @@ fn a_scan_over_afnis_protocol_is_recorded() {
     send(&adapter.listens("afni"), &afni_scan(5));
     let ended = adapter.finish().expect(0, &["run started", "n_volumes=5"]);
     assert!(!ended.log.contains("Planted"), "{}", ended.log);
+    // The sender named another port, as behind a tunnel, and reached us.
+    assert!(!ended.log.contains("ERROR"), "{}", ended.log);
     assert_eq!(daemon.stop().code, Some(0));
     assert_eq!(recorded_volumes(&mcap), (0..5).collect());
     let report = published(&mcap, "run").pop().unwrap();
     assert_eq!(counts(&report)[..4], [5, 0, 0, 0]);
     assert!(!std::fs::read(&mcap).unwrap().windows(7).any(|bytes| bytes == b"Planted"));
+}
+
+#[test]
+fn a_sender_that_waits_for_another_port_is_told_of() {
+    let site = site(&made_space(), 1.5);
+    let flags = ["afni", "--control-port", "0", "--data-port", "0"];
+    let adapter = adapter(&site, "tcp://127.0.0.1:1", &flags);
+    send(&adapter.listens("afni control"), b"tcp:127.0.0.1:7960\0");
+    corticast_tests::wait_for("the error", || {
+        adapter.log().contains("has not connected to").then_some(())
+    });
+    assert!(adapter.log().contains("give --data-port 7960"), "{}", adapter.log());
 }
 
 #[test]

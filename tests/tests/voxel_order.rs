@@ -4,13 +4,15 @@
 
 use std::path::Path;
 
-use corticast_bold::{decode::Order, space::VoxelSpace, turn::Turn};
+use corticast_bold::space::VoxelSpace;
 use corticast_images::nifti::{
     format::NiftiFormat,
     reader::NiftiReader,
     write::{NiftiWriter, write_3d},
 };
-use corticast_tests::{Daemon, Site, adapter, corticast, results, scan_for_feedback};
+use corticast_tests::{
+    Axes, Daemon, Site, adapter, corticast, results, scan_for_feedback, turn_file,
+};
 use serde_json::Value;
 
 /// Whole volumes, a reference image, nuisance masks and regions.
@@ -24,54 +26,12 @@ motion = \"6\"
 nuisance = [\"roi-shoe.nii.gz\"]
 ";
 
-/// An order of the axes, and which of them are reversed.
-type Axes = [(usize, bool); 3];
-
 /// As the scanner sends (LPS), as dcm2niix writes (LAS), and one that swaps all axes.
 const ORDERS: [Axes; 3] = [
     [(0, true), (1, true), (2, false)],
     [(0, true), (1, false), (2, false)],
     [(2, true), (0, false), (1, true)],
 ];
-
-/// Writes an image again in another voxel order; each voxel keeps its place in mm.
-fn turn_file(path: &Path, axes: Axes) {
-    let mut reader = NiftiReader::open(path).unwrap();
-    let header = reader.header().clone();
-    let (old, affine) = (header.space.matrix(), header.space.affine());
-    let mut turned = *affine;
-    for row in 0..3 {
-        for (new, &(axis, reversed)) in axes.iter().enumerate() {
-            let step = affine[row][axis];
-            turned[row][new] = if reversed { -step } else { step };
-            turned[row][3] += if reversed { step * (old[axis] as f64 - 1.0) } else { 0.0 };
-        }
-    }
-    let space = VoxelSpace::new(axes.map(|(axis, _)| old[axis]), turned).unwrap();
-    let sources = Turn::between(&header.space, &space).unwrap().sources(Order::F);
-    let dtype = header.stored.on_wire();
-    let size = dtype.size_bytes();
-    let tr_s = header.repetition_time_s.unwrap_or(1.0);
-    let format = NiftiFormat {
-        space,
-        repetition_time: corticast_bold::time::RepetitionTime::from_secs(tr_s).unwrap(),
-        dtype,
-        slope: header.slope,
-        intercept: header.intercept,
-    };
-    let mut volumes = Vec::new();
-    while let Some(voxels) = reader.next_voxels().unwrap() {
-        let turned = sources.iter().flat_map(|&at| voxels[at as usize * size..][..size].to_vec());
-        volumes.push(turned.collect::<Vec<u8>>());
-    }
-    if header.is_4d {
-        let mut writer = NiftiWriter::create(path, format).unwrap();
-        volumes.iter().for_each(|volume| writer.write(volume).unwrap());
-        writer.finish().unwrap();
-    } else {
-        write_3d(path, format, &volumes[0]).unwrap();
-    }
-}
 
 /// A site with whole-volume stages; its reference is the scan's third volume.
 fn site_with_stages() -> Site {

@@ -18,6 +18,7 @@ mod natural;
 pub mod nifti;
 pub mod pattern;
 pub mod reorient;
+pub(crate) mod slices;
 pub mod source;
 pub mod text;
 pub mod timing;

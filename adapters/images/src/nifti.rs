@@ -34,6 +34,7 @@ use crate::{
     error::AdapterError,
     events::{self, Event},
     labels::Labels,
+    slices::slice_times,
     source::ScannerAdapter,
     timing::repetition_time,
 };
@@ -152,6 +153,7 @@ impl ScannerAdapter for NiftiAdapter {
             n_volumes: Some(current.n_volumes),
             source: "nifti".to_owned(),
             series_id: current.series_id.clone(),
+            slice_times: slice_times(&current.first_path, nifti)?,
         };
         self.events = events;
         self.current = Some(current);

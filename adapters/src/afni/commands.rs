@@ -49,6 +49,21 @@ pub(super) enum SliceOrder {
     Explicit(Vec<usize>),
 }
 
+/// Order in which slices were acquired, or when.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TimePattern {
+    /// Seconds after the start of the volume.
+    Explicit(Vec<f64>),
+    /// Every other slice first, from the first or the second of them.
+    Alternating {
+        from: usize,
+        is_descending: bool,
+    },
+    Sequential {
+        is_descending: bool,
+    },
+}
+
 /// Direction of an axis in the patient: 0 right–left, 1 anterior–posterior, 2 superior–inferior;
 /// and whether the index grows towards R, A, S.
 pub(super) type Direction = (usize, bool);
@@ -64,6 +79,7 @@ pub(super) struct Commands {
     pub(super) n_channels: u32,
     pub(super) n_volumes: Option<u32>,
     pub(super) repetition_time_s: Option<f64>,
+    pub(super) pattern: Option<TimePattern>,
     /// Field of view along x, y and, if sent, z in mm.
     pub(super) fov_mm: Option<(f64, f64, Option<f64>)>,
     /// Distance of the slices in mm: thickness and gap.
@@ -87,6 +103,7 @@ struct Draft {
     n_channels: Option<u32>,
     n_volumes: Option<u32>,
     repetition_time_s: Option<f64>,
+    pattern: Option<TimePattern>,
     fov_mm: Option<(f64, f64, Option<f64>)>,
     z_delta_mm: Option<f64>,
     z_gap_mm: Option<f64>,
@@ -110,6 +127,28 @@ impl Commands {
             })?;
         }
         draft.finish()
+    }
+}
+
+impl Commands {
+    /// Start of each slice in seconds after that of the volume; empty if the sender says none.
+    pub(super) fn slice_times_s(&self) -> Vec<f64> {
+        let n = self.matrix[2];
+        let (order, is_descending): (Vec<usize>, bool) = match &self.pattern {
+            None => return Vec::new(),
+            Some(TimePattern::Explicit(times_s)) => return times_s.clone(),
+            Some(TimePattern::Sequential { is_descending }) => ((0..n).collect(), *is_descending),
+            Some(TimePattern::Alternating { from, is_descending }) => {
+                let order = (*from..n).step_by(2).chain((1 - from..n).step_by(2));
+                (order.collect(), *is_descending)
+            }
+        };
+        let step_s = self.repetition_time_s.unwrap_or(0.0) / n as f64;
+        let mut times_s = vec![0.0; n];
+        for (at, slice) in order.into_iter().enumerate() {
+            times_s[if is_descending { n - 1 - slice } else { slice }] = at as f64 * step_s;
+        }
+        times_s
     }
 }
 
@@ -155,6 +194,7 @@ impl Draft {
                 };
             }
             "ZORDER" => self.order = Some(slice_order(words)?),
+            "TPATTERN" => self.pattern = time_pattern(words),
             "TR" => {
                 let tr: f64 = one(first, "TR with seconds")?;
                 let is_valid = tr.is_finite() && tr > 0.0;
@@ -229,6 +269,7 @@ impl Draft {
             n_channels: self.n_channels.unwrap_or(1),
             n_volumes: self.n_volumes,
             repetition_time_s: self.repetition_time_s,
+            pattern: self.pattern,
             fov_mm: self.fov_mm,
             slice_step_mm: slice_step_mm.filter(|step| *step > 0.0),
             axes,
@@ -244,6 +285,23 @@ fn acquisition(word: &str) -> Result<Acquisition, &'static str> {
         "2D+zt" => Ok(Acquisition::SlicesInTime),
         "3D" | "3D+t" | "3D+timing" => Ok(Acquisition::Volumes),
         _ => Err("ACQUISITION_TYPE 2D+z, 2D+zt, 3D, 3D+t or 3D+timing"),
+    }
+}
+
+/// AFNI's names of patterns (`to3d -help`), or times. An unknown one says nothing, as in AFNI.
+fn time_pattern(words: &[&str]) -> Option<TimePattern> {
+    let alternating = |from, is_descending| Some(TimePattern::Alternating { from, is_descending });
+    match words {
+        ["explicit", times @ ..] if (1..=MAX_AXIS_VOXELS).contains(&times.len()) => {
+            numbers(times, "times").ok().map(TimePattern::Explicit)
+        }
+        ["alt+z" | "altplus", ..] => alternating(0, false),
+        ["alt+z2", ..] => alternating(1, false),
+        ["alt-z" | "altminus", ..] => alternating(0, true),
+        ["alt-z2", ..] => alternating(1, true),
+        ["seq+z" | "seqplus", ..] => Some(TimePattern::Sequential { is_descending: false }),
+        ["seq-z" | "seqminus", ..] => Some(TimePattern::Sequential { is_descending: true }),
+        _ => None,
     }
 }
 

@@ -1,12 +1,17 @@
 //! The control port: a sender says here to which port it will send.
 //!
-//! The answer is that we are listening. What the sender names is compared with our data port, so
-//! that two programs that wait for each other say so. A sender can also ask the receiver to run a
-//! program; that is never done.
+//! The answer is that we are listening. A sender behind a tunnel or a translated address may name
+//! another port than ours and reach us nevertheless, so only one that does not connect to the data
+//! port is told of: two programs that wait for each other. A sender can also ask the receiver to run
+//! a program; that is never done.
 
 use std::{
     io::{self, Read as _},
     net::{IpAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -20,18 +25,49 @@ use crate::network::{
 const MAX_BYTES: usize = 32 * 1024;
 /// How long a sender may take to send it.
 const TALK: Duration = Duration::from_secs(5);
+/// A sender that announced itself connects to the data port within this time.
+const CONNECTS: Duration = Duration::from_secs(5);
+/// The connection may be there before the announcement was read.
+const BEFORE: Duration = Duration::from_secs(2);
+
+/// When a sender last connected to the data port. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connected(Arc<Mutex<Option<Instant>>>);
+
+impl Connected {
+    /// A sender has connected.
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_since(&self, at: Instant) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|last| last + BEFORE >= at)
+    }
+}
 
 /// Answers on the control port, from a thread of its own.
 pub(super) struct ControlPort {
     allowed: Vec<IpAddr>,
     data_port: u16,
+    connected: Connected,
+    /// Whether an announcement is being watched.
+    is_watching: Arc<AtomicBool>,
 }
 
 impl ControlPort {
-    pub(super) fn start(options: &ListenOptions, port: u16, data_port: u16) -> io::Result<()> {
+    pub(super) fn start(
+        options: &ListenOptions,
+        port: u16,
+        data_port: u16,
+        connected: Connected,
+    ) -> io::Result<()> {
         let listener = bind(options, port)?;
         tracing::info!(address = %listener.local_addr()?, "listening for afni control");
-        let port = Self { allowed: options.allow.clone(), data_port };
+        let (allowed, is_watching) = (options.allow.clone(), Arc::default());
+        let port = Self { allowed, data_port, connected, is_watching };
         thread::Builder::new().name("afni-control".into()).spawn(move || port.keep(&listener))?;
         Ok(())
     }
@@ -60,15 +96,43 @@ impl ControlPort {
             Ok(port) if port == self.data_port => {
                 tracing::info!("afni: a sender announced itself");
             }
-            Ok(port) => tracing::error!(
-                "afni: the sender will send to port {port}, this adapter takes images on {}: give \
-                 --data-port {port}, or change the sender's port",
-                self.data_port
-            ),
+            Ok(port) => {
+                let ours = self.data_port;
+                tracing::info!("afni: a sender announced itself, for port {port} (ours is {ours})");
+                self.watch(port);
+            }
             Err(reason) => tracing::error!("afni: {reason}"),
         }
         if text.contains(&b'\n') {
             tracing::warn!("afni: the sender asks to run a program, which is never done");
+        }
+    }
+}
+
+impl ControlPort {
+    /// Tells of a sender that named `port` and then does not connect to ours.
+    fn watch(&self, port: u16) {
+        if self.is_watching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (announced, ours) = (Instant::now(), self.data_port);
+        let (connected, is_watching) = (self.connected.clone(), Arc::clone(&self.is_watching));
+        let watch = move || {
+            let until = announced + CONNECTS;
+            while Instant::now() < until {
+                thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            }
+            is_watching.store(false, Ordering::Release);
+            if !connected.is_since(announced) {
+                tracing::error!(
+                    "afni: a sender announced images for port {port} and has not connected to {ours}, \
+                     where this adapter takes them: give --data-port {port}, or change the sender's \
+                     port"
+                );
+            }
+        };
+        if thread::Builder::new().name("afni-announced".into()).spawn(watch).is_err() {
+            self.is_watching.store(false, Ordering::Release);
         }
     }
 }

@@ -13,7 +13,13 @@ use super::*;
 use crate::adapter::{ScannerAdapter as _, contract, real_data};
 
 fn adapter(options: RunOptions, one_slice: bool) -> (NetworkAdapter, SocketAddr) {
-    let protocol = Afni { channel: 1, one_slice, state: State::Commands, n_scans: 0 };
+    let protocol = Afni {
+        channel: 1,
+        one_slice,
+        state: State::Commands,
+        n_scans: 0,
+        connected: Connected::default(),
+    };
     let source = TcpSource::bind(protocol, ListenOptions::default(), 0).unwrap();
     let address = source.address();
     (NetworkAdapter::new(Box::new(source), options).unwrap(), address)

@@ -1,5 +1,5 @@
-//! `doctor`: one page that tells a site whether its export works: which images arrive, how
-//! regularly, what is wrong, and what to do at the console.
+//! The doctor's part on DICOM files: which images a folder holds, how they arrived, what is wrong,
+//! and what to do at the console.
 //!
 //! Every file is read as the adapter would read it. Texts of headers and names of files are not
 //! shown.
@@ -15,10 +15,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use self::page::{json, text};
-use self::{advice::Advice, arrivals::Regularity};
+pub(crate) use super::series::n_excitation as excitations;
 use super::{
     backlog,
+    clock::{Moment, elapsed_us},
     error::DicomError,
     image::{Content, Image},
     kind::Kind,
@@ -26,28 +26,17 @@ use super::{
     parts::parts,
     scan::Vendor,
     select::Wanted,
-    series::{Refusal, Series, n_excitation},
+    series::{Refusal, Series},
     timing::Verdict,
     watch::{Arrivals, Pattern},
+};
+use crate::{
+    page::{Advice, Lateness, Regularity, are_apart},
+    parrec::is_pair,
 };
 
 /// Most files that are examined: the newest.
 const MAX_FILES: usize = 20_000;
-
-/// Which folder, and for how long.
-#[derive(Clone, Debug, clap::Args)]
-pub struct DoctorOptions {
-    /// Folder into which the scanner exports
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
-    /// Watch the folder for this long first, to see how images arrive
-    #[arg(long, value_name = "SECONDS", default_value = "0",
-        value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    pub watch_s: u64,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// How the pictures of a series are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +57,16 @@ struct Found {
     n_file: u64,
     n_refused: BTreeMap<String, u64>,
     n_copy: u64,
-    /// When each volume was complete.
-    complete: Vec<SystemTime>,
+    /// When each volume was acquired, if its header says so, and when it was complete.
+    complete: Vec<(Option<Moment>, SystemTime)>,
     verdict: Option<Verdict>,
     clock_s: Option<f64>,
 }
 
 /// What was found in a folder.
-pub struct Examined {
+pub(crate) struct Examined {
     n_file: usize,
+    n_nifti: usize,
     n_image: u64,
     /// Files that are no images, by what they are.
     other: BTreeMap<String, u64>,
@@ -87,6 +77,8 @@ pub struct Examined {
     nothing: Option<String>,
     series: Vec<Found>,
     watched: Option<Duration>,
+    /// How long nothing had come when the doctor stopped watching.
+    silent: Option<Duration>,
 }
 
 /// Examines a folder, after watching it if the options say so.
@@ -94,25 +86,34 @@ pub struct Examined {
 /// # Errors
 ///
 /// Fails when the folder cannot be read.
-pub fn examine(options: &DoctorOptions) -> io::Result<Examined> {
+pub(crate) fn examine(folder: &Path, watch_s: u64) -> io::Result<Examined> {
     let pattern = Pattern::new("*");
-    let seen = if options.watch_s > 0 {
-        arrivals::watch(&options.folder, Duration::from_secs(options.watch_s))?
+    let seen = if watch_s > 0 {
+        arrivals::watch(folder, Duration::from_secs(watch_s))?
     } else {
         BTreeMap::new()
     };
-    let found = backlog::list(&options.folder, &pattern)?;
-    let nothing = found.is_empty().then(|| backlog::nothing_here(&options.folder, "*"));
+    let mut found = backlog::list(folder, &pattern)?;
+    let nothing = found.is_empty().then(|| backlog::nothing_here(folder, "*"));
+    // Another adapter's, which the page has beside these.
+    found.retain(|file| !is_pair(Path::new(&file.name)));
+    let n_before = found.len();
+    found.retain(|file| !is_nifti(Path::new(&file.name)));
+    let n_nifti = n_before - found.len();
     let mut examined = Examined {
-        n_file: found.len(),
+        n_file: n_before,
+        n_nifti,
         n_image: 0,
         other: BTreeMap::new(),
         n_incomplete: 0,
         unreadable: BTreeMap::new(),
         nothing,
         series: Vec::new(),
-        watched: (options.watch_s > 0).then(|| Duration::from_secs(options.watch_s)),
+        watched: (watch_s > 0).then(|| Duration::from_secs(watch_s)),
+        silent: None,
     };
+    let last_seen = seen.values().max().copied();
+    examined.silent = last_seen.and_then(|last| SystemTime::now().duration_since(last).ok());
     let first = found.len().saturating_sub(MAX_FILES);
     let modified = |file: &backlog::Found| file.version.1.unwrap_or(SystemTime::UNIX_EPOCH);
     let mut files = found;
@@ -120,13 +121,13 @@ pub fn examine(options: &DoctorOptions) -> io::Result<Examined> {
     let times: BTreeMap<PathBuf, SystemTime> = files[first..]
         .iter()
         .map(|file| {
-            let path = options.folder.join(&file.name);
+            let path = folder.join(&file.name);
             let time = seen.get(&path).copied().unwrap_or_else(|| modified(file));
             (path, time)
         })
         .collect();
-    let mut paths = backlog::all(&options.folder, &files[first..]);
-    if !seen.is_empty() || arrivals::are_apart(times.values().copied()) {
+    let mut paths = backlog::all(folder, &files[first..]);
+    if !seen.is_empty() || are_apart(times.values().copied()) {
         paths.sort_by_key(|path| times.get(path).copied());
     }
     let mut by_id: BTreeMap<String, Found> = BTreeMap::new();
@@ -182,7 +183,9 @@ impl Examined {
             let refusals = found.series.add(&scan, part);
             refusals.iter().for_each(|refusal| found.refuse(refusal));
             let n_new = found.series.n_volume() - n_before;
-            found.complete.extend(std::iter::repeat_n(time, n_new));
+            let n_held = found.series.held.len();
+            let new = found.series.held[n_held - n_new.min(n_held)..].iter();
+            found.complete.extend(new.map(|volume| (volume.time, time)));
             // The voxels are not needed any more.
             found.series.held.iter_mut().for_each(|volume| volume.voxels = bytes::Bytes::new());
         }
@@ -203,13 +206,22 @@ impl Examined {
     }
 
     /// Whether at least one series can become a run.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.series.iter().any(Found::is_usable)
     }
 
+    /// When the newest volume became complete.
+    fn last_arrival(&self) -> Option<SystemTime> {
+        self.series.iter().filter_map(|found| found.complete.last()).map(|(_, at)| *at).max()
+    }
+
+    /// Whether there is an image, or what is left of one.
+    pub(crate) fn has_image(&self) -> bool {
+        self.n_image > 0 || self.n_incomplete > 0 || !self.unreadable.is_empty()
+    }
+
     /// What is wrong, and what to do.
-    fn advice(&self) -> Vec<Advice> {
+    pub(crate) fn advice(&self) -> Vec<Advice> {
         advice::of(self)
     }
 }
@@ -249,11 +261,59 @@ impl Found {
             && (!self.series.scan.is_still || self.series.n_volume() > 1)
     }
 
+    /// How regularly volumes became complete. `None` when their files were copied at once.
     fn regularity(&self) -> Option<Regularity> {
-        Regularity::of(&self.complete, self.series.repetition_time()?)
+        if !are_apart(self.complete.iter().map(|(_, at)| *at)) {
+            return None;
+        }
+        let times: Vec<f64> = self.complete.iter().map(|(_, at)| seconds(*at)).collect();
+        Regularity::of(&times, self.series.repetition_time()?.as_secs())
+    }
+
+    /// How late they became complete, against their times of acquisition.
+    fn lateness(&self) -> Option<Lateness> {
+        self.regularity()?;
+        let (first, _) = *self.complete.first()?;
+        let first = first?;
+        let mut times = Vec::new();
+        for (acquired, at) in &self.complete {
+            let acquired_s = elapsed_us(first.us, acquired.as_ref()?.us) as f64 / 1e6;
+            times.push((acquired_s, seconds(*at)));
+        }
+        let late = Lateness::of(&times)?;
+        // The time of day of the first volume's arrival, by this machine's clock in the scanner's
+        // time zone, which is not known: whole quarters of an hour do not count.
+        let tr_s = self.series.repetition_time()?.as_secs();
+        let mut after: Vec<f64> = times
+            .iter()
+            .map(|(acquired_s, at_s)| {
+                let began_s = first.us as f64 / 1e6 + acquired_s;
+                (at_s - began_s - tr_s + ZONE_S / 2.0).rem_euclid(ZONE_S) - ZONE_S / 2.0
+            })
+            .collect();
+        after.sort_by(f64::total_cmp);
+        Some(Lateness { after_acquisition_s: after.get(after.len() / 2).copied(), ..late })
     }
 
     fn n_excitation(&self) -> usize {
-        n_excitation(&self.series.slice_times_s)
+        excitations(&self.series.slice_times_s)
     }
+}
+
+/// Time zones differ by whole quarters of an hour.
+const ZONE_S: f64 = 900.0;
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Whether a file is a NIfTI image, by its name.
+fn is_nifti(path: &Path) -> bool {
+    let name = path.as_os_str().to_string_lossy().to_lowercase();
+    name.ends_with(".nii") || name.ends_with(".nii.gz")
+}
+
+/// Whether a file begins as a DICOM image.
+pub(crate) fn is_image(path: &Path) -> bool {
+    backlog::header(path).is_ok()
 }

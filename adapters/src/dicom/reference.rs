@@ -146,6 +146,8 @@ fn check_slice_times(
         return;
     }
     let mut times = adapter.slice_times_s(&header.series_id).to_vec();
+    let sent = header.slice_times.as_ref().map(|slices| slices.times_s.clone());
+    assert_eq!(sent.as_ref(), Some(&times), "{name}: in the header of the run");
     let along = (0..3).map(|row| header.space.affine()[row][2] * theirs[row][2]).sum::<f64>();
     let is_turned_round = along < 0.0
         || along.abs() < 1e-6

@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use corticast_bold::{
-    run::RunHeader,
+    run::{RunHeader, SliceTimes},
+    settings::Axis,
     space::{SpaceMismatch, VoxelSpace},
     time::{RepetitionTime, TrIndex},
 };
@@ -26,7 +27,7 @@ use super::{
     error::DicomError,
     numbering::{Facts, Numbering},
     parts::{Part, What},
-    scan::Scan,
+    scan::{Scan, Vendor},
     select::Echoes,
     timing::{Verdict, repetition_time},
 };
@@ -289,6 +290,22 @@ impl Series {
             self.is_settled = true;
         }
         verdict
+    }
+
+    /// When slices are acquired, for the header of the run.
+    #[must_use]
+    pub fn slice_times(&self, matrix: [usize; 3]) -> Option<SliceTimes> {
+        SliceTimes::checked(self.slice_times_s.clone(), Axis::Z, matrix)
+    }
+
+    /// Whether the slice times may be those of the single-band reference, and a further volume will
+    /// tell: Siemens XA states them for the first volume of a multiband series.
+    #[must_use]
+    pub fn doubts_slice_times(&self) -> bool {
+        let n_slice = self.slice_times_s.len();
+        let all_differ = n_slice > 1 && n_different(&self.slice_times_s) == n_slice;
+        let goes_on = self.scan.n_volumes != Some(1) && self.n_volume() < 2;
+        self.scan.vendor == Vendor::SiemensXa && all_differ && goes_on
     }
 
     /// Time between volumes by the scanner's clock, from the volumes that are held, in seconds: the

@@ -344,20 +344,18 @@ fn the_doctor_tells_what_is_there_and_names_nobody() {
     }
     fs::write(folder.join("Doe.txt"), [b'x'; 500]).unwrap();
     fs::write(folder.join("cut"), &fixture::volume("skyra", 4, &[])[..9000]).unwrap();
-    let options = doctor::DoctorOptions { folder: folder.clone(), watch_s: 0, json: false };
-    let examined = doctor::examine(&options).unwrap();
-    assert!(examined.is_usable());
-    let page = doctor::text(&examined);
+    let crate::doctor::Examined { is_usable, text: page, json } =
+        crate::doctor::folder::examine(&folder, 0, &crate::doctor::Heard::default()).unwrap();
+    assert!(is_usable);
     for words in [
         "3 volumes of 64 x 64 x 27 voxels",
         "1.5 s by the header, 1.0000 s by the scanner's clock",
-        "1 files are cut off",
-        "1 files are no DICOM file",
+        "1 file is cut off",
+        "1 file is not DICOM",
         "give --tr 1.0000",
     ] {
         assert!(page.contains(words), "{words} is not in:\n{page}");
     }
-    let json = doctor::json(&examined);
     assert_eq!((&json["series"][0]["volumes"], &json["works"]), (&3.into(), &true.into()));
     for identity in ["PLANTED", "Planted", "Doe", "19000101"] {
         assert!(!page.contains(identity) && !json.to_string().contains(identity), "{page}");

@@ -205,6 +205,7 @@ impl Stack {
             ],
             affine: affine(slices)?,
             n_volumes: self.n_volumes,
+            slice_times_s: Vec::new(),
             source: "mrd: images".to_owned(),
         };
         // Most volumes are where the one before was.

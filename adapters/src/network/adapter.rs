@@ -14,7 +14,8 @@ use std::{
 };
 
 use corticast_bold::{
-    run::RunHeader,
+    run::{RunHeader, SliceTimes},
+    settings::Axis,
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
@@ -140,6 +141,14 @@ impl NetworkAdapter {
             None => self.series.len() as u64,
         };
         let entities = names.entities(n_before).map_err(|error| error.to_string())?;
+        let slice_times = SliceTimes::checked(scan.slice_times_s.clone(), Axis::Z, scan.matrix);
+        if slice_times.is_none() && !scan.slice_times_s.is_empty() {
+            tracing::warn!(
+                "the sender says {} slice times that do not fit {} slices: left out",
+                scan.slice_times_s.len(),
+                scan.matrix[2]
+            );
+        }
         Ok(RunHeader {
             session: names.session.clone(),
             entities,
@@ -148,6 +157,7 @@ impl NetworkAdapter {
             n_volumes: volumes.or(scan.n_volumes),
             source: scan.source.clone(),
             series_id: scan.series.clone(),
+            slice_times,
         })
     }
 

@@ -21,6 +21,8 @@ pub struct Scan {
     pub affine: [[f64; 4]; 4],
     /// Volumes of the run, if the sender says it.
     pub n_volumes: Option<u32>,
+    /// Start of each slice along z in seconds after that of the volume; empty if the sender says none.
+    pub slice_times_s: Vec<f64>,
     /// The protocol and its values, for the header of the run.
     pub source: String,
 }

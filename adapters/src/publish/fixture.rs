@@ -19,6 +19,7 @@ pub(super) fn run(matrix: [usize; 3], repetition_time_s: f64, n_volumes: Option<
         n_volumes,
         source: "test".into(),
         series_id: "a".into(),
+        slice_times: None,
     }
 }
 

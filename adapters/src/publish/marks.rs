@@ -5,22 +5,42 @@ use std::collections::VecDeque;
 use corticast_images::events::Event;
 use corticast_wire::message::{FromAdapter, Mark};
 
+/// Marks that wait while no volume is sent: a day of triggers, one a second.
+const MAX_WAITING: usize = 1 << 17;
+
 /// Events not yet sent, sorted by onset.
 #[derive(Debug)]
 pub(super) struct Events {
     waiting: VecDeque<Event>,
     /// Those after the last volume that were sent. Kept until the end of the run is acknowledged.
     last: Vec<Event>,
+    /// Those that found no room.
+    n_lost: u64,
 }
 
 impl Events {
     pub(super) fn new(events: Vec<Event>) -> Self {
-        Self { waiting: events.into(), last: Vec::new() }
+        Self { waiting: events.into(), last: Vec::new(), n_lost: 0 }
     }
 
     /// Number of events not yet sent.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Number of events that found no room.
+    pub(super) fn n_lost(&self) -> u64 {
+        self.n_lost
+    }
+
+    /// Adds an event at its place in the order of time. Loses it when too many wait.
+    pub(super) fn add(&mut self, event: Event) {
+        if self.waiting.len() >= MAX_WAITING {
+            self.n_lost += 1;
+            return;
+        }
+        let at = self.waiting.partition_point(|other| other.onset_s <= event.onset_s);
+        self.waiting.insert(at, event);
     }
 
     /// Takes the events up to a time, in seconds since the start of index 0.

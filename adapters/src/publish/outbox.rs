@@ -28,7 +28,7 @@ use std::{
 
 use corticast_bold::{run::RunHeader, time::TrIndex};
 use corticast_images::{acquired::AcquiredVolume, events::Event};
-use corticast_wire::message::{End, FromAdapter, VolumeMessage};
+use corticast_wire::message::{End, FromAdapter, TriggerCounts, VolumeMessage};
 
 use super::{
     link::Link,
@@ -63,6 +63,8 @@ pub(super) struct Outbox {
     returned: Option<FromAdapter>,
     /// Indices of the acquired volumes; a duplicate counts once.
     acquired: HashSet<u32>,
+    /// What was found of the triggers, for the run's end.
+    triggers: Option<TriggerCounts>,
     ending: bool,
     end_sent: Option<Instant>,
     ended: bool,
@@ -86,6 +88,7 @@ impl Outbox {
             overflow: Overflow::new(spill),
             returned: None,
             acquired: HashSet::new(),
+            triggers: None,
             ending: false,
             end_sent: None,
             ended: false,
@@ -156,7 +159,10 @@ impl Outbox {
             return 0;
         }
         let returned = matches!(self.returned, Some(FromAdapter::Mark(_)));
-        self.events.len() as u64 + self.window.n_unsent_marks() + u64::from(returned)
+        self.events.len() as u64
+            + self.events.n_lost()
+            + self.window.n_unsent_marks()
+            + u64::from(returned)
     }
 
     /// Counts an acquired volume that the daemon already has.
@@ -180,6 +186,17 @@ impl Outbox {
             tracing::warn!(index, %error, "volume lost: it cannot be kept on disk");
             self.tally.lost += 1;
         }
+    }
+
+    /// Takes marks that came while the run goes on. They are sent with the volumes, in order of
+    /// time: before the first one that starts later, and the rest before the end.
+    pub(super) fn add_marks(&mut self, marks: Vec<Event>) {
+        marks.into_iter().for_each(|mark| self.events.add(mark));
+    }
+
+    /// Takes what was found of the triggers, for the run's end.
+    pub(super) fn add_triggers(&mut self, triggers: TriggerCounts) {
+        self.triggers = Some(triggers);
     }
 
     /// Tells the outbox that no further volume will come. Once all are acknowledged, it sends the
@@ -238,7 +255,11 @@ impl Outbox {
         is_due(self.end_sent, RESEND_AFTER, now).then(|| {
             self.end_sent = Some(now);
             let n_sent = u32::try_from(self.acquired.len()).ok();
-            FromAdapter::End(End { run: self.link.run().to_owned(), n_sent })
+            FromAdapter::End(End {
+                run: self.link.run().to_owned(),
+                n_sent,
+                triggers: self.triggers,
+            })
         })
     }
 

@@ -28,6 +28,7 @@ use super::{
     reader::Item,
     report::{PublishError, PublishReport, RunRefused},
     spill::Spill,
+    triggers::Triggers,
 };
 use crate::session_state::KEEP_FRESH;
 
@@ -39,6 +40,7 @@ pub(super) struct Pump {
     dealer: Dealer,
     options: PublishOptions,
     items: mpsc::Receiver<Item>,
+    triggers: Option<Triggers>,
     stop: watch::Receiver<bool>,
     stopping: bool,
     /// When the session's state was last kept from ageing.
@@ -52,10 +54,19 @@ impl Pump {
         dealer: Dealer,
         options: PublishOptions,
         items: mpsc::Receiver<Item>,
+        triggers: Option<Triggers>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let report = PublishReport::default();
-        Self { dealer, options, items, stop, stopping: false, state_kept: Instant::now(), report }
+        Self {
+            dealer,
+            options,
+            items,
+            triggers,
+            stop,
+            stopping: false,
+            state_kept: Instant::now(),
+            report: PublishReport::default(),
+        }
     }
 
     /// Sends all runs.
@@ -79,6 +90,7 @@ impl Pump {
                 },
                 _ = heartbeat.tick() => self.sign_of_life().await?,
                 answer = self.dealer.recv() => { answer?; }
+                at = next_edge(&mut self.triggers) => self.edge(at, None),
                 () = stopped(&mut self.stop) => self.stopping = true,
             }
         }
@@ -93,6 +105,9 @@ impl Pump {
             Err(PublishError::Refused(refused)) if self.options.pace == Pace::Scanner => {
                 tracing::warn!("{refused}; skipping the rest of this run");
                 self.report.n_refused += 1;
+                if let Some(triggers) = &mut self.triggers {
+                    triggers.run_is_refused();
+                }
                 Ok(())
             }
             other => other,
@@ -122,6 +137,9 @@ impl Pump {
         };
         let repetition_time = header.repetition_time;
         let mut outbox = Outbox::new(header, events, self.options.window.max(1), spill);
+        if let Some(triggers) = &mut self.triggers {
+            triggers.run_starts(repetition_time);
+        }
         let mut heartbeat = heartbeat();
         let mut held: Option<(tokio::time::Instant, AcquiredVolume)> = None;
         let mut begun = false;
@@ -162,22 +180,23 @@ impl Pump {
                                 .unwrap_or_else(|| repetition_time.start_of(volume.index));
                             held = Some((clock.due(start_s, Instant::now()).into(), volume));
                         } else {
-                            outbox.push(volume);
+                            self.push(&mut outbox, volume);
                         }
                     }
                     other => {
                         if let Some(Item::Failed(error)) = other {
                             failed = Some(error);
                         }
-                        outbox.finish();
+                        self.finish(&mut outbox);
                         over = Some(Instant::now());
                     }
                 },
                 () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
                     if let Some((_, volume)) = held.take() {
-                        outbox.push(volume);
+                        self.push(&mut outbox, volume);
                     }
                 }
+                at = next_edge(&mut self.triggers) => self.edge(at, Some(&mut outbox)),
                 _ = heartbeat.tick() => {
                     self.sign_of_life().await?;
                     // Answers that wait to be read tell whether the daemon is silent.
@@ -190,7 +209,7 @@ impl Pump {
                 () = stopped(&mut self.stop), if !self.stopping => {
                     self.stopping = true;
                     held = None;
-                    outbox.finish();
+                    self.finish(&mut outbox);
                     patience::tell(&outbox, *over.insert(Instant::now()));
                 }
             }
@@ -198,6 +217,33 @@ impl Pump {
 
         add(&mut self.report, &outbox, n_skipped);
         failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Takes a volume that has arrived.
+    fn push(&mut self, outbox: &mut Outbox, mut volume: AcquiredVolume) {
+        if let Some(triggers) = &mut self.triggers {
+            triggers.volume(&mut volume, Instant::now());
+            outbox.add_marks(triggers.take_marks());
+        }
+        outbox.push(volume);
+    }
+
+    /// Takes an edge of the scanner's triggers.
+    fn edge(&mut self, at: Instant, outbox: Option<&mut Outbox>) {
+        let Some(triggers) = &mut self.triggers else { return };
+        triggers.edge(at);
+        if let Some(outbox) = outbox {
+            outbox.add_marks(triggers.take_marks());
+        }
+    }
+
+    /// The run has no further volume.
+    fn finish(&mut self, outbox: &mut Outbox) {
+        if let Some((counts, marks)) = self.triggers.as_mut().and_then(Triggers::run_ends) {
+            outbox.add_marks(marks);
+            outbox.add_triggers(counts);
+        }
+        outbox.finish();
     }
 
     /// Sends all messages that are due now.
@@ -281,6 +327,14 @@ fn take_answer(outbox: &mut Outbox, frames: &[bytes::Bytes]) -> Result<(), RunRe
             tracing::warn!(%error, "ignoring an invalid message from the daemon");
             Ok(())
         }
+    }
+}
+
+/// Waits for an edge of the scanner's triggers; for ever without any.
+async fn next_edge(triggers: &mut Option<Triggers>) -> Instant {
+    match triggers {
+        Some(triggers) => triggers.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -109,7 +109,7 @@ async fn all_is_acknowledged_in_order() {
     let options = options(&router, Pace::AsAcknowledged);
     let daemon = tokio::spawn(daemon(router, "a", usize::MAX));
     let (_stop, stopped) = watch::channel(false);
-    let report = publish(Scanner::of(300), options, stopped).await.unwrap();
+    let report = publish(Scanner::of(300), options, None, stopped).await.unwrap();
     assert_eq!((report.n_runs, report.n_acked, report.n_lost), (1, 300, 0));
     assert!(report.is_complete());
     assert_eq!(daemon.await.unwrap(), Vec::from_iter(0..300));
@@ -128,7 +128,7 @@ async fn a_killed_daemon_loses_nothing_that_it_did_not_acknowledge() {
         (before, after)
     });
     let (_stop, stopped) = watch::channel(false);
-    let report = publish(Scanner::of(100), options, stopped).await.unwrap();
+    let report = publish(Scanner::of(100), options, None, stopped).await.unwrap();
     let (before, after) = daemons.await.unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(before, Vec::from_iter(0..20));
@@ -150,7 +150,7 @@ async fn a_stop_ends_the_run_after_what_was_sent() {
         }
         stop.send_replace(true);
     });
-    let report = publish(Scanner::of(100_000), options, stopped).await.unwrap();
+    let report = publish(Scanner::of(100_000), options, None, stopped).await.unwrap();
     assert!(report.is_complete(), "{report:?}");
     // At this pace the run would last more than an hour.
     assert!((5..100_000).contains(&report.n_acked), "{report:?}");
@@ -194,7 +194,7 @@ async fn a_run_that_a_scanner_offers_in_vain_is_passed_over() {
     });
     let (_stop, stopped) = watch::channel(false);
     let runs = TwoRuns(VecDeque::from([Scanner::of(5), Scanner::of(7)]), None);
-    let report = publish(Box::new(runs), options, stopped).await.unwrap();
+    let report = publish(Box::new(runs), options, None, stopped).await.unwrap();
     assert_eq!((report.n_runs, report.n_refused, report.n_acked), (2, 1, 7));
     assert!(!report.is_complete());
     // Volumes that waited on disk may be acknowledged twice.

@@ -13,7 +13,7 @@ mod volume;
 
 pub use self::{
     error::MessageError,
-    from_adapter::{End, FromAdapter, Mark},
+    from_adapter::{End, FromAdapter, Mark, TriggerCounts},
     header::{Encoding, decode, encode},
     protocol::{MAX_HEADER_BYTES, MAX_VOLUMES, PROTOCOL},
     to_adapter::{Ack, DaemonPing, Durability, Ready, RefusalCode, Refused, ToAdapter},

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{space::VoxelSpace, time::RepetitionTime};
+use crate::{settings::Axis, space::VoxelSpace, time::RepetitionTime};
 
 /// The BIDS entities that name a run. Values come without their key: `01`, not `sub-01`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,30 @@ impl fmt::Display for RunEntities {
     }
 }
 
+/// When the slices of each volume are acquired, as the scanner states it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SliceTimes {
+    /// Seconds after the start of the volume, one for each slice in the order of the run's matrix.
+    pub times_s: Vec<f64>,
+    /// The axis of the run's matrix along which the slices lie.
+    pub axis: Axis,
+}
+
+impl SliceTimes {
+    /// Longest time from the start of a volume to one of its slices, in s: the longest TR.
+    pub const MAX_S: f64 = 60.0;
+
+    /// Times that a scanner or a file states, if they can be slice times: one for each slice of the
+    /// matrix, each within the longest TR, and not all at one time.
+    #[must_use]
+    pub fn checked(times_s: Vec<f64>, axis: Axis, matrix: [usize; 3]) -> Option<Self> {
+        let is_in_range = times_s.iter().all(|time| (0.0..=Self::MAX_S).contains(time));
+        let differ = times_s.iter().any(|time| (time - times_s[0]).abs() > 1e-4);
+        let fits = times_s.len() == matrix[axis.position()];
+        (fits && is_in_range && differ).then_some(Self { times_s, axis })
+    }
+}
+
 /// A run as the adapter announces it before the first volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunHeader {
@@ -102,6 +126,8 @@ pub struct RunHeader {
     /// Distinguishes repeated acquisitions of this run, e.g. a hash of the DICOM
     /// SeriesInstanceUID. Two messages with the same name and series are the same run.
     pub series_id: String,
+    /// When slices are acquired, if the scanner states it.
+    pub slice_times: Option<SliceTimes>,
 }
 
 impl RunHeader {
@@ -122,6 +148,15 @@ mod tests {
         let entities = RunEntities::from_name(name).unwrap();
         assert_eq!(entities.to_string(), "sub-01_ses-02_task-movie_run-1");
         assert_eq!(RunEntities::from_name("bold.nii"), None);
+    }
+
+    #[test]
+    fn only_times_that_can_be_of_slices_are_taken() {
+        let checked = |times_s: &[f64]| SliceTimes::checked(times_s.to_vec(), Axis::Y, [9, 3, 9]);
+        assert!(checked(&[0.0, 1.0, 0.5]).is_some());
+        for wrong in [&[0.0, 1.0][..], &[0.0; 3], &[], &[0.0, 500.0, 1.0], &[0.0, f64::NAN, 1.0]] {
+            assert_eq!(checked(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -50,15 +50,53 @@ pub enum Axis {
     Z,
 }
 
+impl Axis {
+    /// Position of the axis in a matrix: 0, 1, 2.
+    #[must_use]
+    pub fn position(self) -> usize {
+        match self {
+            Self::X => 0,
+            Self::Y => 1,
+            Self::Z => 2,
+        }
+    }
+
+    /// Name of the axis, in lower case.
+    #[must_use]
+    pub fn name(self) -> char {
+        ['x', 'y', 'z'][self.position()]
+    }
+}
+
+/// Who states the slice times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SliceTimesFrom {
+    /// These settings.
+    #[default]
+    Settings,
+    /// The adapter, in the header of each run.
+    Adapter,
+}
+
+impl SliceTimesFrom {
+    fn is_settings(&self) -> bool {
+        *self == Self::Settings
+    }
+}
+
 /// Settings of [`crate::slice_timing`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SliceTimingSettings {
+    /// Who states the times.
+    #[serde(skip_serializing_if = "SliceTimesFrom::is_settings")]
+    pub from: SliceTimesFrom,
     /// Seconds from the start of a volume to the acquisition of each slice, in the order of the
-    /// matrix.
+    /// matrix. Empty if the adapter states them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub times_s: Vec<f64>,
-    /// The axis of the slices.
-    #[serde(default)]
+    /// The axis of the slices. If the adapter states the times, it states the axis too.
     pub axis: Axis,
 }
 

@@ -103,6 +103,19 @@ impl Turn {
         self.axes.get(axis) != Some(&(axis, false))
     }
 
+    /// Values along an axis before the turn, one for each place: the axis after it, and the values in
+    /// its order.
+    #[must_use]
+    pub fn along(&self, axis: usize, values: &[f64]) -> (usize, Vec<f64>) {
+        let found = self.axes.iter().position(|(old, _)| *old == axis);
+        let new = found.expect("a turn has each of the three axes");
+        let mut values = values.to_vec();
+        if self.axes[new].1 {
+            values.reverse();
+        }
+        (new, values)
+    }
+
     /// The turn back.
     #[must_use]
     pub fn back(&self) -> Self {
@@ -248,7 +261,13 @@ mod tests {
                 prop_assert!(here.iter().zip(there).all(|(a, b)| (a - b).abs() < 1e-9));
                 let linear = ((x * ny + y) * nz + z) as u32;
                 let old = turn.indices_before(&[linear])[0] as usize;
-                prop_assert_eq!([old / 20, old / 5 % 4, old % 5], [value % 3, value / 3 % 4, value / 12]);
+                let old = [old / 20, old / 5 % 4, old % 5];
+                prop_assert_eq!(old, [value % 3, value / 3 % 4, value / 12]);
+                for (axis, place) in old.into_iter().enumerate() {
+                    let places: Vec<f64> = (0..before.matrix()[axis]).map(|at| at as f64).collect();
+                    let (new, places) = turn.along(axis, &places);
+                    prop_assert!((places[[x, y, z][new]] - place as f64).abs() < 0.5);
+                }
             }
             prop_assert_eq!(turn.back().values(turned), ramp);
         }

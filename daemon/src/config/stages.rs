@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use corticast_bold::{
     denoise::MotionRegressors,
-    settings::{Axis, DenoiseSettings, RealignSettings, SmoothSettings},
+    settings::{Axis, DenoiseSettings, RealignSettings, SliceTimesFrom, SmoothSettings},
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SliceTimingConfig {
+    /// `"adapter"`: the times that the adapter states for each run. So without any other key, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<SliceTimesFrom>,
     /// Seconds from the start of a volume to the acquisition of each slice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times_s: Option<Vec<f64>>,

@@ -228,7 +228,7 @@ impl Player {
                     .map_err(refused)?;
                 progress(n_volumes);
             }
-            let end = FromAdapter::End(End { run: name, n_sent: Some(n_sent) });
+            let end = FromAdapter::End(End { run: name, n_sent: Some(n_sent), triggers: None });
             self.message(end.to_frames(Encoding::MessagePack), log, out).map_err(refused)?;
         }
         Ok(())

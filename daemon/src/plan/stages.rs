@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use corticast_bold::{
     denoise::{Denoise, DenoiseInputs, DenoiseOptions},
     realign::{Realign, ReferenceImage},
-    settings::StageSettings,
+    run::RunHeader,
+    settings::{SliceTimesFrom, StageSettings},
     slice_timing::SliceTiming,
     smooth::Smooth,
     space::VoxelSpace,
     spatial_mask::SpatialMask,
     time::RepetitionTime,
+    turn::Turn,
 };
 use corticast_images::events::Event;
 use corticast_models::manifest::Manifest;
@@ -125,6 +127,18 @@ impl StagePlan {
         stage.map(Some).map_err(|error| PlanError::Stage(format!("[realign]: {error}")))
     }
 
+    /// From the voxel order of a run to the one in which the stages work: the mask's, or the run's
+    /// own if its volumes are resliced.
+    #[must_use]
+    pub fn turn(&self, run: &VoxelSpace, mask: &VoxelSpace) -> Turn {
+        let own = Turn::none(run.matrix());
+        match self.model_image {
+            Some(_) => own,
+            // A run is only admitted on the mask's grid, unless it is resliced.
+            None => Turn::between(run, mask).unwrap_or(own),
+        }
+    }
+
     /// The stage that smooths volumes of this space; `None` if it is off.
     ///
     /// # Errors
@@ -135,19 +149,48 @@ impl StagePlan {
         stage.transpose().map_err(|error| PlanError::Stage(format!("[smooth]: {error}")))
     }
 
-    /// The stage that interpolates slices in time; `None` if it is off.
+    /// The stage that interpolates slices in time, for volumes of a run that were brought into the
+    /// order of this matrix by `turn`; `None` if it is off.
     ///
     /// # Errors
     ///
-    /// Fails when the times do not fit the matrix or the TR.
+    /// Fails when the times do not fit the matrix or the TR, or when the adapter was to state them
+    /// and did not.
     pub fn slice_timing(
         &self,
-        matrix: [usize; 3],
-        repetition_time: RepetitionTime,
+        run: &RunHeader,
+        turn: &Turn,
     ) -> Result<Option<SliceTiming>, PlanError> {
         let Some(on) = &self.settings.slice_timing else { return Ok(None) };
-        let stage = SliceTiming::new(&on.times_s, files::axis(on.axis).0, matrix, repetition_time);
-        stage.map(Some).map_err(|error| PlanError::Stage(format!("[slice_timing]: {error}")))
+        let wrong = |reason: String| PlanError::Stage(format!("[slice_timing]: {reason}"));
+        let matrix = turn.turned_matrix();
+        let stage = match on.from {
+            SliceTimesFrom::Settings => {
+                SliceTiming::new(&on.times_s, on.axis.position(), matrix, run.repetition_time)
+            }
+            SliceTimesFrom::Adapter => {
+                let stated = run.slice_times.as_ref().ok_or_else(|| {
+                    wrong(
+                        "the adapter states no slice times for this run; give `times_s` or \
+                         `sidecar`"
+                            .to_owned(),
+                    )
+                })?;
+                let (axis, found) = (stated.axis.position(), stated.times_s.len());
+                let expected = run.space.matrix()[axis];
+                if found != expected {
+                    return Err(wrong(format!(
+                        "the adapter states {found} slice times, expected {expected}: one for each \
+                         slice along {} of the scan",
+                        stated.axis.name()
+                    )));
+                }
+                // Their order is the scan's.
+                let (axis, times_s) = turn.along(axis, &stated.times_s);
+                SliceTiming::new(&times_s, axis, matrix, run.repetition_time)
+            }
+        };
+        stage.map(Some).map_err(|error| wrong(error.to_string()))
     }
 
     /// Number of nuisance masks: so many of the regions come first.
@@ -223,13 +266,13 @@ impl StagePlan {
         let is_of_run = self.model_image.is_none();
         if let Some(on) = &self.settings.slice_timing {
             files::check_slice_times(on, mask.space().matrix(), is_of_run)?;
-        }
-        match repetition_time {
-            Some(repetition_time) => {
-                self.slice_timing(mask.space().matrix(), repetition_time).map(drop)
+            if let (Some(tr), SliceTimesFrom::Settings) = (repetition_time, on.from) {
+                let axis = on.axis.position();
+                let stage = SliceTiming::new(&on.times_s, axis, mask.space().matrix(), tr);
+                stage.map_err(|error| PlanError::Stage(format!("[slice_timing]: {error}")))?;
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn run(series: &str) -> FromAdapter {
         n_volumes: None,
         source: "test".into(),
         series_id: series.into(),
+        slice_times: None,
     };
     FromAdapter::Run { header, resume: false }
 }
@@ -105,7 +106,9 @@ pub(crate) fn record(path: &Path, lines: &[Line]) {
 /// Two runs. In the first, volume 2 comes before 1, volume 0 twice, and 3 never.
 pub(crate) fn session() -> Vec<Line> {
     let wire = |volume: VolumeMessage| Line::Wire(FromAdapter::Volume(volume));
-    let end = |run: &str| Line::Wire(FromAdapter::End(End { run: run.into(), n_sent: None }));
+    let end = |run: &str| {
+        Line::Wire(FromAdapter::End(End { run: run.into(), n_sent: None, triggers: None }))
+    };
     vec![
         Line::Json(SESSION, r#"{"name":"pilot","corticast":"0.1.0"}"#.to_owned()),
         Line::Wire(run("a")),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use corticast_bold::{
     realign::{Fit, Realign, Realigned, coregister::Coregistration},
     run::RunHeader,
+    settings::SliceTimesFrom,
     slice_timing::SliceTiming,
     smooth::Smooth,
     space::VoxelSpace,
@@ -70,27 +71,29 @@ impl WholeVolume {
 
     /// Forgets the previous run.
     pub(super) fn start_run(&mut self, header: &RunHeader) {
+        self.turn = self.plan.turn(&header.space, &self.space);
         // A run is only admitted if its slice times fit.
-        let matrix = match self.plan.model_image {
-            None => self.space.matrix(),
-            Some(_) => header.space.matrix(),
-        };
-        let slice_timing = self.plan.slice_timing(matrix, header.repetition_time);
-        self.slice_timing = slice_timing.ok().flatten();
+        self.slice_timing = self.plan.slice_timing(header, &self.turn).ok().flatten();
         if self.plan.model_image.is_some() {
             self.resize(&header.space);
-        }
-        // A run is only admitted on the mask's grid, unless it is resliced.
-        self.turn =
-            Turn::between(&header.space, &self.space).unwrap_or_else(|_| Turn::none(matrix));
-        if self.plan.model_image.is_some() {
-            self.turn = Turn::none(matrix);
         }
         if !self.turn.is_none() {
             tracing::info!(
                 scan = header.space.orientation(),
                 mask = self.space.orientation(),
                 "the scan is in another voxel order than the mask: its voxels are read in the mask's"
+            );
+        }
+        let is_of_adapter = self.plan.settings.slice_timing.as_ref();
+        let is_of_adapter = is_of_adapter.is_some_and(|on| on.from == SliceTimesFrom::Adapter);
+        if let Some(stated) = header.slice_times.as_ref().filter(|_| is_of_adapter) {
+            let latest_s = stated.times_s.iter().copied().fold(0.0, f64::max);
+            tracing::info!(
+                "slice times are the adapter's: {} slices along {} of the scan ({}), the last one \
+                 {latest_s:.3} s after the first",
+                stated.times_s.len(),
+                stated.axis.name(),
+                header.space.orientation(),
             );
         }
         if let Some(realign) = &mut self.realign {

@@ -60,7 +60,8 @@ impl Scanner {
 
     /// Ends the run.
     pub async fn end(self, n_sent: u32) -> anyhow::Result<()> {
-        let end = FromAdapter::End(End { run: self.run.clone(), n_sent: Some(n_sent) });
+        let end =
+            FromAdapter::End(End { run: self.run.clone(), n_sent: Some(n_sent), triggers: None });
         self.dealer.send(end.to_frames(Encoding::MessagePack)).await?;
         self.acknowledged().await
     }

@@ -149,6 +149,7 @@ fn run_of_the_demo(name: &str, n_volumes: u32) -> anyhow::Result<RunHeader> {
         n_volumes: Some(n_volumes),
         source: "bench".to_owned(),
         series_id: name.to_owned(),
+        slice_times: None,
     })
 }
 

@@ -27,6 +27,7 @@ impl ScannerAdapter for Scanner {
             n_volumes: None,
             source: "test".into(),
             series_id: "a".into(),
+            slice_times: None,
         }))
     }
 

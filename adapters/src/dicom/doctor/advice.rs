@@ -1,25 +1,10 @@
 //! What is wrong with an export, and what to do about it at the console.
 
-use super::{Examined, Found, Layout};
-use crate::dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree};
-
-/// Something that is wrong or worth knowing.
-pub(super) struct Advice {
-    /// It keeps volumes from being used, or makes them wrong.
-    pub(super) is_wrong: bool,
-    /// What was found.
-    pub(super) found: String,
-    /// What to do.
-    pub(super) to_do: String,
-}
-
-fn wrong(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
-    Advice { is_wrong: true, found: found.into(), to_do: to_do.into() }
-}
-
-fn note(found: impl Into<String>, to_do: impl Into<String>) -> Advice {
-    Advice { is_wrong: false, found: found.into(), to_do: to_do.into() }
-}
+use super::{Examined, Found, Layout, page::short};
+use crate::{
+    dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree},
+    page::{Advice, count, note, wrong},
+};
 
 /// Everything there is to say of a folder.
 pub(super) fn of(examined: &Examined) -> Vec<Advice> {
@@ -31,32 +16,55 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
              the doctor again with --watch-s 60.",
         ));
     }
+    if examined.n_nifti > 0 {
+        advice.push(note(
+            format!("{} no export of a scanner", counted(examined.n_nifti as u64, "NIfTI image")),
+            "To send volumes from such a file: corticast-adapter nifti FILE.",
+        ));
+    }
     for (what, n) in &examined.other {
-        let to_do = if what.starts_with("a gzipped") {
-            "Unpack them: the adapter reads files as a scanner writes them."
+        if what.starts_with("a gzipped") {
+            advice.push(wrong(
+                format!("{} gzipped, so nothing reads them", counted(*n, "file")),
+                "Unpack them: the adapter reads files as a scanner writes them.",
+            ));
         } else {
-            "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened."
-        };
-        let is_gzip = what.starts_with("a gzipped");
-        let found = format!("{n} files are {what}");
-        advice.push(if is_gzip { wrong(found, to_do) } else { note(found, to_do) });
+            let name = what.strip_prefix("a ").unwrap_or(what);
+            let found = match name.strip_prefix("no ") {
+                Some(_) => format!("{} not DICOM", counted(*n, "file")),
+                None => format!("{} of another kind: {name}", counted(*n, "file")),
+            };
+            advice.push(note(
+                found,
+                "Nothing: the adapter skips them. --pattern '*.dcm' keeps them from being opened.",
+            ));
+        }
     }
     if examined.n_incomplete > 0 {
         advice.push(wrong(
-            format!("{} files are cut off", examined.n_incomplete),
-            "If no scan is running, export them again. If this happens during scans, the copy is \
+            format!("{} cut off", counted(examined.n_incomplete, "file")),
+            "If no scan is running, export again. If this happens during scans, the copy is \
              not finished when the scanner says so: write under a hidden name and rename, or \
              raise --deadline-s.",
         ));
     }
     for (reason, n) in &examined.unreadable {
         advice.push(wrong(
-            format!("{n} images cannot be read: {reason}"),
+            format!("{} cannot be read: {reason}", count(*n as usize, "image")),
             "Set the export to uncompressed (explicit little-endian), with all private attributes.",
+        ));
+    }
+    let number = |found: &Found| found.series.scan.series_number;
+    let numbers: Vec<u32> = examined.series.iter().filter_map(number).collect();
+    for pair in numbers.windows(2).filter(|pair| pair[0] == pair[1]) {
+        advice.push(note(
+            format!("two series have the number {}", pair[0]),
+            "--series takes both, as two runs. Give them folders of their own.",
         ));
     }
     for found in &examined.series {
         of_series(found, &mut advice);
+        of_arrival(found, examined, &mut advice);
     }
     let takes = examined.series.iter().filter(|found| found.is_usable()).count();
     if takes == 0 && examined.n_image > 0 {
@@ -68,12 +76,17 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
     advice
 }
 
+/// `1 file is`, `2 files are`.
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {}", count(n as usize, what), if n == 1 { "is" } else { "are" })
+}
+
 fn of_series(found: &Found, advice: &mut Vec<Advice>) {
     let scan = &found.series.scan;
     let name = scan.series_number.map_or("a series".into(), |n| format!("series {n}"));
     for (kind, n) in found.kinds.iter().filter(|(kind, _)| **kind != Kind::Magnitude) {
         advice.push(note(
-            format!("{name}: {n} {kind}, which are left out"),
+            format!("{name}: {kind} ({n}) are left out"),
             format!(
                 "{} takes them. To save the scanner's time, do not export them.",
                 kind.option()
@@ -88,8 +101,13 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
             "The first is taken; --echo NUMBER takes another.",
         ));
     }
-    let stated = scan.repetition_s.map_or("missing".into(), |s| format!("{s} s"));
+    let stated = scan.repetition_s.map_or("missing".into(), |s| format!("{} s", short(s)));
     match (&found.verdict, found.clock_s) {
+        (Some(Verdict::Unknown(doubt)), _) if found.series.n_volume() == 1 => advice.push(note(
+            format!("{name}: it has one volume, and the repetition time {doubt}: no run"),
+            "Nothing, if it is an anatomy or a field map. If it is a scan that has just begun, wait \
+             for its second volume.",
+        )),
         (Some(Verdict::Unknown(doubt)), _) => advice.push(wrong(
             format!("{name}: the repetition time {doubt}, and the clock tells none"),
             "Give it with --tr. If the export removes times, let it keep AcquisitionTime.",
@@ -106,9 +124,17 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
                     "{name}: the repetition time is {stated} in the header, but volumes come \
                      every {clock_s:.4} s by the scanner's clock"
                 ),
-                format!(
-                    "Look it up in the protocol. If the clock is right, give --tr {clock_s:.4}."
-                ),
+                match (clock_s / tr.as_secs()).round() {
+                    n if n >= 2.0 && agree(clock_s, n * tr.as_secs()) => format!(
+                        "That is {n} repetition times: either {} of every {n} volumes was not exported, \
+                         or the scan takes so long. Look it up in the protocol; in the second case give \
+                         --tr {clock_s:.4}.",
+                        n - 1.0
+                    ),
+                    _ => format!(
+                        "Look it up in the protocol. If the clock is right, give --tr {clock_s:.4}."
+                    ),
+                },
             ));
         }
         _ => {}
@@ -121,18 +147,50 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
     }
     if found.series.n_missing() > 0 {
         advice.push(wrong(
-            format!("{name}: {} volumes lack before the last one", found.series.n_missing()),
+            format!(
+                "{name}: {} before the last one did not come",
+                count(found.series.n_missing(), "volume")
+            ),
             "If the scan is over, files were lost on the way: look at the share and its network.",
         ));
     }
     for (reason, n) in &found.n_refused {
         advice.push(wrong(
-            format!("{name}: {n} images are refused: {reason}"),
+            format!("{name}: {} refused: {reason}", count(*n as usize, "image")),
             "Export the series again, complete, into an empty folder.",
         ));
     }
     if let Some(console) = console(scan.vendor, found.layout) {
         advice.push(note(format!("{name}: {}", console.0), console.1));
+    }
+}
+
+/// What is wrong with the way in which the volumes of a series arrived.
+fn of_arrival(found: &Found, examined: &Examined, advice: &mut Vec<Advice>) {
+    let scan = &found.series.scan;
+    let name = scan.series_number.map_or("a series".into(), |n| format!("series {n}"));
+    let Some((regularity, tr)) = found.regularity().zip(found.series.repetition_time()) else {
+        return;
+    };
+    if regularity.n_stall > 0 {
+        advice.push(wrong(
+            format!(
+                "{name}: {} of more than 2 TR between volumes, up to {:.1} s",
+                count(regularity.n_stall as usize, "pause"),
+                regularity.longest_s
+            ),
+            "If the scan did not pause: look at the share, at its network, and at what else the \
+             console does. An export that is written only after the scan comes at once.",
+        ));
+    }
+    let is_last = found.complete.last().map(|(_, at)| *at) == examined.last_arrival();
+    if let Some(silent) = examined.silent.filter(|_| is_last)
+        && silent.as_secs_f64() > 2.0 * tr.as_secs()
+    {
+        advice.push(note(
+            format!("{name}: nothing came for the last {:.1} s", silent.as_secs_f64()),
+            "If the scan still runs, the export has stalled.",
+        ));
     }
 }
 

@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Examined, Found, Layout, arrivals::CLASSES};
-use crate::dicom::{scan::Vendor, timing::Verdict};
+use super::{Examined, Found, Layout};
+use crate::{
+    dicom::{scan::Vendor, timing::Verdict},
+    page::count,
+};
 
 fn vendor(vendor: Vendor) -> &'static str {
     match vendor {
@@ -27,48 +30,49 @@ fn layout(layout: Layout) -> &'static str {
     }
 }
 
-/// The page as text.
-#[must_use]
-pub fn text(examined: &Examined) -> String {
-    let mut page = String::new();
-    let advice = examined.advice();
-    let n_wrong = advice.iter().filter(|advice| advice.is_wrong).count();
-    let verdict = match (examined.is_usable(), n_wrong) {
-        (true, 0) => "This export works.".to_owned(),
-        (true, 1) => "This export works, but one thing is wrong.".to_owned(),
-        (true, n) => format!("This export works, but {n} things are wrong."),
-        (false, _) => "This export gives no run.".to_owned(),
-    };
-    let line = |page: &mut String, text: String| {
-        page.push_str(&text);
-        page.push('\n');
-    };
-    line(&mut page, verdict);
-    let seconds = examined.watched.map(|time| format!(", after {} s", time.as_secs()));
-    line(
-        &mut page,
+/// Seconds without digits that are only noise of a conversion.
+pub(super) fn short(seconds: f64) -> f64 {
+    (seconds * 1e5).round() / 1e5
+}
+
+impl Examined {
+    /// One line on the folder. `n_pair` files are of PAR/REC pairs.
+    pub(crate) fn summary(&self, n_pair: usize) -> String {
+        let seconds = self.watched.map(|time| format!(", after {} s", time.as_secs()));
+        let pairs = match n_pair {
+            0 => String::new(),
+            n => format!(", {n} of PAR/REC pairs"),
+        };
         format!(
-            "{} files in the folder{}, {} of them images, {} series",
-            examined.n_file,
+            "{} in the folder{}, {} of them images{pairs}, {} series\n",
+            count(self.n_file + n_pair, "file"),
             seconds.unwrap_or_default(),
-            examined.n_image,
-            examined.series.len()
-        ),
-    );
-    for found in &examined.series {
-        page.push('\n');
-        series(&mut page, found);
+            self.n_image,
+            self.series.len()
+        )
     }
-    for (is_wrong, title) in [(true, "What is wrong"), (false, "Good to know")] {
-        let mut own = advice.iter().filter(|advice| advice.is_wrong == is_wrong).peekable();
-        if own.peek().is_some() {
-            line(&mut page, format!("\n{title}"));
+
+    /// The lines on each series.
+    pub(crate) fn sections(&self) -> String {
+        let mut page = String::new();
+        for found in &self.series {
+            page.push('\n');
+            series(&mut page, found);
         }
-        for advice in own {
-            line(&mut page, format!("  {}.\n    → {}", advice.found, advice.to_do));
-        }
+        page
     }
-    page
+
+    /// For programs, without what is wrong.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "works": self.is_usable(),
+            "files": self.n_file,
+            "images": self.n_image,
+            "incomplete": self.n_incomplete,
+            "silent_s": self.silent.map(|silent| silent.as_secs_f64()),
+            "series": self.series.iter().map(series_json).collect::<Vec<_>>(),
+        })
+    }
 }
 
 fn series(page: &mut String, found: &Found) {
@@ -90,23 +94,29 @@ fn series(page: &mut String, found: &Found) {
             let [nx, ny, nz] = space.matrix();
             let [x, y, z] = space.voxel_size_mm();
             line(format!(
-                "  {n_volume} volumes of {nx} x {ny} x {nz} voxels of {x:.2} x {y:.2} x {z:.2} mm, \
-                 from {} files{}",
-                found.n_file,
+                "  {} of {nx} x {ny} x {nz} voxels of {x:.2} x {y:.2} x {z:.2} mm, \
+                 from {}{}",
+                count(n_volume, "volume"),
+                count(found.n_file as usize, "file"),
                 announced.unwrap_or_default()
             ));
         }
-        None => line(format!("  no volume, from {} files", found.n_file)),
+        None => line(format!("  no volume, from {}", count(found.n_file as usize, "file"))),
     }
-    let stated = scan.repetition_s.map_or("none".into(), |s| format!("{s} s"));
+    let stated = scan.repetition_s.map_or("none".into(), |s| format!("{} s", short(s)));
     let clock = found.clock_s.filter(|s| *s > 0.0).map_or("none".into(), |s| format!("{s:.4} s"));
     line(format!("  repetition time: {stated} by the header, {clock} by the scanner's clock"));
     match (series.slice_times_s.len(), found.n_excitation()) {
         (0, _) => line("  slice times: none in the headers".into()),
-        (n, excitations) => line(format!("  slice times: {n} slices in {excitations} excitations")),
+        (n, excitations) => {
+            line(format!("  slice times: {n} slices in {}", count(excitations, "excitation")))
+        }
     }
     if found.n_copy > 0 {
-        line(format!("  {} copies of images, which count once", found.n_copy));
+        line(format!(
+            "  further copies of these images: {}, which count for nothing",
+            found.n_copy
+        ));
     }
     let flag = scan.series_number.map(|n| format!(" --series {n}")).unwrap_or_default();
     if found.is_usable() {
@@ -115,53 +125,18 @@ fn series(page: &mut String, found: &Found) {
         line("  becomes no run".into());
     }
     match found.regularity() {
-        None => line("  arrival: not seen; run the doctor with --watch-s during a scan".into()),
-        Some(regularity) => {
-            let (median, longest) = (regularity.median_s, regularity.longest_s);
-            line(format!("  arrival: every {median:.3} s (median), at most {longest:.3} s apart"));
-            let most = regularity.counts.iter().copied().max().unwrap_or(1).max(1);
-            for (at, n) in regularity.counts.iter().enumerate() {
-                let class = match CLASSES.get(at) {
-                    Some(end) => format!("below {end:.1} TR"),
-                    None => "longer".into(),
-                };
-                let bar = "#".repeat((n * 40).div_ceil(most) as usize);
-                line(format!("    {class:<13}{n:>6} {bar}"));
-            }
-        }
+        None => page.push_str("  arrival: not seen; run the doctor with --watch-s during a scan\n"),
+        Some(regularity) => page.push_str(&regularity.text()),
     }
-}
-
-/// The page as JSON.
-#[must_use]
-pub fn json(examined: &Examined) -> Value {
-    let advice: Vec<Value> = examined
-        .advice()
-        .iter()
-        .map(|a| json!({"wrong": a.is_wrong, "found": a.found, "to_do": a.to_do}))
-        .collect();
-    json!({
-        "works": examined.is_usable(),
-        "files": examined.n_file,
-        "images": examined.n_image,
-        "incomplete": examined.n_incomplete,
-        "series": examined.series.iter().map(series_json).collect::<Vec<_>>(),
-        "advice": advice,
-    })
+    if let Some(late) = found.lateness() {
+        page.push_str(&late.text());
+    }
 }
 
 fn series_json(found: &Found) -> Value {
     let series = &found.series;
     let kinds: serde_json::Map<String, Value> =
         found.kinds.iter().map(|(kind, n)| (kind.to_string(), json!(n))).collect();
-    let arrival = found.regularity().map(|regularity| {
-        json!({
-            "median_s": regularity.median_s,
-            "longest_s": regularity.longest_s,
-            "classes_tr": CLASSES,
-            "volumes": regularity.counts,
-        })
-    });
     json!({
         "number": series.scan.series_number,
         "maker": vendor(series.scan.vendor),
@@ -182,6 +157,7 @@ fn series_json(found: &Found) -> Value {
         "slice_times_s": series.slice_times_s,
         "echo_times_ms": found.echoes_ms.keys().map(|ms| *ms as f64 / 100.0).collect::<Vec<_>>(),
         "becomes_a_run": found.is_usable(),
-        "arrival": arrival,
+        "arrival": found.regularity().map(|regularity| regularity.json()),
+        "late": found.lateness().map(|late| late.json()),
     })
 }

@@ -39,6 +39,10 @@ impl DicomAdapter {
             }
             return Ok(());
         }
+        // The header of the run states them, so it waits for the second volume.
+        if !at_end && series.doubts_slice_times() {
+            return Ok(());
+        }
         let number = series.scan.series_number;
         match series.settle_if(tr, at_end) {
             Verdict::Known(known) => {
@@ -90,6 +94,7 @@ impl DicomAdapter {
             return Ok(None);
         };
         series.state = State::Run;
+        let slice_times = series.slice_times(space.matrix());
         series.header = Some(RunHeader {
             session: names.session.clone(),
             entities,
@@ -98,6 +103,7 @@ impl DicomAdapter {
             n_volumes: volumes.or(series.scan.n_volumes.filter(|n| *n > 1)),
             source: source(&series.scan).into(),
             series_id: series_id.to_owned(),
+            slice_times,
         });
         Ok(series.header.clone())
     }

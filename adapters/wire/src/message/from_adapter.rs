@@ -31,6 +31,19 @@ pub struct Mark {
     pub value: Option<f64>,
 }
 
+impl Mark {
+    /// Name of the scanner's trigger at the start of a volume.
+    pub const TRIGGER: &str = "ttl";
+    /// Name of a trigger that fits no volume.
+    pub const OFF_BEAT: &str = "ttl-off-beat";
+
+    /// Whether this is a trigger of the scanner, and not an event of the experiment.
+    #[must_use]
+    pub fn is_trigger(&self) -> bool {
+        [Self::TRIGGER, Self::OFF_BEAT].contains(&self.name.as_str())
+    }
+}
+
 /// `end`: a run is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
@@ -40,6 +53,36 @@ pub struct End {
     /// Number of volumes the adapter sent, without the ones it dropped. Absent: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_sent: Option<u32>,
+    /// The scanner's triggers. Absent: the adapter listened to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers: Option<TriggerCounts>,
+}
+
+/// The triggers of a run, and how the clock of its volumes drifted against them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TriggerCounts {
+    /// Triggers that fit the beat of the volumes, one for each volume or dummy scan.
+    pub n: u32,
+    /// Triggers of slices, beside those that begin a volume.
+    pub n_slice: u32,
+    /// Volumes whose trigger did not come.
+    pub n_missed: u32,
+    /// Triggers that do not fit the beat.
+    pub n_spurious: u32,
+    /// Edges that followed another one too closely.
+    pub n_bounces: u32,
+    /// Triggers of dummy scans, or of volumes that never arrived.
+    pub n_without_volume: u32,
+    /// How much faster the volumes' clock runs than the triggers', in ms per minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_ms_per_min: Option<f64>,
+    /// Standard deviation of the triggers about that drift, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<f64>,
+    /// Median time from a volume's trigger to the arrival of the volume, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_s: Option<f64>,
 }
 
 /// A message from an adapter.
@@ -105,6 +148,11 @@ impl FromAdapter {
                 count(frames, "end", 2..=2, "2")?;
                 let end: End = decode("end", &header(), encoding)?;
                 volumes("end", "n_sent", end.n_sent)?;
+                if let Some(triggers) = &end.triggers {
+                    finite("end", "triggers.drift_ms_per_min", triggers.drift_ms_per_min)?;
+                    finite("end", "triggers.jitter_ms", triggers.jitter_ms)?;
+                    finite("end", "triggers.delay_s", triggers.delay_s)?;
+                }
                 Self::End(end)
             }
             b"ping" => {

@@ -1,8 +1,9 @@
 //! `run`: a run starts. Its keys on the wire, and the ways to name a run.
 
 use corticast_bold::{
-    run::{InvalidEntity, RunEntities, RunHeader},
-    space::{InvalidSpace, VoxelSpace},
+    run::{InvalidEntity, RunEntities, RunHeader, SliceTimes},
+    settings::Axis,
+    space::{InvalidSpace, MAX_AXIS_VOXELS, VoxelSpace},
     time::{InvalidRepetitionTime, RepetitionTime},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -31,6 +32,10 @@ pub(super) struct RunWire {
     source: String,
     #[serde(default)]
     series_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slice_times_s: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slice_axis: Option<Axis>,
     /// The adapter continues a run that a restarted daemon may already know.
     #[serde(default)]
     pub(super) resume: bool,
@@ -122,6 +127,7 @@ pub(super) fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {
         text("run", key, content)?;
     }
     volumes("run", "n_volumes", wire.n_volumes)?;
+    let slice_times = slice_times(wire.slice_times_s, wire.slice_axis)?;
     Ok(RunHeader {
         session: wire.session,
         entities: wire.run.entities().map_err(|reason| value("run", reason))?,
@@ -137,7 +143,25 @@ pub(super) fn run_header(wire: RunWire) -> Result<RunHeader, MessageError> {
         n_volumes: wire.n_volumes,
         source: wire.source,
         series_id: wire.series_id,
+        slice_times,
     })
+}
+
+/// Slice times, checked. Whether there is one for each slice is checked where they are used.
+fn slice_times(
+    times_s: Option<Vec<f64>>,
+    axis: Option<Axis>,
+) -> Result<Option<SliceTimes>, MessageError> {
+    let value = |reason: String| MessageError::Value { kind: "run", key: "slice_times_s", reason };
+    let Some(times_s) = times_s.filter(|times| !times.is_empty()) else { return Ok(None) };
+    if times_s.len() > MAX_AXIS_VOXELS {
+        let found = times_s.len();
+        return Err(value(format!("must be at most {MAX_AXIS_VOXELS} numbers, got {found}")));
+    }
+    if let Some(found) = times_s.iter().find(|time| !(0.0..=SliceTimes::MAX_S).contains(*time)) {
+        return Err(value(format!("must be 0 to {} s, got {found}", SliceTimes::MAX_S)));
+    }
+    Ok(Some(SliceTimes { times_s, axis: axis.unwrap_or_default() }))
 }
 
 pub(super) fn run_wire(header: &RunHeader, resume: bool) -> RunWire {
@@ -158,6 +182,8 @@ pub(super) fn run_wire(header: &RunHeader, resume: bool) -> RunWire {
         n_volumes: header.n_volumes,
         source: header.source.clone(),
         series_id: header.series_id.clone(),
+        slice_times_s: header.slice_times.as_ref().map(|slices| slices.times_s.clone()),
+        slice_axis: header.slice_times.as_ref().map(|slices| slices.axis),
         resume,
     }
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use corticast_bold::{
     decode::{Dtype, Order},
-    run::{RunEntities, RunHeader},
+    run::{RunEntities, RunHeader, SliceTimes},
+    settings::Axis,
     space::VoxelSpace,
     time::{RepetitionTime, TrIndex},
 };
@@ -21,7 +22,12 @@ fn header() -> RunHeader {
         n_volumes: Some(10),
         source: "test".into(),
         series_id: "a".into(),
+        slice_times: Some(SliceTimes { times_s: vec![0.0], axis: Axis::Z }),
     }
+}
+
+fn triggers() -> TriggerCounts {
+    TriggerCounts { n: 9, n_bounces: 2, drift_ms_per_min: Some(-1.5), ..TriggerCounts::default() }
 }
 
 fn volume(order: Order) -> VolumeMessage {
@@ -52,7 +58,7 @@ fn every_message_reads_back_in_both_encodings() {
             name: "ttl".into(),
             value: None,
         }),
-        FromAdapter::End(End { run: "sub-01".into(), n_sent: Some(9) }),
+        FromAdapter::End(End { run: "sub-01".into(), n_sent: Some(9), triggers: Some(triggers()) }),
     ];
     for message in messages {
         for encoding in [Encoding::MessagePack, Encoding::Json] {

@@ -23,6 +23,7 @@ fn header(series: &str) -> RunHeader {
         n_volumes: None,
         source: String::new(),
         series_id: series.to_owned(),
+        slice_times: None,
     }
 }
 
@@ -57,7 +58,7 @@ fn run(series: &str, resume: bool) -> FromAdapter {
 }
 
 fn end() -> FromAdapter {
-    FromAdapter::End(End { run: "sub-01_run-1".to_owned(), n_sent: None })
+    FromAdapter::End(End { run: "sub-01_run-1".to_owned(), n_sent: None, triggers: None })
 }
 
 fn ready(verdict: &Verdict) -> &Ready {

@@ -172,7 +172,7 @@ fn participants(path: &Path, files: &[Files]) -> Result<(), ExportError> {
 
 fn sidecar(run: &RunContents, name: &Name) -> Value {
     let header = &run.run.header;
-    json!({
+    let mut sidecar = json!({
         "RepetitionTime": header.repetition_time.as_secs(),
         "TaskName": name.task(),
         "ConversionSoftware": "corticast",
@@ -182,7 +182,12 @@ fn sidecar(run: &RunContents, name: &Name) -> Value {
         "RecordedFrom": header.source,
         "SeriesId": header.series_id,
         "MissingVolumes": run.missing(),
-    })
+    });
+    if let Some(slices) = &header.slice_times {
+        sidecar["SliceTiming"] = json!(slices.times_s);
+        sidecar["SliceEncodingDirection"] = json!(["i", "j", "k"][slices.axis.position()]);
+    }
+    sidecar
 }
 
 /// `events.tsv` of a run's marks; `None` when it has none.

@@ -117,7 +117,12 @@ pub(super) fn play_with(
             return Err(PrepareError::Events { path: source.path.clone(), n_run: runs.len() });
         }
         for run in &mut runs {
-            run.marks = marks.iter().filter(|mark| mark.run == run.run).cloned().collect();
+            run.marks = marks
+                .iter()
+                // Triggers are no conditions to train on.
+                .filter(|mark| mark.run == run.run && !mark.is_trigger())
+                .cloned()
+                .collect();
         }
         played.append(&mut runs);
     }

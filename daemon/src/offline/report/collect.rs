@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use corticast_wire::message::VolumeMessage;
+use corticast_wire::message::{FromAdapter, VolumeMessage};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     product::reports::{RunReport, RunState},
     recording::{
-        format::{COMMAND, Entry, SESSION},
+        format::{COMMAND, Entry, SESSION, WIRE, kind_of},
         log::Log,
         reader::Recording,
     },
@@ -157,6 +157,7 @@ impl Collector<'_> {
     fn entry(&mut self, entry: &Entry, place: impl Fn() -> Option<Place>) {
         match entry.topic.as_str() {
             SESSION => self.session(entry),
+            WIRE if kind_of(&entry.data) == Some(b"end") => self.end(entry),
             COMMAND => {
                 let command = read::<Value>(entry).and_then(|value| value.get("command").cloned());
                 let text = command.as_ref().and_then(Value::as_str).unwrap_or("unknown");
@@ -189,6 +190,15 @@ impl Collector<'_> {
         self.session = session;
         if is_restart {
             self.note(entry.wall_ns, "restart", "the daemon was started again");
+        }
+    }
+
+    fn end(&mut self, entry: &Entry) {
+        let end = entry.frames().and_then(|frames| FromAdapter::parse(&frames).ok());
+        if let Some((FromAdapter::End(end), _)) = end
+            && let Some(run) = self.named(&end.run)
+        {
+            run.facts.triggers = end.triggers;
         }
     }
 

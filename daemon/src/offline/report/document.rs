@@ -36,6 +36,7 @@ pub(super) fn document(run: &RunFacts, judged: &Judged, unblind: bool) -> String
         "feedback": feedback(run, settings, unblind),
         "missing_data": missing(run, judged),
         "timing": timing(run),
+        "triggers": run.triggers,
         "events": run.marks.iter().map(|mark| json!({
             "onset_s": mark.time_s, "name": mark.name, "duration_s": mark.value,
         })).collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use corticast_bold::run::RunHeader;
-use corticast_wire::message::{Mark, VolumeHeader};
+use corticast_wire::message::{Mark, TriggerCounts, VolumeHeader};
 use serde_json::Value;
 
 use super::{carpet::Carpet, latency::Latency, voxels::VoxelMaps};
@@ -121,6 +121,8 @@ pub(super) struct RunFacts {
     pub(super) latency: Latency,
     pub(super) feedback: Feedback,
     pub(super) marks: Vec<Mark>,
+    /// What the adapter found of the scanner's triggers, if it listened to them.
+    pub(super) triggers: Option<TriggerCounts>,
     pub(super) notes: Vec<Note>,
     pub(super) n_unlisted_notes: u64,
     /// What is damaged in the part of the recording that holds the run.
@@ -151,6 +153,7 @@ impl RunFacts {
             latency: Latency::default(),
             feedback: Feedback::default(),
             marks: Vec::new(),
+            triggers: None,
             notes: Vec::new(),
             n_unlisted_notes: 0,
             faults: Vec::new(),

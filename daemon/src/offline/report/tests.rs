@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use corticast_wire::message::{End, FromAdapter};
+use corticast_wire::message::{End, FromAdapter, TriggerCounts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -82,10 +82,18 @@ fn session() -> Vec<Line> {
         wire(4, 30),
         volume_report(4, json!({"dropped": "it is <odd>"})),
         json_line("command", json!({"command": "pause"})),
-        Line::Wire(FromAdapter::End(End { run: RUN.into(), n_sent: None })),
+        Line::Wire(FromAdapter::End(End {
+            run: RUN.into(),
+            n_sent: None,
+            triggers: Some(triggers()),
+        })),
         run_report("ended"),
         json_line("status", json!({"level": "alarm", "message": "long after the run"})),
     ]
+}
+
+fn triggers() -> TriggerCounts {
+    TriggerCounts { n: 5, n_missed: 1, jitter_ms: Some(0.5), ..TriggerCounts::default() }
 }
 
 fn recorded(lines: &[Line]) -> (TempDir, PathBuf) {
@@ -107,6 +115,8 @@ fn the_document_holds_what_was_recorded() {
     let (report, document) = one(&session(), false);
     assert_eq!(report.verdict, "4 of 6 volumes: 1 never arrived, 1 could not be used, 1 spike.");
     assert_eq!(document["verdict"], report.verdict.as_str());
+    assert_eq!(document["triggers"]["n_missed"], 1);
+    assert!(report.page.contains("jitter, ms</td><td class=\"n\">0.5<"), "{}", report.page);
     let summary = &document["quality"]["summary"];
     assert_eq!(
         summary["fd_mm"],

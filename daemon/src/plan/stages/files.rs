@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use corticast_bold::{
-    settings::{Axis, SliceTimingSettings},
+    settings::{SliceTimesFrom, SliceTimingSettings},
     space::VoxelSpace,
     spatial_mask::{SparseRows, SpatialMask},
     turn::Turn,
@@ -26,15 +26,6 @@ pub(super) fn blocks(path: &Path) -> Result<Vec<Event>, PlanError> {
     events::read(path).map_err(|error| PlanError::Stage(format!("[denoise] design: {error}")))
 }
 
-/// Number and name of an axis.
-pub(super) fn axis(axis: Axis) -> (usize, char) {
-    match axis {
-        Axis::X => (0, 'x'),
-        Axis::Y => (1, 'y'),
-        Axis::Z => (2, 'z'),
-    }
-}
-
 /// Checks what is known of slice times without a TR. `matrix` is the mask's; `is_of_run` unless
 /// volumes are resliced into the mask's space.
 pub(super) fn check_slice_times(
@@ -45,7 +36,10 @@ pub(super) fn check_slice_times(
     /// Longest TR.
     const MAX_S: f64 = 60.0;
     let wrong = |reason: String| Err(PlanError::Stage(format!("[slice_timing]: {reason}")));
-    let (axis, name) = axis(on.axis);
+    if on.from == SliceTimesFrom::Adapter {
+        return Ok(());
+    }
+    let (axis, name) = (on.axis.position(), on.axis.name());
     let (found, expected) = (on.times_s.len(), matrix[axis]);
     if found == 0 || (found != expected && is_of_run) {
         return wrong(format!(
@@ -63,18 +57,23 @@ pub(super) fn check_slice_times(
     }
 }
 
-/// The slice times of a section, from itself or from a BIDS sidecar.
+/// The slice times of a section, from itself or from a BIDS sidecar; or that the adapter states them.
 pub(super) fn slice_times(section: &SliceTimingConfig) -> Result<SliceTimingSettings, PlanError> {
-    let times_s = match (&section.times_s, &section.sidecar) {
-        (Some(times_s), None) => times_s.clone(),
-        (None, Some(path)) => sidecar_times(path)?,
+    let times_s = match (&section.times_s, &section.sidecar, section.from) {
+        (Some(times_s), None, None) => times_s.clone(),
+        (None, Some(path), None) => sidecar_times(path)?,
+        (None, None, None | Some(SliceTimesFrom::Adapter)) => {
+            let from = SliceTimesFrom::Adapter;
+            return Ok(SliceTimingSettings { from, ..SliceTimingSettings::default() });
+        }
         _ => {
             return Err(PlanError::Stage(
-                "[slice_timing] needs either `times_s` or `sidecar`".to_owned(),
+                "[slice_timing] needs one of `times_s`, `sidecar` and `from = \"adapter\"`"
+                    .to_owned(),
             ));
         }
     };
-    Ok(SliceTimingSettings { times_s, axis: section.axis })
+    Ok(SliceTimingSettings { times_s, axis: section.axis, ..SliceTimingSettings::default() })
 }
 
 /// `SliceTiming` of a BIDS sidecar, in seconds.

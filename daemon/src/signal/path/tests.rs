@@ -61,6 +61,7 @@ fn header(space: VoxelSpace) -> RunHeader {
         n_volumes: None,
         source: "test".into(),
         series_id: String::new(),
+        slice_times: None,
     }
 }
 

@@ -120,6 +120,7 @@ mod tests {
                     n_volumes: None,
                     source: String::new(),
                     series_id: String::new(),
+                    slice_times: None,
                 };
                 let (number, name) = (RunNumber(0), Arc::from(*name));
                 RunContents::new(Run { number, name, header: Arc::new(header) })

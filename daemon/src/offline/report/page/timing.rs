@@ -1,4 +1,4 @@
-//! Latency of results, and the load of each stage.
+//! Latency of results, the load of each stage, and the scanner's triggers.
 
 use super::{
     absent,
@@ -14,7 +14,33 @@ const HEIGHT: f64 = 190.0;
 
 /// The sections of latency and of stages.
 pub(super) fn sections(run: &RunFacts) -> String {
-    section("Latency", &latency(run)) + &section("Load of the stages", &stages(run))
+    section("Latency", &latency(run))
+        + &section("Load of the stages", &stages(run))
+        + &triggers(run)
+}
+
+/// What the adapter found of the triggers; nothing if it listened to none.
+fn triggers(run: &RunFacts) -> String {
+    let Some(found) = &run.triggers else { return String::new() };
+    let rows = [
+        ("triggers of volumes", found.n),
+        ("without a volume (dummy scans, volumes that never arrived)", found.n_without_volume),
+        ("missed", found.n_missed),
+        ("off the beat", found.n_spurious),
+        ("of slices", found.n_slice),
+        ("bounces, left out", found.n_bounces),
+    ];
+    let counts = rows.map(|(what, n)| (what, f64::from(n)));
+    let measured = [
+        ("drift of the volumes' clock, ms per minute", found.drift_ms_per_min),
+        ("jitter, ms", found.jitter_ms),
+        ("median time from a trigger to its volume's arrival, s", found.delay_s),
+    ];
+    let measured = measured.into_iter().filter_map(|(what, value)| Some((what, value?)));
+    let rows = counts.into_iter().chain(measured).map(|(what, value)| {
+        format!("<tr><td class=\"k\">{what}</td><td class=\"n\">{}</td></tr>", tidy(value))
+    });
+    section("Triggers", &format!("<table><tbody>{}</tbody></table>", rows.collect::<String>()))
 }
 
 fn latency(run: &RunFacts) -> String {
