@@ -61,6 +61,12 @@ pub fn count(n: u64, thing: &str) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn one_thing_is_in_the_singular() {
+        let counts = [0, 1, 2].map(|n| count(n, "volume"));
+        assert_eq!(counts, ["0 volumes", "1 volume", "2 volumes"]);
+    }
+
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
     struct Says {
