@@ -48,6 +48,9 @@ fn send_to_a_full_disk(site: &Site, daemon: Daemon) -> (BTreeSet<u32>, Finished)
             other => panic!("expected acknowledgements, got {other:?}"),
         }
     }
+    let answer = daemon.command("resume");
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("in force, but not recorded"), "{answer}");
     (acknowledged, daemon.stop())
 }
 

@@ -4,10 +4,11 @@
 
 use std::time::Instant;
 
+use corticast_bold::run::RunHeader;
 use corticast_tests::{Daemon, Metrics, PATIENCE, Site, Talk};
 use corticast_wire::{
     heartbeat::{HEARTBEAT, SILENCE},
-    message::{FromAdapter, ToAdapter},
+    message::{End, FromAdapter, RefusalCode, ToAdapter},
 };
 
 const NONE: [&str; 0] = [];
@@ -99,4 +100,44 @@ fn an_adapter_that_is_refused_does_not_own_the_run() {
         is_missed(&daemon.metrics()).then_some(())
     });
     assert_eq!(daemon.stop().code, Some(0));
+}
+
+/// Two adapters at one daemon: the first was left running when the second was started.
+#[test]
+fn what_an_adapter_says_is_for_the_run_that_it_announced_itself() {
+    let site = Site::new(40);
+    let daemon = Daemon::start(&site, &NONE);
+    let (header, volumes) = site.acquire();
+    let other = RunHeader { series_id: "another-scan".to_owned(), ..header.clone() };
+    let (first, second) = (daemon.talk(), daemon.talk());
+    let first_run = first.start_run(&header).run;
+    first.send_volumes(&first_run, &volumes[..5]);
+    let second_run = second.start_run(&other).run;
+    assert_eq!(second_run, format!("{first_run}+2"));
+    // By the name of its own run, which the open one answers to as well.
+    first.say(&FromAdapter::Volume(volumes[5].clone().into_message(&first_run)));
+    let refused = first.answer();
+    let is_unknown = |code| matches!(code, RefusalCode::UnknownRun);
+    assert!(matches!(&refused, ToAdapter::Refused(why) if is_unknown(why.code)), "{refused:?}");
+    // A volume that it is unsure of, and the end, are acknowledged again and change nothing.
+    first.send_volumes(&first_run, &volumes[4..5]);
+    first.end_run(&first_run, 6);
+    // It cannot take the daemon back from the second one.
+    first.say(&FromAdapter::Run { header, resume: true });
+    assert!(first.refusal().contains("stop one of the two adapters"));
+    second.send_volumes(&second_run, &volumes[..10]);
+
+    // A third one takes the second run over; the second can neither add to it nor end it.
+    let third = daemon.talk();
+    third.say(&FromAdapter::Run { header: other, resume: true });
+    assert!(matches!(third.answer(), ToAdapter::Ready(ready) if ready.next_index == 10));
+    second.say(&FromAdapter::End(End {
+        run: second_run.clone(),
+        n_sent: Some(10),
+        triggers: None,
+    }));
+    assert!(second.refusal().contains("another adapter has announced this run since"));
+    third.send_volumes(&second_run, &volumes[10..]);
+    third.end_run(&second_run, 40);
+    assert_eq!(daemon.stop().code, Some(3), "volume 5 of the first run was lost");
 }

@@ -178,7 +178,7 @@ impl<F: Fn(Product) + Send> Dispatcher<F> {
             }
             Ok(FromWorker::Ping) => {}
             Err(error) => {
-                tracing::warn!(?peer, %error, "a worker sent an unreadable message");
+                self.status("warning", format!("a worker sent an unreadable message: {error}"));
                 self.metrics.messages_refused.increment(1);
             }
         }

@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     answers::Answers,
     ingest::Ingest,
-    peers::Peers,
+    peers::{Peers, Standing},
     verdict::{Disposition, IngestError},
     waiting::{Received, Waiting},
 };
@@ -180,7 +180,13 @@ impl Inbox {
             self.metrics.volumes_deferred.increment(1);
             return;
         }
-        let verdict = self.ingest.handle(message);
+        let verdict = match (self.peers.standing(&peer), message.run_name()) {
+            (Standing::Superseded, Some(run)) => self.ingest.taken_over(run),
+            (Standing::Announced(number), Some(_)) => {
+                self.ingest.handle_from(message, Some(number))
+            }
+            _ => self.ingest.handle(message),
+        };
         if let Some(problem) = &verdict.problem {
             self.problem(problem);
         }
@@ -196,8 +202,13 @@ impl Inbox {
                 _ => {}
             }
         }
-        if verdict.replies.iter().any(|reply| matches!(reply, ToAdapter::Ready(_))) {
-            self.peers.owns_run(&peer);
+        for reply in &verdict.replies {
+            if let ToAdapter::Ready(ready) = reply {
+                self.peers.owns_run(&peer);
+                if let Some(number) = self.ingest.number_of(&ready.run) {
+                    self.peers.announced(&peer, number);
+                }
+            }
         }
         let to_adapter = |answer| Answer::Adapter { peer: peer.clone(), encoding, answer };
         let (mut replies, mut ticket) = (verdict.replies, None);

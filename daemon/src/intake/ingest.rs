@@ -70,10 +70,19 @@ impl Ingest {
         self.book.open()
     }
 
-    /// The number of the newest run with this name.
+    /// The number of the run that was given this name, or else of the newest that answers to it.
     #[must_use]
     pub fn number_of(&self, run: &str) -> Option<RunNumber> {
-        self.book.newest_named(run).map(|known| known.run.number)
+        self.book.number_of(run)
+    }
+
+    /// Refuses a message of an adapter whose run another one has announced since.
+    pub(super) fn taken_over(&self, run: &str) -> Verdict {
+        self.refuse_run(
+            run.to_owned(),
+            "another adapter has announced this run since and owns it; stop one of the two"
+                .to_owned(),
+        )
     }
 
     /// Marks the start of restoring from a recording. Its runs were admitted when they were
@@ -102,19 +111,25 @@ impl Ingest {
         self.is_restoring = false;
     }
 
-    /// Decides on one message.
+    /// Decides on one message of a sender that is not known.
     pub fn handle(&mut self, message: FromAdapter) -> Verdict {
+        self.handle_from(message, None)
+    }
+
+    /// Decides on one message. `announced` is the run that its sender announced last: its messages
+    /// are for no other one.
+    pub fn handle_from(&mut self, message: FromAdapter, announced: Option<RunNumber>) -> Verdict {
         match message {
             FromAdapter::Run { header, resume } => self.run(header, resume),
-            FromAdapter::Volume(volume) => self.volume(volume),
-            FromAdapter::Mark(mark) => match self.book.open_named(&mark.run) {
+            FromAdapter::Volume(volume) => self.volume(volume, announced),
+            FromAdapter::Mark(mark) => match self.book.open_for(&mark.run, announced) {
                 Some(known) => Verdict {
                     events: vec![Event::Mark(known.run.number, mark)],
                     ..Verdict::default()
                 },
                 None => self.unknown(&mark.run, None),
             },
-            FromAdapter::End(end) => self.end(&end),
+            FromAdapter::End(end) => self.end(&end, announced),
             FromAdapter::Ping => Verdict::default(),
         }
     }
@@ -149,6 +164,12 @@ impl Ingest {
                 Some(EndedBy::Adapter) if resume => return self.still_ready(known),
                 Some(EndedBy::Operator) if resume => {
                     return self.refuse_run(id, "the operator ended this run".to_owned());
+                }
+                // Two adapters that take turns would end each other's run with every volume.
+                Some(EndedBy::Interruption) if resume && !self.is_restoring => {
+                    let reason = "this run ended when another one was started; stop one of the two \
+                                  adapters";
+                    return self.refuse_run(id, reason.to_owned());
                 }
                 Some(_) => {}
             }
@@ -224,11 +245,11 @@ impl Ingest {
         }
     }
 
-    fn volume(&mut self, volume: VolumeMessage) -> Verdict {
+    fn volume(&mut self, volume: VolumeMessage, announced: Option<RunNumber>) -> Verdict {
         let name = volume.header.run.clone();
         let index = volume.header.index;
-        let Some(known) = self.book.open_named(&name) else {
-            return match self.book.newest_named(&name) {
+        let Some(known) = self.book.open_for(&name, announced) else {
+            return match self.book.newest_for(&name, announced) {
                 Some(known) if known.has(index) => {
                     let ack = Ack { run: name, index: Some(index.0) };
                     self.again(known.run.number, index, ack)
@@ -296,10 +317,10 @@ impl Ingest {
         Verdict { replies, acknowledge, duplicate: true, ..Verdict::default() }
     }
 
-    fn end(&mut self, end: &End) -> Verdict {
+    fn end(&mut self, end: &End, announced: Option<RunNumber>) -> Verdict {
         let ack = Ack { run: end.run.clone(), index: None };
-        let Some(known) = self.book.open_named(&end.run) else {
-            if self.book.newest_named(&end.run).is_none() {
+        let Some(known) = self.book.open_for(&end.run, announced) else {
+            if self.book.newest_for(&end.run, announced).is_none() {
                 return self.unknown(&end.run, None);
             }
             return Verdict {

@@ -11,6 +11,8 @@ use corticast_wire::{
     socket::PeerId,
 };
 
+use crate::signal::happening::RunNumber;
+
 /// Most adapters that are tracked.
 const MAX_PEERS: usize = 1024;
 
@@ -19,6 +21,19 @@ struct Peer {
     encoding: Encoding,
     heard: Instant,
     is_silent: bool,
+    /// The run that it announced last, and a number that grows with every announcement.
+    announced: Option<(RunNumber, u64)>,
+}
+
+/// What the messages of an adapter are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has announced no run: it connected again, or was known to an earlier daemon.
+    Unannounced,
+    /// The run that it announced last.
+    Announced(RunNumber),
+    /// Another adapter has announced the same run since.
+    Superseded,
 }
 
 /// The adapters. See the module docs.
@@ -28,6 +43,7 @@ pub struct Peers {
     /// The adapter whose messages made up the open run last. A connection that was replaced
     /// stays known for a while, and its silence means nothing.
     owner: Option<PeerId>,
+    n_announced: u64,
 }
 
 /// The silence of the adapter that owns the open run.
@@ -52,10 +68,31 @@ impl Peers {
         }
         let heard = Instant::now();
         let known = self.known.entry(peer.clone());
-        let known = known.or_insert(Peer { encoding, heard, is_silent: false });
+        let known = known.or_insert(Peer { encoding, heard, is_silent: false, announced: None });
         known.heard = heard;
         known.encoding = if *message == FromAdapter::Ping { known.encoding } else { encoding };
         std::mem::take(&mut known.is_silent)
+    }
+
+    /// Notes that this adapter announced a run, and was told to send its volumes.
+    pub(super) fn announced(&mut self, peer: &PeerId, number: RunNumber) {
+        self.n_announced += 1;
+        if let Some(known) = self.known.get_mut(peer) {
+            known.announced = Some((number, self.n_announced));
+        }
+    }
+
+    /// What the messages of this adapter are for.
+    pub(super) fn standing(&self, peer: &PeerId) -> Standing {
+        let Some((number, at)) = self.known.get(peer).and_then(|known| known.announced) else {
+            return Standing::Unannounced;
+        };
+        let later = |other: &Peer| other.announced.is_some_and(|(n, t)| n == number && t > at);
+        if self.known.values().any(later) {
+            Standing::Superseded
+        } else {
+            Standing::Announced(number)
+        }
     }
 
     /// Notes that this adapter announced the open run, or sent a volume of it.

@@ -159,6 +159,31 @@ impl RunBook {
         self.0.last_mut().filter(|known| known.ended.is_none() && known.answers_to(name))
     }
 
+    /// The open run, if a message of this run is for it. A sender that announced a run means that
+    /// one, also when a later run answers to its name.
+    pub(super) fn open_for(
+        &mut self,
+        name: &str,
+        announced: Option<RunNumber>,
+    ) -> Option<&mut KnownRun> {
+        let means = |known: &KnownRun| announced.is_none_or(|number| number == known.run.number);
+        self.open_named(name).filter(|known| means(known))
+    }
+
+    /// The newest run that a message of this run can be for.
+    pub(super) fn newest_for(&self, name: &str, announced: Option<RunNumber>) -> Option<&KnownRun> {
+        match announced.and_then(|number| self.0.get(number.0)) {
+            Some(known) => Some(known).filter(|known| known.answers_to(name)),
+            None => self.newest_named(name),
+        }
+    }
+
+    /// The number of the run that was given this name, or else of the newest that answers to it.
+    pub(super) fn number_of(&self, name: &str) -> Option<RunNumber> {
+        let named = self.0.iter().rev().find(|known| *known.run.name == *name);
+        named.or_else(|| self.newest_named(name)).map(|known| known.run.number)
+    }
+
     /// The newest run with this name.
     pub(super) fn newest_named(&self, name: &str) -> Option<&KnownRun> {
         self.0.iter().rev().find(|known| known.answers_to(name))

@@ -11,10 +11,11 @@ const DECISIVE: [&str; 4] = ["mask", "signal", "normalise", "decoder"];
 const DECISIVE_IF_THERE: [&str; 3] = ["stages", "files", "feedback"];
 
 /// What a setting may only change the last bits of.
-const LOW_BITS: [(&str, &str); 3] = [
+const LOW_BITS: [(&str, &str); 4] = [
     ("/corticast", "version of Corticast"),
     ("/model/provider", "provider of the model"),
     ("/model/runtime", "version of ONNX Runtime"),
+    ("/config/model/threads", "threads of the model"),
 ];
 
 /// How the session of a recording differs from this one in something that decides the results.
@@ -140,7 +141,10 @@ mod tests {
         then["corticast"] = json!("0.0.9");
         then["model"]["provider"] = json!("cuda");
         then["model"]["runtime"] = json!("1.20");
-        assert_eq!(difference(&then, &session()), None);
-        assert_eq!(low_bits(&then, &session()).len(), 3);
+        then["config"]["model"]["threads"] = json!(1);
+        let mut now = session();
+        now["config"]["model"]["threads"] = json!(2);
+        assert_eq!(difference(&then, &now), None);
+        assert_eq!(low_bits(&then, &now).len(), 4);
     }
 }

@@ -87,6 +87,21 @@ impl Ticket {
             Answer::Operator { .. } => true,
         }
     }
+
+    /// The ticket of an entry that is not recorded. It tells an operator that a restart will not know
+    /// of the command.
+    #[must_use]
+    pub fn unrecorded(mut self) -> Self {
+        if let Answer::Operator { answer, .. } = &mut self.answer {
+            let note = "in force, but not recorded: give the command again after a restart";
+            let message = match answer["message"].as_str() {
+                Some(message) if !message.is_empty() => format!("{message}; {note}"),
+                _ => note.to_owned(),
+            };
+            answer["message"] = message.into();
+        }
+        Self { volume: None, ..self }
+    }
 }
 
 /// An entry to record.
@@ -283,7 +298,7 @@ impl Work {
             let waiting: Vec<_> = self.queue.try_iter().filter_map(|item| item.ticket).collect();
             for ticket in tickets.into_iter().chain(waiting) {
                 if ticket.is_owed_unrecorded() {
-                    (self.safe)(Ticket { volume: None, ..ticket });
+                    (self.safe)(ticket.unrecorded());
                 }
             }
         }

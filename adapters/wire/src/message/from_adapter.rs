@@ -106,6 +106,17 @@ pub enum FromAdapter {
 }
 
 impl FromAdapter {
+    /// The run that a volume, a mark or an end is for.
+    #[must_use]
+    pub fn run_name(&self) -> Option<&str> {
+        match self {
+            Self::Volume(volume) => Some(&volume.header.run),
+            Self::Mark(mark) => Some(&mark.run),
+            Self::End(end) => Some(&end.run),
+            Self::Run { .. } | Self::Ping => None,
+        }
+    }
+
     /// Reads the frames of one message and returns the encoding of its header.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Inbox {
                         "warning",
                         format!("the command {command:?} is in force but could not be recorded"),
                     );
-                    ticket.into_iter().for_each(|ticket| self.answers.give(ticket));
+                    ticket.into_iter().for_each(|ticket| self.answers.give(ticket.unrecorded()));
                 }
             }
             (None, Some(ticket)) => self.answers.give(ticket),
