@@ -29,9 +29,15 @@ pub use self::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Triggers")]
 pub struct TriggerOptions {
-    /// Take the scanner's triggers: keyboard[:KEY], input:DEVICE[:KEY], serial:DEVICE[:BYTE] or
-    /// lsl:NAME[=VALUE]; sent as marks, and compared with the clock of the volumes
-    #[arg(long, global = true, value_name = "SOURCE")]
+    /// Where triggers come from.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOURCE",
+        help = "Take the scanner's triggers: keyboard[:KEY], input:DEVICE[:KEY], \
+                serial:DEVICE[:BYTE] or lsl:NAME[=VALUE]; sent as marks, and compared with the \
+                clock of the volumes"
+    )]
     pub trigger: Option<TriggerSource>,
     /// Baud rate of a serial port that triggers come from
     #[arg(long, global = true, value_name = "BAUD", default_value = "115200",

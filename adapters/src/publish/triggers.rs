@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A run opens when its first volume is complete, which is after its first triggers. So edges wait
-//! until the run has a volume that arrived live; [`train`] then finds those that belong to it. The
+//! until the run has a volume that arrived live; `train` then finds those that belong to it. The
 //! first one of them (after `--trigger-dummies` others) is the run's zero: the start of index 0. A
 //! volume that arrives tells when it began at the latest, so a train whose beginning was not heard
 //! is moved back by whole repetition times.
