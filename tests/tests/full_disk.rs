@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs};
 
 use corticast_tests::{
-    Daemon, Finished, Metrics, Site, corticast, recorded_volumes, results, wait_for,
+    Daemon, Finished, Kept, Metrics, PATIENCE, Site, corticast, recorded_volumes, results, wait_for,
 };
 use corticast_wire::message::{FromAdapter, ToAdapter};
 use serde_json::Value;
@@ -145,4 +145,30 @@ fn a_session_that_will_not_fit_is_refused_before_its_first_run() {
     talk.say(&FromAdapter::Run { header, resume: false });
     let reason = talk.refusal();
     assert!(reason.contains("GB"), "{reason}");
+}
+
+/// A share that is gone blocks its writer: there is no error to report.
+#[test]
+fn a_disk_that_hangs_is_an_alarm_until_it_answers() {
+    let site = Site::new(20);
+    let (header, volumes) = site.acquire();
+    let daemon = Kept::new(&site, "hangs").start_failing("hold:recorder:2", &[""; 0]);
+    let watch = daemon.watch();
+    let talk = daemon.talk();
+    talk.say(&FromAdapter::Run { header, resume: false });
+    let status = |words: &str| {
+        while let Some((topic, header)) = watch.next(PATIENCE) {
+            if topic == "status" && header["message"].as_str().unwrap().contains(words) {
+                return header["level"].clone();
+            }
+        }
+        panic!("no status says `{words}`");
+    };
+    assert_eq!(status("has not taken an entry for 5 s"), "alarm");
+    fs::write(site.path("release"), "").unwrap();
+    assert_eq!(status("the disk of the recording answers again"), "info");
+    let ToAdapter::Ready(ready) = talk.answer() else { panic!("the run is answered now") };
+    talk.send_volumes(&ready.run, &volumes);
+    talk.end_run(&ready.run, 20);
+    assert_eq!(daemon.stop().code, Some(0));
 }

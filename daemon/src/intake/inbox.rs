@@ -5,7 +5,7 @@
 
 mod commands;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use corticast_bold::time::TrIndex;
@@ -55,6 +55,9 @@ const COMMAND_NEEDS: usize = 2;
 /// Free places of the ring that a message needs.
 const ROOM: u32 = (COMMAND_ROOM + MESSAGE_ROOM) as u32;
 
+/// A disk that takes no entry for so long hangs.
+const DISK_HANGS: Duration = Duration::from_secs(5);
+
 /// The receive task's state.
 pub struct Inbox {
     pub adapters: Arc<Router>,
@@ -72,6 +75,8 @@ pub struct Inbox {
     pub is_paused: bool,
     /// See `is_paused`.
     pub is_blanked: bool,
+    /// Whether the alarm for a disk that hangs has been raised.
+    pub disk_hangs: bool,
 }
 
 impl Inbox {
@@ -298,6 +303,29 @@ impl Inbox {
         self.fanout.status(level, problem.to_string());
     }
 
+    /// Raises an alarm when the disk of the recording hangs: it gives no error, and nothing is
+    /// acknowledged meanwhile.
+    fn look_after_disk(&mut self) {
+        let Some(recorder) = &self.fanout.recorder else { return };
+        let hangs = recorder.busy_for() > DISK_HANGS;
+        if hangs == std::mem::replace(&mut self.disk_hangs, hangs) {
+            return;
+        }
+        if hangs {
+            self.fanout.status(
+                "alarm",
+                format!(
+                    "the disk of the recording has not taken an entry for {} s; decoding continues, \
+                     nothing is acknowledged, and the adapter keeps its volumes; check the disk or \
+                     the share",
+                    DISK_HANGS.as_secs()
+                ),
+            );
+        } else if !recorder.has_failed() {
+            self.fanout.status("info", "the disk of the recording answers again".to_owned());
+        }
+    }
+
     /// Sends heartbeats, and raises an alarm for an adapter that is silent during its run.
     fn look_after_peers(&mut self) {
         let (answers, instance) = (&self.answers, &self.instance);
@@ -315,6 +343,7 @@ impl Inbox {
                 ),
             );
         }
+        self.look_after_disk();
         self.metrics.adapter_silence.set(silence.lasted.as_secs_f64());
         self.metrics.adapters.set(self.peers.len() as f64);
     }

@@ -10,7 +10,7 @@
 use std::{
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -33,8 +33,12 @@ use super::{
     room::{Kind, QUEUE_ENTRIES, Room},
 };
 use crate::{
-    clock::ClockPair, failpoint, intake::recorded::Recorded, metrics::Metrics,
-    signal::happening::RunNumber, supervise::Guard,
+    clock::{ClockPair, monotonic_ns},
+    failpoint,
+    intake::recorded::Recorded,
+    metrics::Metrics,
+    signal::happening::RunNumber,
+    supervise::Guard,
 };
 
 /// Most entries that are written, flushed and acknowledged together.
@@ -125,12 +129,16 @@ struct Item {
     ticket: Option<Ticket>,
 }
 
+/// The recorder's thread waits for an entry.
+const IDLE: u64 = 0;
+
 /// Hands messages, commands and products to the recorder's thread.
 #[derive(Clone)]
 pub struct Recorder {
     items: Sender<Item>,
     room: Arc<Room>,
     is_in_order: Arc<AtomicBool>,
+    busy_since_ns: Arc<AtomicU64>,
     clocks: ClockPair,
     metrics: Metrics,
 }
@@ -158,9 +166,11 @@ impl Recorder {
     ) -> std::io::Result<(Self, RecorderThread)> {
         let (items, queue) = bounded(QUEUE_ENTRIES);
         let room = Room::open();
+        let busy_since_ns = Arc::new(AtomicU64::new(IDLE));
         let work = Work {
             queue,
             room: Arc::clone(&room),
+            busy_since_ns: Arc::clone(&busy_since_ns),
             durability,
             recorded,
             metrics: metrics.clone(),
@@ -181,7 +191,8 @@ impl Recorder {
         })?;
         let clocks = ClockPair::now();
         let is_in_order = Arc::new(AtomicBool::new(true));
-        Ok((Self { items, room, is_in_order, clocks, metrics }, RecorderThread { thread }))
+        let recorder = Self { items, room, is_in_order, busy_since_ns, clocks, metrics };
+        Ok((recorder, RecorderThread { thread }))
     }
 
     fn wall_ns(&self, monotonic_ns: u64) -> u64 {
@@ -231,6 +242,15 @@ impl Recorder {
         }
     }
 
+    /// How long the recorder's thread has been at one entry: a disk that hangs gives no error.
+    #[must_use]
+    pub fn busy_for(&self) -> Duration {
+        match self.busy_since_ns.load(Ordering::Relaxed) {
+            IDLE => Duration::ZERO,
+            since => Duration::from_nanos(monotonic_ns().saturating_sub(since)),
+        }
+    }
+
     /// Whether recording has failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -273,6 +293,8 @@ impl RecorderThread {
 struct Work {
     queue: Receiver<Item>,
     room: Arc<Room>,
+    /// Since when it has been at one entry, or [`IDLE`].
+    busy_since_ns: Arc<AtomicU64>,
     durability: Durability,
     recorded: Recorded,
     metrics: Metrics,
@@ -337,7 +359,10 @@ impl Work {
         let mut synced = Instant::now();
         let mut is_dirty = false;
         loop {
-            let first = match self.queue.recv_timeout(IDLE_FLUSH) {
+            self.busy_since_ns.store(IDLE, Ordering::Relaxed);
+            let received = self.queue.recv_timeout(IDLE_FLUSH);
+            self.is_busy();
+            let first = match received {
                 Ok(item) => item,
                 Err(RecvTimeoutError::Timeout) => {
                     if is_dirty {
@@ -361,6 +386,7 @@ impl Work {
                 failpoint::point("recorder");
                 self.write(&mut file, &item)?;
                 self.room.give_back(item.data.n_byte());
+                self.is_busy();
             }
             is_dirty = true;
             if has_message {
@@ -378,6 +404,11 @@ impl Work {
             }
         }
         file.finish()
+    }
+
+    /// Notes that an entry begins.
+    fn is_busy(&self) {
+        self.busy_since_ns.store(monotonic_ns(), Ordering::Relaxed);
     }
 
     fn is_safe(&mut self, ticket: Ticket) {

@@ -276,6 +276,7 @@ pub(super) async fn build(
         board,
         is_paused,
         is_blanked,
+        disk_hangs: false,
     };
     let running = Running {
         is_ready,
