@@ -138,15 +138,6 @@ impl RecordingFile {
         self.number.unwrap_or(0)
     }
 
-    /// Removes a segment into which nothing was recorded.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be removed.
-    pub(super) fn discard(self) -> std::io::Result<()> {
-        std::fs::remove_file(&self.segment.path)
-    }
-
     /// Path of the segment that is being written.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -195,14 +186,28 @@ impl RecordingFile {
     }
 }
 
-/// One file that is being written.
+type FileWriter = Writer<BufWriter<Box<dyn SegmentFile>>>;
+
+/// The channel number of each topic.
+type Channels = Vec<(&'static str, u16)>;
+
+/// One file that is being written. Dropped before its first entry, it is removed: a daemon that does
+/// not start, and is started again and again, leaves no files behind.
 struct OpenSegment {
-    writer: Writer<BufWriter<Box<dyn SegmentFile>>>,
-    /// The channel number of each topic.
-    channels: Vec<(&'static str, u16)>,
+    writer: FileWriter,
+    channels: Channels,
     sync: Box<dyn Sync>,
     path: PathBuf,
     n_entry: u32,
+    is_finished: bool,
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        if self.n_entry == 0 && !self.is_finished {
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
 }
 
 impl OpenSegment {
@@ -213,6 +218,17 @@ impl OpenSegment {
             std::io::ErrorKind::AlreadyExists => RecordError::InUse(path.to_owned()),
             _ => failed(&error),
         })?;
+        // The first bytes are written here. On a full disk, an empty file would be left.
+        let (writer, channels) = Self::begin(file).map_err(|error| {
+            std::fs::remove_file(path).ok();
+            failed(&error)
+        })?;
+        let path = path.to_owned();
+        Ok(Self { writer, channels, sync, path, n_entry: 0, is_finished: false })
+    }
+
+    /// Writes the start of a file.
+    fn begin(file: Box<dyn SegmentFile>) -> Result<(FileWriter, Channels), mcap::McapError> {
         let mut writer = WriteOptions::new()
             .profile("corticast")
             .library(concat!("corticast ", env!("CARGO_PKG_VERSION")))
@@ -221,13 +237,12 @@ impl OpenSegment {
             .chunk_size(Some(CHUNK_BYTES))
             // Each chunk is written in one piece, so that no header has to be filled in later.
             .disable_seeking(true)
-            .create(BufWriter::with_capacity(1 << 20, file))
-            .map_err(|error| failed(&error))?;
+            .create(BufWriter::with_capacity(1 << 20, file))?;
         let channels = TOPICS.map(|(topic, encoding)| {
             writer.add_channel(0, topic, encoding, &Default::default()).map(|id| (topic, id))
         });
-        let channels = channels.into_iter().collect::<Result<_, _>>().map_err(|e| failed(&e))?;
-        Ok(Self { writer, channels, sync, path: path.to_owned(), n_entry: 0 })
+        let channels = channels.into_iter().collect::<Result<_, _>>()?;
+        Ok((writer, channels))
     }
 
     fn write(&mut self, topic: &'static str, wall_ns: u64, data: &[u8]) -> Result<(), RecordError> {
@@ -254,7 +269,9 @@ impl OpenSegment {
 
     fn finish(&mut self) -> Result<(), RecordError> {
         self.writer.finish().map_err(|error| failed(&self.path, &error))?;
-        self.sync.sync().map_err(|error| failed(&self.path, &error))
+        self.sync.sync().map_err(|error| failed(&self.path, &error))?;
+        self.is_finished = true;
+        Ok(())
     }
 }
 

@@ -102,13 +102,8 @@ pub fn restore(
     };
     let mut alarms = Vec::new();
     if !is_new {
-        match restoring.read(path, file.number(), result) {
-            Ok(found) => alarms = found,
-            Err(error) => {
-                file.discard()?;
-                return Err(error);
-            }
-        }
+        // When this fails, the new segment is removed with its first entry unwritten.
+        alarms = restoring.read(path, file.number(), result)?;
     }
     let Restoring { backlog, processed, n_volume, is_paused, is_blanked, .. } = restoring;
     session.restored();
