@@ -34,7 +34,7 @@ use crate::{
     product::{Product, clips::ClipReport, results::ConditionsReport},
     recording::{
         compare::{difference, low_bits},
-        file::RecordingFile,
+        file::{RecordingFile, check_new},
         format::{COMMAND, SESSION, WIRE},
         products::{RecordedProducts, recorded_entry},
         recorder::{Record, Recorder},
@@ -201,6 +201,7 @@ impl ReplayArgs {
             _ => Ok(()),
         };
         new(&self.record, "--record")?;
+        self.record.iter().try_for_each(|record| check_new(record))?;
         new(&self.film, "--film")?;
         if let Some(results) = self.results.as_deref().filter(|_| !self.overwrite) {
             JsonLines::check_free(results)?;

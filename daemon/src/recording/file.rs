@@ -44,6 +44,33 @@ pub enum RecordError {
     /// Another process is writing the file.
     #[error("{0} is being written by another process; stop that process or choose another file")]
     InUse(PathBuf),
+    /// A new recording would be joined with a file that exists.
+    #[error(
+        "{existing} exists, and every command would take it and {recording} for one recording; \
+         move it away or choose another name"
+    )]
+    Joined {
+        /// Path of the new recording.
+        recording: PathBuf,
+        /// The file that exists.
+        existing: PathBuf,
+    },
+}
+
+/// Checks that a new recording of this name would consist of its own files only.
+///
+/// # Errors
+///
+/// Fails when a segment of that name exists, or the name is that of a segment of another recording.
+pub fn check_new(recording: &Path) -> Result<(), RecordError> {
+    let of = |path: &Path| segments::of(path).map_err(|error| failed(recording, &error));
+    let whole = segments::parse(recording).map(|(whole, _)| of(&whole)).transpose()?;
+    match of(recording)?.into_iter().chain(whole.into_iter().flatten()).next() {
+        Some((_, existing)) => {
+            Err(RecordError::Joined { recording: recording.to_owned(), existing })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Locks a recording against other Corticast processes for as long as the file is open.
@@ -99,7 +126,14 @@ impl RecordingFile {
         if let Some(folder) = recording.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| failed(recording, &error))?;
         }
-        let found = segments::of(recording).map_err(|error| failed(recording, &error))?;
+        let of = |path: &Path| segments::of(path).map_err(|error| failed(recording, &error));
+        if let Some((whole, _)) = segments::parse(recording)
+            && !of(&whole)?.is_empty()
+        {
+            let path = recording.to_owned();
+            return Err(RecordingError::FurtherSegment { path, recording: whole }.into());
+        }
+        let found = of(recording)?;
         let locked = found.first().map(|(_, first)| lock(first)).transpose()?;
         let number = segments::next_number(&found);
         let path = segments::path_of(recording, number);
