@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    belongs,
     fault::{Fault, FaultKind, Faults},
     format::Entry,
     segment::Segment,
@@ -135,8 +136,11 @@ impl Recording {
         if let Some(path) = segments::first_missing(path, &found) {
             faults.push(Fault { path, kind: FaultKind::Missing });
         }
-        let mut files: VecDeque<_> =
-            found.into_iter().filter(|(number, _)| *number < end).collect();
+        let (own, others, _) = belongs::separate(found);
+        for path in others {
+            faults.push(Fault { path, kind: FaultKind::Foreign });
+        }
+        let mut files: VecDeque<_> = own.into_iter().filter(|(number, _)| *number < end).collect();
         let Some((number, first)) = files.pop_front() else {
             let error = File::open(path).err();
             return Err(open(error.unwrap_or_else(|| std::io::ErrorKind::NotFound.into())));
