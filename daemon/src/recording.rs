@@ -6,6 +6,7 @@
 //! restart; [`recover`] makes one whole file of the segments.
 
 mod backlog;
+pub mod belongs;
 pub(crate) mod compare;
 pub mod disk;
 pub mod fault;

@@ -240,3 +240,38 @@ fn a_failed_read_is_not_taken_for_the_end_of_the_recording() {
     assert!(files(&recording) == before, "every file is as it was");
     assert_eq!(session.replayed().0, session.results());
 }
+
+/// What a power cut leaves of a segment, and what somebody copied beside it, cost nothing else.
+#[test]
+fn a_segment_of_zeros_or_of_another_session_is_named_and_stops_no_command() {
+    let site = Site::new(VOLUMES);
+    drop(killed(&site));
+    let session = Kept::new(&site, "killed");
+    let recording = session.recording();
+    let zeros = site.path("killed.001.mcap");
+    fs::write(&zeros, vec![0; 50_000]).unwrap();
+    let other = Kept::new(&site, "other");
+    assert_eq!(other.start(&NONE).scan(&site, &[]).code, Some(0));
+    let copied = site.path("killed.002.mcap");
+    fs::copy(other.recording(), &copied).unwrap();
+    let before = files(&recording);
+    let named = [
+        format!("{} is damaged between byte 0 and byte 50000", zeros.display()),
+        format!("{} belongs to another session and is not used", copied.display()),
+    ];
+
+    let daemon = session.start(&NONE);
+    let log = daemon.process.log();
+    for named in &named {
+        let is_alarm = |line: &str| line.contains("ERROR") && line.contains(named);
+        assert!(log.lines().any(is_alarm), "{named}: {log}");
+    }
+    finish(&site, daemon);
+    assert!(files(&recording).starts_with(&before), "every file is as it was");
+    assert_eq!(recorded_volumes(&recording), (0..VOLUMES).collect());
+    let (replayed, ended) = session.replayed();
+    assert_eq!(replayed, session.results());
+    assert!(named.iter().all(|named| ended.log.contains(named)), "{}", ended.log);
+    assert!(!ended.log.contains("killed.003.mcap belongs"), "{}", ended.log);
+    assert_eq!(session.exported("concepts").len(), session.results().len());
+}

@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 
 use super::{ConfigArgs, advance, print_line, volume_bar};
 use crate::{
-    clock::monotonic_ns,
+    clock::{monotonic_ns, wall_ns},
     config::{OutputsConfig, Overlay},
     exit::Exit,
     generate::maker::ClipMaker,
@@ -33,8 +33,9 @@ use crate::{
     plan::{Plan, error::PlanError},
     product::{Product, clips::ClipReport, results::ConditionsReport},
     recording::{
+        belongs::RECORDING,
         compare::{difference, low_bits},
-        file::RecordingFile,
+        file::{RecordingFile, check_new},
         format::{COMMAND, SESSION, WIRE},
         products::{RecordedProducts, recorded_entry},
         recorder::{Record, Recorder},
@@ -136,6 +137,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     });
     let (recorder, recording) = recorder.transpose()?.unzip();
     if let Some(recorder) = &recorder {
+        let mut description = description;
+        description[RECORDING] =
+            format!("{:016x}", wall_ns() ^ u64::from(std::process::id())).into();
         record(recorder, SESSION, monotonic_ns(), description.to_string().into());
     }
     let bar = volume_bar("replay");
@@ -201,6 +205,7 @@ impl ReplayArgs {
             _ => Ok(()),
         };
         new(&self.record, "--record")?;
+        self.record.iter().try_for_each(|record| check_new(record))?;
         new(&self.film, "--film")?;
         if let Some(results) = self.results.as_deref().filter(|_| !self.overwrite) {
             JsonLines::check_free(results)?;

@@ -31,6 +31,8 @@ pub enum FaultKind {
     },
     /// The file is not there, but later files of the recording are. Costs everything in it.
     Missing,
+    /// The file is a part of another session. Nothing in it is used.
+    Foreign,
     /// The operating system could not read the file. Says nothing about the bytes behind `at`.
     Io {
         /// Where reading failed.
@@ -53,6 +55,9 @@ impl std::fmt::Display for Fault {
                 "{path} is missing, but later files of the recording exist; if it was moved, put \
                  it back"
             ),
+            FaultKind::Foreign => {
+                write!(f, "{path} belongs to another session and is not used; move it away")
+            }
             FaultKind::Io { at, reason } => {
                 write!(f, "{path} cannot be read at byte {at}: {reason}")
             }

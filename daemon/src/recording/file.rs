@@ -44,6 +44,33 @@ pub enum RecordError {
     /// Another process is writing the file.
     #[error("{0} is being written by another process; stop that process or choose another file")]
     InUse(PathBuf),
+    /// A new recording would be joined with a file that exists.
+    #[error(
+        "{existing} exists, and every command would take it and {recording} for one recording; \
+         move it away or choose another name"
+    )]
+    Joined {
+        /// Path of the new recording.
+        recording: PathBuf,
+        /// The file that exists.
+        existing: PathBuf,
+    },
+}
+
+/// Checks that a new recording of this name would consist of its own files only.
+///
+/// # Errors
+///
+/// Fails when a segment of that name exists, or the name is that of a segment of another recording.
+pub fn check_new(recording: &Path) -> Result<(), RecordError> {
+    let of = |path: &Path| segments::of(path).map_err(|error| failed(recording, &error));
+    let whole = segments::parse(recording).map(|(whole, _)| of(&whole)).transpose()?;
+    match of(recording)?.into_iter().chain(whole.into_iter().flatten()).next() {
+        Some((_, existing)) => {
+            Err(RecordError::Joined { recording: recording.to_owned(), existing })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Locks a recording against other Corticast processes for as long as the file is open.
@@ -99,7 +126,14 @@ impl RecordingFile {
         if let Some(folder) = recording.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| failed(recording, &error))?;
         }
-        let found = segments::of(recording).map_err(|error| failed(recording, &error))?;
+        let of = |path: &Path| segments::of(path).map_err(|error| failed(recording, &error));
+        if let Some((whole, _)) = segments::parse(recording)
+            && !of(&whole)?.is_empty()
+        {
+            let path = recording.to_owned();
+            return Err(RecordingError::FurtherSegment { path, recording: whole }.into());
+        }
+        let found = of(recording)?;
         let locked = found.first().map(|(_, first)| lock(first)).transpose()?;
         let number = segments::next_number(&found);
         let path = segments::path_of(recording, number);
@@ -136,15 +170,6 @@ impl RecordingFile {
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number.unwrap_or(0)
-    }
-
-    /// Removes a segment into which nothing was recorded.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be removed.
-    pub(super) fn discard(self) -> std::io::Result<()> {
-        std::fs::remove_file(&self.segment.path)
     }
 
     /// Path of the segment that is being written.
@@ -195,14 +220,28 @@ impl RecordingFile {
     }
 }
 
-/// One file that is being written.
+type FileWriter = Writer<BufWriter<Box<dyn SegmentFile>>>;
+
+/// The channel number of each topic.
+type Channels = Vec<(&'static str, u16)>;
+
+/// One file that is being written. Dropped before its first entry, it is removed: a daemon that does
+/// not start, and is started again and again, leaves no files behind.
 struct OpenSegment {
-    writer: Writer<BufWriter<Box<dyn SegmentFile>>>,
-    /// The channel number of each topic.
-    channels: Vec<(&'static str, u16)>,
+    writer: FileWriter,
+    channels: Channels,
     sync: Box<dyn Sync>,
     path: PathBuf,
     n_entry: u32,
+    is_finished: bool,
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        if self.n_entry == 0 && !self.is_finished {
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
 }
 
 impl OpenSegment {
@@ -213,6 +252,17 @@ impl OpenSegment {
             std::io::ErrorKind::AlreadyExists => RecordError::InUse(path.to_owned()),
             _ => failed(&error),
         })?;
+        // The first bytes are written here. On a full disk, an empty file would be left.
+        let (writer, channels) = Self::begin(file).map_err(|error| {
+            std::fs::remove_file(path).ok();
+            failed(&error)
+        })?;
+        let path = path.to_owned();
+        Ok(Self { writer, channels, sync, path, n_entry: 0, is_finished: false })
+    }
+
+    /// Writes the start of a file.
+    fn begin(file: Box<dyn SegmentFile>) -> Result<(FileWriter, Channels), mcap::McapError> {
         let mut writer = WriteOptions::new()
             .profile("corticast")
             .library(concat!("corticast ", env!("CARGO_PKG_VERSION")))
@@ -221,13 +271,12 @@ impl OpenSegment {
             .chunk_size(Some(CHUNK_BYTES))
             // Each chunk is written in one piece, so that no header has to be filled in later.
             .disable_seeking(true)
-            .create(BufWriter::with_capacity(1 << 20, file))
-            .map_err(|error| failed(&error))?;
+            .create(BufWriter::with_capacity(1 << 20, file))?;
         let channels = TOPICS.map(|(topic, encoding)| {
             writer.add_channel(0, topic, encoding, &Default::default()).map(|id| (topic, id))
         });
-        let channels = channels.into_iter().collect::<Result<_, _>>().map_err(|e| failed(&e))?;
-        Ok(Self { writer, channels, sync, path: path.to_owned(), n_entry: 0 })
+        let channels = channels.into_iter().collect::<Result<_, _>>()?;
+        Ok((writer, channels))
     }
 
     fn write(&mut self, topic: &'static str, wall_ns: u64, data: &[u8]) -> Result<(), RecordError> {
@@ -254,7 +303,9 @@ impl OpenSegment {
 
     fn finish(&mut self) -> Result<(), RecordError> {
         self.writer.finish().map_err(|error| failed(&self.path, &error))?;
-        self.sync.sync().map_err(|error| failed(&self.path, &error))
+        self.sync.sync().map_err(|error| failed(&self.path, &error))?;
+        self.is_finished = true;
+        Ok(())
     }
 }
 

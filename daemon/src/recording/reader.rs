@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    belongs,
     fault::{Fault, FaultKind, Faults},
     format::Entry,
     segment::Segment,
@@ -105,7 +106,7 @@ impl Recording {
         let first = segments::path_of(path, start.0);
         while recording.open.as_ref().is_some_and(|open| *open.position().0 != first) {
             recording.open =
-                recording.segments.pop_front().map(|f| Self::segment(&f)).transpose()?;
+                recording.segments.pop_front().map(|f| Self::further(&f)).transpose()?;
         }
         if let Some(open) = &mut recording.open {
             open.go_on_at(start.1);
@@ -135,30 +136,40 @@ impl Recording {
         if let Some(path) = segments::first_missing(path, &found) {
             faults.push(Fault { path, kind: FaultKind::Missing });
         }
-        let found = found.into_iter().filter(|(number, _)| *number < end);
-        let mut files: VecDeque<_> = found.map(|(_, path)| path).collect();
-        let Some(first) = files.pop_front() else {
+        let (own, others, _) = belongs::separate(found);
+        for path in others {
+            faults.push(Fault { path, kind: FaultKind::Foreign });
+        }
+        let mut files: VecDeque<_> = own.into_iter().filter(|(number, _)| *number < end).collect();
+        let Some((number, first)) = files.pop_front() else {
             let error = File::open(path).err();
             return Err(open(error.unwrap_or_else(|| std::io::ErrorKind::NotFound.into())));
         };
+        let files: VecDeque<_> = files.into_iter().map(|(_, path)| path).collect();
         let n_segment = files.len() + 1;
-        let open = Some(Self::segment(&first)?);
+        let open = Some(if number == 0 { Self::first(&first)? } else { Self::further(&first)? });
         // A tool that will fail at a later file should do so before it writes anything.
         for further in &files {
-            if let Err(error) = Self::segment(further) {
+            if let Err(error) = Self::further(further) {
                 return Err(RecordingError::Read(unreadable(further.clone(), &error)));
             }
         }
         Ok(Self { segments: files, open, faults, is_cut: false, n_segment })
     }
 
-    fn segment(path: &Path) -> Result<Segment<BufReader<File>>, RecordingError> {
+    fn first(path: &Path) -> Result<Segment<BufReader<File>>, RecordingError> {
         let failed = |source| RecordingError::Open { path: path.to_owned(), source };
         let file = BufReader::new(File::open(path).map_err(failed)?);
         Segment::open(file, path).map_err(failed)?.ok_or_else(|| RecordingError::NotARecording {
             path: path.to_owned(),
             reason: "it does not start with the MCAP magic bytes".to_owned(),
         })
+    }
+
+    fn further(path: &Path) -> Result<Segment<BufReader<File>>, RecordingError> {
+        let failed = |source| RecordingError::Open { path: path.to_owned(), source };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        Segment::open_further(file, path).map_err(failed)
     }
 
     /// The faults of the segments read so far.
@@ -219,7 +230,7 @@ impl Iterator for Recording {
             faults.into_iter().for_each(|fault| self.faults.push(fault));
             self.open = None;
             let next = self.segments.pop_front()?;
-            match Self::segment(&next) {
+            match Self::further(&next) {
                 Ok(segment) => self.open = Some(segment),
                 Err(error) => self.faults.push(unreadable(next, &error)),
             }

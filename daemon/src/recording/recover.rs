@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    file::{RecordError, RecordingFile, beside, lock},
+    file::{RecordError, RecordingFile, beside, check_new, lock},
     format::{TOPICS, WIRE},
     log::Log,
     reader::{Recording, RecordingError},
@@ -114,6 +114,9 @@ pub fn recover(path: &Path, out: Option<&Path>) -> Result<Recovered, RecoverErro
     };
     if let Some(exists) = in_the_way {
         return Err(RecoverError::Exists(exists));
+    }
+    if let Some(out) = out {
+        check_new(out)?;
     }
     let file = out.unwrap_or(path);
     let aside = beside(file, ".part");
@@ -278,6 +281,23 @@ mod tests {
             let in_order = some.iter().all(|(_, _, data)| all.any(|(_, _, known)| data == known));
             assert!(in_order, "damage at byte {at} gives an entry that was never recorded");
         }
+    }
+
+    #[test]
+    fn a_new_recording_is_never_joined_with_files_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["a.mcap", "b.mcap"].map(|name| folder.path().join(name));
+        fixture::record(&path, &fixture::session());
+        fixture::record(&path, &fixture::session());
+        fs::write(folder.path().join("b.001.mcap"), "of another session").unwrap();
+        for out in [&other, &folder.path().join("a.007.mcap")] {
+            let error = recover(&path, Some(out)).unwrap_err().to_string();
+            assert!(error.contains("for one recording; move it away"), "{error}");
+            assert!(check_new(out).is_err() && !out.exists());
+        }
+        let error = RecordingFile::open(&folder.path().join("a.007.mcap")).err().unwrap();
+        assert!(error.to_string().contains("is a further segment of"), "{error}");
+        check_new(&folder.path().join("c.mcap")).unwrap();
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use self::lines::{About, raw_score};
 use super::{
     backlog::Backlog,
+    belongs,
     compare::{difference, low_bits},
     fault::FaultKind,
     file::{RecordError, RecordingFile},
@@ -58,6 +59,8 @@ pub struct Restored {
     pub is_paused: bool,
     /// Whether the operator had blanked feedback.
     pub is_blanked: bool,
+    /// Number of the recording that is continued. `None` for a new one.
+    pub number: Option<String>,
 }
 
 /// Opens the recording and continues the session in it. `result` is called with every recorded
@@ -88,6 +91,7 @@ pub fn restore(
             path.display()
         );
     }
+    let (_, _, number) = belongs::separate(segments::of(path)?);
     let file = RecordingFile::open(path)?;
     let mut restoring = Restoring {
         ingest,
@@ -102,13 +106,8 @@ pub fn restore(
     };
     let mut alarms = Vec::new();
     if !is_new {
-        match restoring.read(path, file.number(), result) {
-            Ok(found) => alarms = found,
-            Err(error) => {
-                file.discard()?;
-                return Err(error);
-            }
-        }
+        // When this fails, the new segment is removed with its first entry unwritten.
+        alarms = restoring.read(path, file.number(), result)?;
     }
     let Restoring { backlog, processed, n_volume, is_paused, is_blanked, .. } = restoring;
     session.restored();
@@ -125,7 +124,7 @@ pub fn restore(
         );
     }
     let left = Left { backlog, progress: Progress::new(processed) };
-    Ok(Restored { file, left, alarms, is_paused, is_blanked })
+    Ok(Restored { file, left, alarms, is_paused, is_blanked, number })
 }
 
 /// A session that is being rebuilt.
@@ -169,6 +168,7 @@ impl Restoring<'_> {
                      kept as it is"
                 )),
                 FaultKind::Cut { .. } => tracing::info!("{fault}; everything before it is used"),
+                FaultKind::Foreign => alarms.push(fault.to_string()),
                 FaultKind::Missing => alarms.push(format!("{fault}; what it holds is not used")),
                 FaultKind::Io { .. } => {}
             }

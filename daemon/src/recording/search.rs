@@ -56,6 +56,36 @@ pub(super) fn next_chunk(
     Ok(None)
 }
 
+/// First byte behind the chunk at byte `at`. `None` when no whole chunk is there.
+pub(super) fn chunk_end(
+    file: &mut (impl Read + Seek),
+    at: u64,
+    n_byte: u64,
+) -> io::Result<Option<u64>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut start = Vec::new();
+    file.take(CHUNK_PREFIX as u64).read_to_end(&mut start)?;
+    let end = chunk_bytes(&start).and_then(|length| at.checked_add(length));
+    Ok(end.filter(|end| *end <= n_byte))
+}
+
+/// First of the zeros with which the file ends; `n_byte` if it ends with another byte.
+pub(super) fn zero_tail(file: &mut (impl Read + Seek), n_byte: u64) -> io::Result<u64> {
+    let mut end = n_byte;
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        file.seek(SeekFrom::Start(start))?;
+        block.clear();
+        file.by_ref().take(end - start).read_to_end(&mut block)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 /// Whether the file ends as a whole one does. The magic bytes at its start do not count.
 pub(super) fn ends_with_magic(file: &mut (impl Read + Seek), n_byte: u64) -> io::Result<bool> {
     let n_magic = MAGIC.len() as u64;

@@ -11,6 +11,7 @@ use std::{
 use mcap::{MAGIC, records::op};
 
 use super::{
+    belongs,
     format::{CHECKPOINT, Entry, SESSION, TOPICS, WIRE},
     reader::{Recording, RecordingError},
     search::{CHUNK_PREFIX, chunk_bytes},
@@ -50,7 +51,7 @@ pub(super) fn newest_checkpoint(path: &Path, end: u32) -> Result<Option<Found>, 
         let path = path.to_owned();
         move |source| RecordingError::Open { path, source }
     };
-    let mut files = segments::of(path).map_err(open(path))?;
+    let (mut files, ..) = belongs::separate(segments::of(path).map_err(open(path))?);
     files.retain(|(number, _)| *number < end);
     while let Some((number, file)) = files.pop() {
         let chunks = chunks_of(&file).map_err(open(&file))?;

@@ -5,6 +5,7 @@
 //! middle costs the damaged chunk and nothing behind it.
 
 mod index;
+mod tail;
 
 use std::{
     collections::VecDeque,
@@ -80,12 +81,45 @@ impl From<io::Error> for Unusable {
 }
 
 impl<R: Read + Seek> Segment<R> {
-    /// Starts reading. `None` when the file holds other data than a recording.
+    /// Starts reading the first file of a recording. `None` when the file holds other data.
     ///
     /// # Errors
     ///
     /// Fails when the file cannot be read.
-    pub(super) fn open(mut file: R, path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn open(file: R, path: &Path) -> io::Result<Option<Self>> {
+        let (mut segment, is_recording) = Self::begin(file, path)?;
+        if !is_recording && !segment.is_zeros()? {
+            return Ok(None);
+        }
+        if !is_recording {
+            // A power cut left the length of the file and nothing of its content.
+            segment.ends(FaultKind::Cut { at: 0 });
+        }
+        Ok(Some(segment))
+    }
+
+    /// Starts reading a further file, whose name says that it belongs to a recording. If it holds
+    /// other data, it is damaged as a whole.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read.
+    pub(super) fn open_further(file: R, path: &Path) -> io::Result<Self> {
+        let (mut segment, is_recording) = Self::begin(file, path)?;
+        if !is_recording {
+            let found = if segment.is_zeros()? { "zeros" } else { "other data" };
+            let reason = format!("it starts with {found}, expected the magic bytes of MCAP");
+            segment.ends(FaultKind::Damaged { from: 0, to: segment.n_byte, reason });
+        }
+        Ok(segment)
+    }
+
+    fn is_zeros(&mut self) -> io::Result<bool> {
+        Ok(search::zero_tail(&mut self.file, self.n_byte)? == 0)
+    }
+
+    /// Starts reading. Also returns whether the file holds any part of a recording.
+    fn begin(mut file: R, path: &Path) -> io::Result<(Self, bool)> {
         let n_byte = file.seek(SeekFrom::End(0))?;
         file.rewind()?;
         let mut start = Vec::new();
@@ -105,18 +139,18 @@ impl<R: Read + Seek> Segment<R> {
             faults: Vec::new(),
         };
         if start == MAGIC {
-            return Ok(Some(segment));
+            return Ok((segment, true));
         }
         if MAGIC.starts_with(&start) {
             segment.ends(FaultKind::Cut { at: 0 });
-            return Ok(Some(segment));
+            return Ok((segment, true));
         }
         // The magic bytes themselves may be damaged.
-        let Some(chunk) = search::next_chunk(&mut segment.file, 0, n_byte)? else {
-            return Ok(None);
-        };
-        segment.damaged(0, chunk, "it does not start with the magic bytes of MCAP".to_owned());
-        Ok(Some(segment))
+        let chunk = search::next_chunk(&mut segment.file, 0, n_byte)?;
+        if let Some(chunk) = chunk {
+            segment.damaged(0, chunk, "it does not start with the magic bytes of MCAP".to_owned());
+        }
+        Ok((segment, chunk.is_some()))
     }
 
     /// Goes on at this byte, where a record begins.
@@ -161,8 +195,8 @@ impl<R: Read + Seek> Segment<R> {
             Err(Unusable::Io(error)) => {
                 self.ends(FaultKind::Io { at, reason: error.to_string() });
             }
-            Err(Unusable::Cut) => self.skip_damage(at, "a record is longer than the file"),
-            Err(Unusable::Damaged(reason)) => self.skip_damage(at, &reason),
+            Err(Unusable::Cut) => self.skip(at, None),
+            Err(Unusable::Damaged(reason)) => self.skip(at, Some(reason)),
         }
     }
 
@@ -184,7 +218,13 @@ impl<R: Read + Seek> Segment<R> {
             return Err(Unusable::Damaged(format!("a record of unknown kind {opcode:#04x}")));
         }
         if length > self.n_byte - self.at - PREFIX_BYTES {
-            return Err(Unusable::Cut);
+            let mut start = prefix.to_vec();
+            self.file.by_ref().take(tail::START_BYTES).read_to_end(&mut start)?;
+            if tail::is_cut_short(&start) {
+                return Err(Unusable::Cut);
+            }
+            let reason = format!("a record of {length} bytes, which is longer than the file");
+            return Err(Unusable::Damaged(reason));
         }
         if length > MAX_RECORD_BYTES {
             return Err(Unusable::Damaged(format!("a record of {length} bytes")));
@@ -294,26 +334,48 @@ impl<R: Read + Seek> Segment<R> {
         })
     }
 
-    /// Goes on at the next whole chunk after unusable bytes at `at`.
-    fn skip_damage(&mut self, at: u64, reason: &str) {
+    /// Goes on at the next whole chunk after unusable bytes at `at`. Without a reason, the file
+    /// ends within the record there.
+    fn skip(&mut self, at: u64, reason: Option<String>) {
         // The record before may be the one with the wrong length.
         let from = (self.last_at + 1).min(at);
         let mut next = search::next_chunk(&mut self.file, from, self.n_byte);
         if matches!(next, Ok(Some(chunk)) if chunk == at) {
             next = search::next_chunk(&mut self.file, at + 1, self.n_byte);
         }
-        match next {
-            Ok(Some(chunk)) => self.damaged(at.min(chunk), chunk, reason.to_owned()),
-            Ok(None) => match search::ends_with_magic(&mut self.file, self.n_byte) {
-                Ok(true) => {
-                    let (to, reason) = (self.n_byte, reason.to_owned());
-                    self.ends(FaultKind::Damaged { from: at, to, reason });
-                }
-                Ok(false) => self.ends(FaultKind::Cut { at }),
-                Err(error) => self.ends(FaultKind::Io { at, reason: error.to_string() }),
-            },
-            Err(error) => self.ends(FaultKind::Io { at, reason: error.to_string() }),
+        let too_long = || "a record is longer than the file".to_owned();
+        let skipped = next.and_then(|next| match next {
+            Some(chunk) => {
+                self.damaged(at.min(chunk), chunk, reason.unwrap_or_else(too_long));
+                Ok(())
+            }
+            None if search::ends_with_magic(&mut self.file, self.n_byte)? => {
+                let (to, reason) = (self.n_byte, reason.unwrap_or_else(too_long));
+                self.ends(FaultKind::Damaged { from: at, to, reason });
+                Ok(())
+            }
+            None => self.skip_last(at, reason),
+        });
+        if let Err(error) = skipped {
+            self.ends(FaultKind::Io { at, reason: error.to_string() });
         }
+    }
+
+    /// As [`Segment::skip`], in a file without an end, when no whole chunk follows.
+    fn skip_last(&mut self, at: u64, reason: Option<String>) -> io::Result<()> {
+        let end = search::chunk_end(&mut self.file, at, self.n_byte)?;
+        let zeros = search::zero_tail(&mut self.file, self.n_byte)?;
+        match (reason, end) {
+            (None, _) => self.ends(FaultKind::Cut { at }),
+            _ if tail::is_unwritten(at, end, zeros, self.n_byte) => {
+                self.ends(FaultKind::Cut { at });
+            }
+            (Some(reason), Some(end)) => self.damaged(at, end, reason),
+            (Some(reason), None) => {
+                self.ends(FaultKind::Damaged { from: at, to: self.n_byte, reason });
+            }
+        }
+        Ok(())
     }
 
     /// Checks the part of the file behind its entries: checksum, index, footer.

@@ -39,6 +39,7 @@ impl Disk for RealDisk {
             Err(error)
                 if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) =>
             {
+                std::fs::remove_file(path).ok();
                 return Err(error);
             }
             _ => {}

@@ -45,6 +45,7 @@ use crate::{
         latest::{Newest, latest},
     },
     recording::{
+        belongs::RECORDING,
         disk,
         format::SESSION,
         products::RecordedProducts,
@@ -144,6 +145,8 @@ pub(super) async fn build(
         supervisor.spawn("publish", publishing)
     });
     let mut recorded_description = description.clone();
+    let number = restored.as_ref().and_then(|restored| restored.number.clone());
+    recorded_description[RECORDING] = number.unwrap_or_else(|| instance.clone()).into();
     let (results, writing) = match results {
         Some(results) => {
             let file = results.finish()?;

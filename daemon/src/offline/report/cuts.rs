@@ -21,7 +21,7 @@ pub(super) fn faults_before(faults: &Faults, end: Option<Place>) -> (Vec<String>
     let place = |fault: &Fault| match fault.kind {
         FaultKind::Cut { at } | FaultKind::Io { at, .. } => (segment_number(&fault.path), at),
         FaultKind::Damaged { from, .. } => (segment_number(&fault.path), from),
-        FaultKind::Missing => (segment_number(&fault.path), 0),
+        FaultKind::Missing | FaultKind::Foreign => (segment_number(&fault.path), 0),
     };
     let before = faults.iter().filter(|fault| end.is_none_or(|end| place(fault) < end));
     let named = |fault: &&Fault| {

@@ -24,6 +24,7 @@ use crate::{
         reader::Recording,
         recorder::{Answer, Record, Recorder, Ticket},
         room::Kind,
+        segments,
     },
     signal::happening::RunNumber,
     supervise::Supervisor,
@@ -71,6 +72,10 @@ fn check(faults: Faults) {
     let disk = FaultyDisk::new(faults);
     let (flushed, result) = record(&disk, &path);
     assert!(result.is_err() || !disk.has_failed(), "{faults:?}: an error was lost");
+    for (_, file) in segments::of(&path).unwrap() {
+        let n_byte = std::fs::metadata(&file).unwrap().len();
+        assert!(n_byte > mcap::MAGIC.len() as u64, "{faults:?}: {} is empty", file.display());
+    }
     let kept = read(&path);
     let all: Vec<_> = (0..N_ENTRY).map(data).collect();
     assert!(all.starts_with(&kept), "{faults:?}: {} entries, others or in disorder", kept.len());
@@ -126,6 +131,22 @@ fn what_was_flushed_is_readable_whichever_sync_or_new_file_fails() {
             check(Faults { failure, errno, is_lasting, ..NO_FAULTS });
         }
     }
+}
+
+#[test]
+fn a_restart_on_a_full_disk_leaves_no_file_behind() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.mcap");
+    record(&FaultyDisk::new(NO_FAULTS), &path).1.unwrap();
+    let before = segments::of(&path).unwrap();
+    let mut n_refused = 0;
+    for at in 0..200 {
+        let disk = FaultyDisk::new(Faults { failure: Failure::Write(at), ..NO_FAULTS });
+        // Whether the start of the file finds room or not: nothing is recorded in it.
+        n_refused += usize::from(RecordingFile::open_on(Arc::new(disk), &path).is_err());
+        assert_eq!(segments::of(&path).unwrap(), before, "no room behind byte {at}");
+    }
+    assert!((1..200).contains(&n_refused), "{n_refused} of 200 refused");
 }
 
 /// What the recorder's thread did.

@@ -131,6 +131,84 @@ fn a_damaged_byte_costs_the_chunk_that_holds_it_and_no_other() {
     }
 }
 
+/// The session of a writer that was killed behind its last chunk and that chunk's index.
+fn killed() -> (Session, usize) {
+    let session = Session::new();
+    let last = session.chunks.last().unwrap().end;
+    // Opcode and length of the index, which is the only record behind the chunk.
+    let length = u64::from_le_bytes(session.bytes[last + 1..last + 9].try_into().unwrap());
+    let end = last + 9 + usize::try_from(length).unwrap();
+    (Session { bytes: session.bytes[..end].to_vec(), ..session }, end)
+}
+
+fn is_cut_at(fault: &Fault, byte: usize) -> bool {
+    matches!(fault.kind, FaultKind::Cut { at } if at == byte as u64)
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_chunk_of_a_killed_writer_is_damage_and_no_cut() {
+    let (session, end) = killed();
+    let last = session.chunks.last().unwrap().clone();
+    let (found, faults) = read(Cursor::new(session.bytes.clone())).unwrap();
+    assert_eq!(found, session.entries);
+    assert!(faults.len() == 1 && is_cut_at(&faults[0], end), "{faults:?}");
+    for n_zero in [0, 5000] {
+        for (at, bit) in last.clone().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut damaged = session.bytes.clone();
+            damaged[at] ^= 1 << bit;
+            damaged.extend(vec![0; n_zero]);
+            let (found, faults) = read(Cursor::new(damaged)).unwrap();
+            // The times in the head of a chunk are not needed.
+            let is_lost = found.len() < session.entries.len();
+            assert_eq!(found, session.entries[..found.len()], "byte {at}, bit {bit}");
+            let from = last.start as u64;
+            let is_damage =
+                matches!(faults[0].kind, FaultKind::Damaged { from: at, .. } if at == from);
+            assert_eq!(is_damage, is_lost, "byte {at}, bit {bit}: {faults:?}");
+        }
+    }
+}
+
+#[test]
+fn wherever_a_file_was_cut_or_not_written_nothing_is_called_damaged() {
+    let (session, end) = killed();
+    for length in MAGIC.len()..end {
+        let whole = session.entries_if(|chunk| chunk.end <= length);
+        let (found, faults) = read(Cursor::new(session.bytes[..length].to_vec())).unwrap();
+        assert_eq!(found, whole);
+        let is_cut = |fault: &Fault| matches!(fault.kind, FaultKind::Cut { .. });
+        assert!(faults.iter().all(is_cut), "cut to {length} bytes: {faults:?}");
+    }
+    for from in (512..end).step_by(512) {
+        let mut unwritten = session.bytes.clone();
+        unwritten[from..].fill(0);
+        unwritten.resize(end + 4096, 0);
+        let (found, faults) = read(Cursor::new(unwritten)).unwrap();
+        assert_eq!(found, session.entries_if(|chunk| chunk.end <= from));
+        assert!(matches!(&faults[..], [Fault { kind: FaultKind::Cut { .. }, .. }]), "{faults:?}");
+    }
+}
+
+#[test]
+fn what_does_not_start_as_a_recording_is_damage_in_a_further_file_only() {
+    let (session, end) = killed();
+    let mut no_start = vec![0; 4096];
+    no_start.extend(&session.bytes[session.chunks[0].end - 20..session.chunks[0].end]);
+    let path = Path::new("a.003.mcap");
+    for bytes in [vec![0; end], no_start, b"another file".to_vec(), vec![0; 3]] {
+        let n_byte = bytes.len() as u64;
+        let mut further = Segment::open_further(Cursor::new(bytes.clone()), path).unwrap();
+        assert!(further.next().is_none());
+        let kinds = further.faults().iter().map(|fault| &fault.kind).collect::<Vec<_>>();
+        let [FaultKind::Damaged { from: 0, to, .. }] = kinds[..] else { panic!("{kinds:?}") };
+        assert_eq!(*to, n_byte);
+        let first = Segment::open(Cursor::new(bytes.clone()), path).unwrap();
+        let is_zeros = bytes.iter().all(|byte| *byte == 0);
+        assert_eq!(first.is_some(), is_zeros, "{n_byte} bytes");
+        assert!(first.is_none_or(|first| is_cut_at(&first.faults()[0], 0)));
+    }
+}
+
 proptest! {
     /// Damage in several places costs the chunks that hold it and no others.
     #[test]
