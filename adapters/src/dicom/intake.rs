@@ -223,7 +223,7 @@ impl Intake {
                     self.other(&file, &DicomError::NotDicom);
                 } else if is_over {
                     self.counts.given_up += 1;
-                    self.note_incomplete();
+                    self.note_incomplete(&pending.path);
                     self.remember(&pending.path);
                     tracing::warn!(file, reason, "file skipped: it is still incomplete");
                 } else {
@@ -264,10 +264,15 @@ impl Intake {
     }
 
     /// Notes which image the file in the buffer would have been.
-    fn note_incomplete(&mut self) {
+    fn note_incomplete(&mut self, path: &Path) {
         let image = Image::header(&self.buffer).ok();
-        // A file of zeros is no image that anybody knows of.
-        let is_dicom = self.buffer.get(128..132) == Some(b"DICM");
+        // A file of zeros is no image that anybody knows of. An empty one is by its name: exports
+        // leave empty files of other names as signs that they have finished.
+        let is_named = path.extension().is_some_and(|extension| {
+            ["dcm", "ima"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        });
+        let is_dicom =
+            self.buffer.get(128..132) == Some(b"DICM") || self.buffer.is_empty() && is_named;
         if self.incomplete.len() < MAX_PENDING && (is_dicom || image.is_some()) {
             self.incomplete.push(image.map(|image| (image.scan.series_id, image.scan.instance)));
         }

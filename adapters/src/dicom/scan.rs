@@ -14,7 +14,7 @@ use super::{
     tags::{
         ACQUISITION_DATE, ACQUISITION_DATETIME, ACQUISITION_NUMBER, ACQUISITION_TIME, CONTENT_TIME,
         ECHO_NUMBER, ECHO_PLANAR, ECHO_TIME, EFFECTIVE_ECHO_TIME, GE_N_LOCATIONS, IMAGE_POSITION,
-        IMAGES_IN_ACQUISITION, INSTANCE_NUMBER, MANUFACTURER, N_TEMPORAL_POSITIONS,
+        IMAGES_IN_ACQUISITION, INSTANCE_NUMBER, MANUFACTURER, N_TEMPORAL_POSITIONS, PATIENT_ID,
         PHILIPS_N_SLICES, PHILIPS_SCALE_SLOPE, PROTOCOL_NAME, RELATED_SERIES, REPETITION_TIME,
         RESCALE_INTERCEPT, RESCALE_SLOPE, SCANNING_SEQUENCE, SERIES_DESCRIPTION,
         SERIES_INSTANCE_UID, SERIES_NUMBER, SIEMENS_PROTOCOL, SOFTWARE_VERSIONS, SOP_INSTANCE_UID,
@@ -218,7 +218,7 @@ fn vendor(attributes: &Attributes<'_>) -> Vendor {
 }
 
 /// Identity and number of the series. De-identified exports give several series one UID, or none,
-/// so the number belongs to the identity; without UID or number, the names of protocol and series
+/// and several participants the same, so study, participant and number belong to the identity; without UID or number, the names of protocol and series
 /// do, too. An XA scanner that exports one slice a file makes a series of each volume, and names
 /// the series that they were taken from.
 fn series(
@@ -242,7 +242,9 @@ fn series(
     }
     let stated = number.map(|number| number.to_string()).unwrap_or_default();
     let names = if uid.is_empty() || number.is_none() { names } else { "" };
-    let identity = [uid, stated.as_bytes(), names.as_bytes()].join(&0);
+    let other = [STUDY_INSTANCE_UID, PATIENT_ID]
+        .map(|tag| attributes.get(tag).map(without_padding).unwrap_or_default());
+    let identity = [uid, stated.as_bytes(), names.as_bytes(), other[0], other[1]].join(&0);
     Ok((format!("{:016x}", short_hash(&identity)), number))
 }
 

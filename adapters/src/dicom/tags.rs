@@ -15,6 +15,8 @@ pub(super) const SERIES_DESCRIPTION: u32 = 0x0008_103E;
 pub(super) const RELATED_SERIES: u32 = 0x0008_1250;
 pub(super) const FRAME_TYPE: u32 = 0x0008_9007;
 pub(super) const COMPLEX_COMPONENT: u32 = 0x0008_9208;
+/// Only hashed.
+pub(super) const PATIENT_ID: u32 = 0x0010_0020;
 pub(super) const SCANNING_SEQUENCE: u32 = 0x0018_0020;
 pub(super) const SLICE_THICKNESS: u32 = 0x0018_0050;
 pub(super) const REPETITION_TIME: u32 = 0x0018_0080;
@@ -86,7 +88,7 @@ pub(super) const FLOAT_PIXEL_DATA: u32 = 0x7FE0_0008;
 pub(super) const PIXEL_DATA: u32 = 0x7FE0_0010;
 
 /// Every attribute of the top level that is read, in order of tag.
-pub(super) const WANTED: [u32; 63] = [
+pub(super) const WANTED: [u32; 64] = [
     IMAGE_TYPE,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
@@ -99,6 +101,7 @@ pub(super) const WANTED: [u32; 63] = [
     SERIES_DESCRIPTION,
     RELATED_SERIES,
     COMPLEX_COMPONENT,
+    PATIENT_ID,
     SCANNING_SEQUENCE,
     SLICE_THICKNESS,
     REPETITION_TIME,

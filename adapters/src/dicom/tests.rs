@@ -369,9 +369,14 @@ fn another_matrix_mid_run_costs_that_file() {
         let bytes = fixture::volume("skyra", number, &[]);
         fs::write(folder.join(number.to_string()), bytes).unwrap();
     }
-    // The prisma's picture with the skyra's series UID.
-    let uid = fixture::text_of("skyra", fixture::SERIES_INSTANCE_UID);
-    let edits = [(fixture::SERIES_INSTANCE_UID, uid.as_str()), (fixture::REPETITION_TIME, "1500")];
+    // The prisma's picture as one of the skyra's series.
+    let [uid, study] = [fixture::SERIES_INSTANCE_UID, tags::STUDY_INSTANCE_UID]
+        .map(|tag| fixture::text_of("skyra", tag));
+    let edits = [
+        (fixture::SERIES_INSTANCE_UID, uid.as_str()),
+        (tags::STUDY_INSTANCE_UID, &study),
+        (fixture::REPETITION_TIME, "1500"),
+    ];
     fs::write(folder.join("2"), fixture::volume("prisma", 2, &edits)).unwrap();
     let mut adapter = once(&folder, &[]);
     let runs = contract::holds(&mut adapter);

@@ -1,6 +1,8 @@
 //! Tests of which images become which runs: numbers that say nothing, series that share what
 //! identifies them, series acquired together, folders below the watched one.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 /// The runs of a folder that is read once: series ids, and the indices of their volumes.
@@ -160,6 +162,36 @@ fn two_visits_at_the_same_time_of_day_are_both_runs() {
         }
     }
     assert_eq!(runs_of(&folder, &[]), [[0, 1, 2], [0, 1, 2]]);
+}
+
+/// A de-identified export can give the series of two participants one UID and one number.
+#[test]
+fn series_of_two_visits_with_one_uid_are_both_runs() {
+    let (_outer, folder) = folder();
+    for (visit, hour) in [("1.2.3.1", "09"), ("1.2.3.2", "10")] {
+        for number in 1..=3 {
+            let time = format!("{hour}{}", &time(number, 1.5)[2..]);
+            let edits =
+                [(fixture::ACQUISITION_TIME, time.as_str()), (tags::STUDY_INSTANCE_UID, visit)];
+            fs::write(folder.join(format!("{hour}_{number}")), of_series("1", number, &edits))
+                .unwrap();
+        }
+    }
+    assert_eq!(runs_of(&folder, &[]), [[0, 1, 2], [0, 1, 2]]);
+}
+
+/// A copy that failed leaves an empty file; other empty files are signs that an export is over.
+#[test]
+fn an_empty_image_is_lost_and_an_empty_file_of_another_name_is_not() {
+    let (_outer, folder) = folder();
+    fs::write(folder.join("1.dcm"), of_series("1", 1, &[])).unwrap();
+    for (name, n_lost) in [("finished", 0), ("2.DCM", 1)] {
+        fs::write(folder.join(name), b"").unwrap();
+        let mut adapter = once(&folder, &[]);
+        let refused = adapter.refused().unwrap();
+        assert_eq!(contract::holds(&mut adapter).len(), 1);
+        assert_eq!(refused.load(Ordering::Relaxed), n_lost, "{name}");
+    }
 }
 
 #[test]
