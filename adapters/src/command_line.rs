@@ -23,7 +23,8 @@ use corticast_adapter::{
     synthetic::SyntheticOptions,
     trigger::TriggerOptions,
 };
-use corticast_images::{bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
+use corticast_images::{beside::files_of, bids::BidsOptions, labels::Labels, nifti::NiftiOptions};
+use corticast_wire::files::apart::{Apart, Kind, NotApart};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -160,6 +161,34 @@ fn of_dicom<'a>(kind: &'a str, options: &'a DicomOptions) -> SessionKey<'a> {
 fn of_runs<'a>(kind: &'a str, place: &'a Path, options: &'a RunOptions) -> SessionKey<'a> {
     let RunNames { sub, ses, task, run, session } = &options.names;
     SessionKey { kind, place, labels: [session, sub, text(ses), text(task), run, ""] }
+}
+
+impl Output {
+    /// Checks that `--dump` writes into no file that is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its file is one of the source's, or a key, or no regular file.
+    pub(super) fn check_dump(&self, source: &Source) -> Result<(), NotApart> {
+        let Some(dump) = &self.dump else { return Ok(()) };
+        let mut files = Apart::default();
+        match source {
+            Source::Nifti(args) => {
+                for file in &args.files {
+                    files.input("the image", file);
+                    files_of(file).iter().for_each(|file| files.input("the image's file", file));
+                }
+                args.events.iter().for_each(|file| files.input("the events", file));
+            }
+            Source::Bids(args) => files.input("the dataset", &args.dataset),
+            Source::Dicom(options) => files.input("the folder", &options.folder),
+            Source::Parrec(options) => files.input("the folder", &options.folder),
+            _ => {}
+        }
+        self.key.iter().chain(&self.server_key).for_each(|key| files.input("the key", key));
+        files.output("--dump", dump, Kind::File);
+        files.check()
+    }
 }
 
 /// Separate from the BIDS flags, because the labels have other defaults here.

@@ -33,6 +33,7 @@ use corticast_adapter::{
 };
 use corticast_images::{bids::BidsAdapter, dump::Dump, nifti::NiftiAdapter};
 use corticast_wire::{
+    files::apart::NotApart,
     socket::ClientSecurity,
     text::{count, explain},
 };
@@ -72,7 +73,10 @@ fn main() -> ExitCode {
     std::thread::Builder::new().name("log".to_owned()).spawn(tell).ok();
     let code = run(source, output, &heard).unwrap_or_else(|error| {
         tracing::error!("{}", explain(&*error));
-        ExitCode::FAILURE
+        match error.downcast_ref::<NotApart>() {
+            Some(_) => ExitCode::from(2),
+            None => ExitCode::FAILURE,
+        }
     });
     repeated.report(true);
     restore_terminal();
@@ -88,6 +92,7 @@ fn run(source: Source, output: Output, heard: &Heard) -> anyhow::Result<ExitCode
     if let Source::Doctor(options) = &source {
         return examine(options, heard);
     }
+    output.check_dump(&source)?;
     let is_live = source.is_live(output.once);
     let sends = output.dump.is_none() || output.connect.is_some();
     let state = if sends { state_of(&source, &output)? } else { SessionState::lost_at_exit()? };

@@ -70,7 +70,9 @@ const PATH_KEYS: &[&str] = &[
     "recording.results",
     "wire.key",
     "wire.runtime_dir",
+    "wire.adapter_allow",
     "wire.allow",
+    "wire.worker_allow",
     "wire.control_allow",
 ];
 
@@ -93,6 +95,26 @@ fn relative_to(folder: &Path, key: &str, value: &mut Value) {
         }
         Value::Array(values) if first == "*" => {
             values.iter_mut().for_each(|value| relative_to(folder, rest, value));
+        }
+        _ => {}
+    }
+}
+
+/// Calls `found` with each path at a key of [`PATH_KEYS`].
+fn each_path(key: &str, value: &Value, found: &mut dyn FnMut(&str)) {
+    let Some((first, rest)) = key.split_once('.').or((!key.is_empty()).then_some((key, ""))) else {
+        value.as_str().into_iter().for_each(found);
+        return;
+    };
+    match value {
+        Value::Table(table) if first == "*" => {
+            table.values().for_each(|value| each_path(rest, value, found));
+        }
+        Value::Table(table) => {
+            table.get(first).into_iter().for_each(|value| each_path(rest, value, found));
+        }
+        Value::Array(values) if first == "*" => {
+            values.iter().for_each(|value| each_path(rest, value, found));
         }
         _ => {}
     }
@@ -302,6 +324,28 @@ impl Config {
         let text = files::read_text(path, MAX_CONFIG_BYTES).map_err(failed)?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_text(&text, path, folder, overlays)
+    }
+
+    /// The files and folders that a session reads because the configuration names them, each with its
+    /// key.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<(String, PathBuf)> {
+        let written = Table::try_from(self).map(Value::Table);
+        let written = written.expect("a configuration is a table");
+        let is_input = |key: &str| {
+            !["outputs.", "recording.", "sinks.", "wire.runtime_dir"]
+                .iter()
+                .any(|output| key.starts_with(output))
+        };
+        let mut inputs = Vec::new();
+        for key in PATH_KEYS.iter().filter(|key| is_input(key)) {
+            let (section, name) = key.split_once('.').unwrap_or(("", key));
+            let name = name.trim_end_matches(".*");
+            each_path(key, &written, &mut |path| {
+                inputs.push((format!("`{name}` in [{section}]"), PathBuf::from(path)));
+            });
+        }
+        inputs
     }
 
     /// As [`Config::load`], from text. `path` is for errors, `folder` for relative paths.

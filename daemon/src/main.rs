@@ -13,7 +13,7 @@ use corticast::{
     },
     config::{ConfigError, wire::TrustError},
     exit::Exit,
-    offline::prepare::error::PrepareError,
+    offline::{export::error::ExportError, files::FilesError, prepare::error::PrepareError},
     plan::error::PlanError,
 };
 use corticast_wire::text::{explain, short_numbers};
@@ -135,5 +135,11 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         || error.downcast_ref::<TrustError>().is_some()
         || error.downcast_ref::<PlanError>().is_some()
         || matches!(error.downcast_ref::<PrepareError>(), Some(PrepareError::Plan(_)));
+    let is_argument = error.downcast_ref::<FilesError>().is_some()
+        || matches!(error.downcast_ref::<PrepareError>(), Some(PrepareError::Files(_)))
+        || matches!(error.downcast_ref::<ExportError>(), Some(ExportError::Files(_)));
+    if is_argument {
+        return Exit::BadArguments;
+    }
     if is_configuration { Exit::BadConfiguration } else { Exit::Failed }
 }

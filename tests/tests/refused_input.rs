@@ -107,6 +107,98 @@ fn a_command_whose_input_is_missing_or_refused_touches_no_output() {
 }
 
 #[test]
+fn an_output_that_is_an_input_or_another_output_is_refused_before_anything_is_touched() {
+    let site = site();
+    let config = site.config().display().to_string();
+    std::os::unix::fs::symlink("session.mcap", site.path("soft.mcap")).unwrap();
+    fs::hard_link(site.path("session.mcap"), site.path("hard.mcap")).unwrap();
+    let bold = site.bold().display().to_string();
+    let before = files(site.folder());
+    let refused = |arguments: Vec<&str>, code: i32| {
+        let ended = corticast(&site, &arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.log);
+        assert!(ended.log.contains("choose"), "{arguments:?}: {}", ended.log);
+        assert_eq!(files(site.folder()), before, "{arguments:?}: {}", ended.log);
+    };
+    let replay = ["replay", "--config", &config, "--run", "session.mcap"];
+    let model = fs::read_dir(site.path("model")).unwrap().next().unwrap().unwrap().path();
+    let model = model.display().to_string();
+    for input in
+        ["session.mcap", "./session.mcap", "soft.mcap", "hard.mcap", &config, &model, "s.001.mcap"]
+    {
+        // The last one would be a segment of what is recorded.
+        if input == "s.001.mcap" {
+            let new = ["--record", "s.mcap", "--results", input];
+            refused([&replay[..], &new].concat(), 2);
+            continue;
+        }
+        refused([&replay[..], &["--overwrite", "--results", input]].concat(), 2);
+        refused([&replay[..], &["--record", input]].concat(), 2);
+        refused([&replay[..], &["--film", input]].concat(), 2);
+        refused(vec!["run", "--config", &config, "--record", "n.mcap", "--endpoints", &config], 78);
+        if input.ends_with(".mcap") {
+            for to in [["--jsonl", input], ["--nifti", input]] {
+                refused([&["export", "session.mcap", "--force"][..], &to].concat(), 2);
+            }
+            refused(vec!["recover", "session.mcap", "--out", input], 2);
+            refused(vec!["motion", "session.mcap", "--out", input], 2);
+        }
+    }
+    refused(vec!["export", "session.mcap", "--jsonl", "session.001.mcap"], 2);
+    refused(vec!["motion", &bold, "--out", &bold], 2);
+    for outputs in [
+        ["--record", "n.mcap", "--results", "n.mcap"],
+        ["--results", "r", "--film", "./r"],
+        ["--webp", "d", "--png", "d"],
+        ["--film", "d/film.mp4", "--png", "d"],
+    ] {
+        refused([&replay[..], &outputs].concat(), 2);
+    }
+    refused(vec!["run", "--config", &config, "--record", "z", "--results", "z"], 78);
+    let mut adapter = Command::new(binary("corticast-adapter"));
+    adapter.args(["nifti", &bold, "--dump", &bold]);
+    let ended = Process::start(&site, adapter).finish();
+    assert_eq!(ended.code, Some(2), "{}", ended.log);
+    assert_eq!(files(site.folder()), before, "{}", ended.log);
+}
+
+#[test]
+fn an_input_that_holds_nothing_touches_no_output() {
+    let site = site();
+    let config = site.config().display().to_string();
+    fs::write(site.path("empty.mcap"), "").unwrap();
+    let before = files(site.folder());
+    let results = ["--results", "old.jsonl", "--overwrite"];
+    let replay = ["replay", "--config", &config, "--run", "empty.mcap"];
+    let ended = corticast(&site, [&replay[..], &results].concat()).expect(1, &["holds no run"]);
+    assert_eq!(files(site.folder()), before, "{}", ended.log);
+    let export = ["export", "empty.mcap", "--jsonl", "old.jsonl", "--force"];
+    let ended = corticast(&site, export).expect(1, &["holds no entry"]);
+    assert_eq!(files(site.folder()), before, "{}", ended.log);
+}
+
+#[test]
+fn an_output_that_is_a_pipe_is_named_and_does_not_wait() {
+    let site = site();
+    let config = site.config().display().to_string();
+    assert!(Command::new("mkfifo").arg(site.path("pipe")).status().unwrap().success());
+    let pipe = "it is a pipe, expected a regular file";
+    let run = ["run", "--config", &config];
+    for (output, expected) in [
+        (["--record", "pipe"], pipe),
+        (["--results", "pipe"], pipe),
+        (["--record", "/dev/null"], "it is a device, expected a regular file"),
+    ] {
+        drop(corticast(&site, [&run[..], &output].concat()).expect(78, &[expected]));
+    }
+    let replay = ["replay", "--config", &config, "--run", "session.mcap"];
+    for flag in ["--results", "--record", "--film"] {
+        drop(corticast(&site, [&replay[..], &[flag, "pipe"]].concat()).expect(2, &[pipe]));
+    }
+    drop(corticast(&site, ["export", "session.mcap", "--jsonl", "pipe"]).expect(2, &[pipe]));
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_a_command_quietly() {
     let site = site();
     let config = site.config().display().to_string();

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::AdapterError;
+use crate::{error::AdapterError, nifti::pair::pair_of};
 
 /// Largest number of folders between an image and its sidecars.
 const MAX_LEVELS_UP: usize = 4;
@@ -87,6 +87,18 @@ pub fn events_of(image: &Path) -> Result<Option<PathBuf>, AdapterError> {
         );
     }
     Ok(closest.into_iter().next())
+}
+
+/// The files that are read with an image and exist: sidecars, events, and the other file of a pair.
+#[must_use]
+pub fn files_of(image: &Path) -> Vec<PathBuf> {
+    // What cannot be listed is an error of the reader, which names it.
+    let of = |suffix| inherited(image, suffix).unwrap_or_default().into_iter().flatten();
+    let mut files: Vec<PathBuf> = of("bold.json").chain(of("events.tsv")).collect();
+    if let Ok(Some((header, voxels))) = pair_of(image) {
+        files.extend([header, voxels]);
+    }
+    files
 }
 
 /// The entities of a BIDS image of BOLD, e.g. `sub-01_task-movie`; `None` for other names.

@@ -12,7 +12,7 @@ pub mod format;
 mod gzip;
 pub mod header;
 mod header_bytes;
-mod pair;
+pub(crate) mod pair;
 pub mod reader;
 mod run;
 mod series;

@@ -3,8 +3,10 @@
 //! Only regular files are opened. A pipe would wait for a writer, and a device may never end. What
 //! is read has a limit, also when the file grows meanwhile.
 
+pub mod apart;
+
 use std::{
-    fs::File,
+    fs::{File, FileType},
     io::{Error, ErrorKind, Read as _, Result},
     os::unix::fs::FileTypeExt as _,
     path::Path,
@@ -25,14 +27,22 @@ pub fn open(path: &Path) -> Result<File> {
 
 fn is_regular(found: &std::fs::Metadata) -> Result<()> {
     let kind = found.file_type();
-    let what = match () {
-        () if kind.is_file() => return Ok(()),
+    if kind.is_file() {
+        return Ok(());
+    }
+    let text = format!("it is {}, expected a regular file", name_of(kind));
+    Err(Error::new(ErrorKind::InvalidInput, text))
+}
+
+/// What has the name of a file, in words.
+fn name_of(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_file() => "a file",
         () if kind.is_dir() => "a folder",
         () if kind.is_fifo() => "a pipe",
         () if kind.is_socket() => "a socket",
         () => "a device",
-    };
-    Err(Error::new(ErrorKind::InvalidInput, format!("it is {what}, expected a regular file")))
+    }
 }
 
 /// The bytes of a regular file of at most `max_bytes` bytes.

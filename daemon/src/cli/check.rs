@@ -10,7 +10,10 @@ use corticast_models::{
 };
 use toml::{Table, Value};
 
-use super::{ConfigArgs, run::FileArgs};
+use super::{
+    ConfigArgs,
+    run::{FileArgs, check_files},
+};
 use crate::{
     config::{Config, wire::TrustError},
     exit::Exit,
@@ -46,6 +49,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let security = config.wire.security()?;
     let mut plan = Plan::make(config)?;
     plan.check_outputs()?;
+    check_files(&args.config.config, &plan.config, None)?;
     if let Some(endpoint) = &plan.config.generator.workers {
         security.worker.permits(endpoint).map_err(TrustError::from)?;
     }

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use corticast_wire::files::apart::Kind;
 use indicatif::ProgressBar;
 
 use super::volume_bar;
 use crate::{
     exit::Exit,
-    offline::export::{
-        bids,
-        contents::{Contents, RunContents},
-        lines::{self, Topic},
-        volumes,
+    offline::{
+        export::{
+            bids,
+            contents::{Contents, RunContents},
+            lines::{self, Topic},
+            volumes,
+        },
+        files::Files,
     },
 };
 
@@ -57,6 +61,11 @@ pub struct ExportArgs {
 ///
 /// Fails when the recording cannot be read, a file exists already, or the disk is full.
 pub fn run(args: &ExportArgs) -> anyhow::Result<Exit> {
+    let mut files = Files::default();
+    files.recording(&args.recording);
+    files.output("--jsonl", args.jsonl.as_deref(), Kind::File);
+    files.output("--nifti", args.nifti.as_deref(), Kind::File);
+    files.check()?;
     let bar = volume_bar("read");
     let contents = Contents::of(&args.recording, &mut || bar.inc(1))?;
     if let Some(fault) = &contents.fault {

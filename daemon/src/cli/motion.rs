@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use corticast_wire::files::apart::Kind;
 
 use super::{advance, volume_bar};
 use crate::{
     exit::Exit,
     offline::{
+        files::Files,
         motion::{MotionOptions, motion},
         source::Source,
     },
@@ -59,8 +61,13 @@ pub fn run(args: &MotionArgs) -> anyhow::Result<Exit> {
         reference: args.reference.clone(),
         smooth_mm: args.smooth,
     };
-    let bar = volume_bar("realign");
     let source = Source::parse(&args.bold, args.tr);
+    let mut files = Files::default();
+    files.source(&source);
+    args.reference.iter().for_each(|path| files.input("the reference", path));
+    files.output("--out", Some(&args.out), Kind::Stream);
+    files.check()?;
+    let bar = volume_bar("realign");
     let found = motion(&source, &options, &mut |expected| advance(&bar, expected));
     bar.finish_and_clear();
     let found = found?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{ConfigArgs, advance, volume_bar};
 use crate::{
     exit::Exit,
-    offline::{prepare::prepare, source::Source},
+    offline::{files::Files, prepare::prepare, source::Source},
 };
 
 /// Makes training data from recorded runs.
@@ -32,8 +32,10 @@ pub struct PrepareArgs {
 pub fn run(args: &PrepareArgs) -> anyhow::Result<Exit> {
     let config = args.config.load(&[])?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run, args.tr)).collect();
+    let mut files = Files::default();
+    files.config(&args.config.config, &config);
     let bar = volume_bar("prepare");
-    let prepared = prepare(config, &sources, &args.out, &mut |expected| advance(&bar, expected));
+    let prepared = prepare(config, &sources, &files, &args.out, &mut |n| advance(&bar, n));
     bar.finish_and_clear();
     for run in prepared? {
         super::print_line(&format!(

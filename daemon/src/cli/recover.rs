@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use corticast_wire::files::apart::Kind;
+
 use crate::{
     exit::Exit,
+    offline::files::Files,
     recording::recover::{Counts, Recovered, recover},
 };
 
@@ -32,6 +35,10 @@ pub struct RecoverArgs {
 ///
 /// Fails when the file is not a recording, is being written, or the disk is full.
 pub fn run(args: &RecoverArgs) -> anyhow::Result<Exit> {
+    let mut files = Files::default();
+    files.recording(&args.recording);
+    files.output("--out", args.out.as_deref(), Kind::File);
+    files.check()?;
     match recover(&args.recording, args.out.as_deref())? {
         Recovered::Whole(counts) => {
             super::print_line(&format!(

@@ -10,17 +10,19 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
+use corticast_wire::files::apart::Kind as FileKind;
 use indicatif::ProgressBar;
 
 use super::{ConfigArgs, advance, print_line, volume_bar};
 use crate::{
     clock::{monotonic_ns, wall_ns},
-    config::{OutputsConfig, Overlay},
+    config::{Config, OutputsConfig, Overlay},
     exit::Exit,
     generate::maker::ClipMaker,
     intake::recorded::Recorded,
     metrics::Metrics,
     offline::{
+        files::{Files, FilesError},
         replay::{Input, Player, packed},
         source::Source,
     },
@@ -99,8 +101,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     // Only the outputs of this command line: a replay must not overwrite the outputs that a live
     // session with the same configuration file has written.
     config.outputs = args.outputs();
-    let mut plan = Plan::make(config)?;
     let sources: Vec<Source> = args.runs.iter().map(|run| Source::parse(run, args.tr)).collect();
+    args.check_files(&config, &sources)?;
+    let mut plan = Plan::make(config)?;
     let description = crate::plan::describe::session(&plan, "replay");
     let metrics = Metrics::new();
     let (admission, signal) = (plan.admission(), plan.config.signal.clone());
@@ -196,6 +199,22 @@ fn record(recorder: &Recorder, topic: &'static str, at_ns: u64, data: Bytes) {
 }
 
 impl ReplayArgs {
+    /// Checks that the replay writes into no file that it reads, and into none twice.
+    fn check_files(&self, config: &Config, sources: &[Source]) -> Result<(), FilesError> {
+        let mut files = Files::default();
+        files.config(&self.config.config, config);
+        sources.iter().for_each(|source| files.source(source));
+        files.records("--record", self.record.as_deref());
+        files.output("--results", self.results.as_deref(), FileKind::Stream);
+        files.output("--film", self.film.as_deref(), FileKind::File);
+        for (flag, folder) in
+            [("--conditions", &self.conditions), ("--webp", &self.webp), ("--png", &self.png)]
+        {
+            files.output(flag, folder.as_deref(), FileKind::NewFolder);
+        }
+        files.check()
+    }
+
     /// Checks that no output exists already, before the first is created.
     fn check_outputs(&self) -> anyhow::Result<()> {
         let new = |path: &Option<PathBuf>, flag: &str| match path {

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
+use corticast_wire::files::apart::Kind;
+
 use super::volume_bar;
 use crate::{
     exit::Exit,
-    offline::report::{self, Existing, Wanted},
+    offline::{
+        files::Files,
+        report::{self, Existing, Wanted},
+    },
 };
 
 const EXAMPLES: &str = "Examples:
@@ -53,7 +58,14 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
     });
     bar.finish_and_clear();
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
-    for report in reports? {
+    let reports = reports?;
+    let mut files = Files::default();
+    files.recording(&args.recording);
+    for path in reports.iter().flat_map(|report| report::paths(report, &args.out)) {
+        files.output("--out", Some(&path), Kind::File);
+    }
+    files.check()?;
+    for report in reports {
         let [page, document] = report::write(&report, &args.out, existing)?;
         let files = format!("{}, {}", page.display(), document.display());
         super::print_line(&format!("{}: {}\n  {files}", report.run, report.verdict))?;

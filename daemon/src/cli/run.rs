@@ -1,12 +1,15 @@
 //! `corticast run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use corticast_wire::files::apart::Kind;
 
 use super::ConfigArgs;
 use crate::{
-    config::Overlay,
+    config::{Config, Overlay},
     exit::Exit,
-    plan::Plan,
+    offline::files::Files,
+    plan::{Plan, error::PlanError},
     service::{self, options::ServiceOptions},
 };
 
@@ -46,6 +49,28 @@ impl FileArgs {
     }
 }
 
+/// Checks that a session writes into no file that it reads, and into none twice.
+///
+/// # Errors
+///
+/// Fails on the first output that is another file of the session, or no file.
+pub fn check_files(
+    config_file: &Path,
+    config: &Config,
+    endpoints: Option<&Path>,
+) -> Result<(), PlanError> {
+    let mut files = Files::default();
+    files.config_of_session(config_file, config);
+    let (outputs, recording) = (&config.outputs, &config.recording);
+    files.records("`file` in [recording]", recording.file.as_deref());
+    files.output("`results` in [recording]", recording.results.as_deref(), Kind::Stream);
+    files.output("`film` in [outputs]", outputs.film.as_deref(), Kind::File);
+    files.output("`webp` in [outputs]", outputs.webp.as_deref(), Kind::NewFolder);
+    files.output("`png` in [outputs]", outputs.png.as_deref(), Kind::NewFolder);
+    files.output("--endpoints", endpoints, Kind::Stream);
+    files.check().map_err(|error| PlanError::Output(error.to_string()))
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -56,6 +81,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     config.wire.security()?;
     let plan = Plan::make(config)?;
     plan.check_outputs()?;
+    check_files(&args.config.config, &plan.config, args.endpoints.as_deref())?;
     let options =
         ServiceOptions { endpoints_file: args.endpoints.clone(), ..ServiceOptions::default() };
     let runtime = super::runtime()?;

@@ -20,13 +20,14 @@ use corticast_bold::{
     training_statistics::TrainingStatistics,
     volume::{Confounds, MaskedVolume, ShiftInterpolation},
 };
+use corticast_wire::files::apart::Kind;
 
 use self::{
     error::{PrepareError, failed},
     play::{play, play_with},
     write::{STATISTICS, describe, write_events, write_statistics, write_windows},
 };
-use super::source::Source;
+use super::{files::Files, source::Source};
 use crate::{
     config::{Config, NormaliseConfig},
     plan::{Plan, agree::SignalOptions},
@@ -42,7 +43,8 @@ pub struct PreparedRun {
     pub n_window: usize,
 }
 
-/// Makes training data from these runs in `out`. `progress` is called for each volume.
+/// Makes training data from these runs in `out`. `inputs` are the files of the configuration, into
+/// which nothing is written. `progress` is called for each volume.
 ///
 /// # Errors
 ///
@@ -51,6 +53,7 @@ pub struct PreparedRun {
 pub fn prepare(
     mut config: Config,
     sources: &[Source],
+    inputs: &Files,
     out: &Path,
     progress: &mut dyn FnMut(Option<u32>),
 ) -> Result<Vec<PreparedRun>, PrepareError> {
@@ -77,7 +80,16 @@ pub fn prepare(
         let collected = collected.ok_or_else(|| PrepareError::Empty { run: run.clone() })?;
         complete.push((played, collected));
     }
-    // Nothing is written until every run is known to be good.
+    // Nothing is written until every run is known to be good, and no file of it an input.
+    let mut files = inputs.clone();
+    sources.iter().for_each(|source| files.source(source));
+    files.output("--out", statistics.as_ref().map(|_| out.join(STATISTICS)).as_deref(), Kind::File);
+    for (played, _) in &complete {
+        for name in ["data.safetensors", "events.tsv", "prepared.toml"] {
+            files.output("--out", Some(&out.join(&played.run).join(name)), Kind::File);
+        }
+    }
+    files.check()?;
     if let Some(statistics) = &statistics {
         write_statistics(&out.join(STATISTICS), statistics)?;
     }

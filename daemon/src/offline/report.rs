@@ -32,7 +32,7 @@ mod voxels;
 
 use std::path::Path;
 
-pub use files::{Existing, write};
+pub use files::{Existing, paths, write};
 
 use self::error::ReportError;
 

@@ -87,7 +87,8 @@ impl Source {
             admission(header, 0).map_err(|reason| ReplayError::Refused { path, reason })
         };
         if let Some(mut adapter) = self.adapter()? {
-            adapter.start_run()?.iter().try_for_each(admit)?;
+            let header = adapter.start_run()?.ok_or_else(|| self.empty())?;
+            admit(&header)?;
             return Ok(None);
         }
         if self.repetition_time_s.is_some() {
@@ -101,10 +102,15 @@ impl Source {
             let message = entry.frames().and_then(|frames| FromAdapter::parse(&frames).ok());
             if let Some((FromAdapter::Run { header, .. }, _)) = message {
                 admit(&header)?;
-                break;
+                return Ok(session);
             }
         }
-        Ok(session)
+        Err(self.empty())
+    }
+
+    fn empty(&self) -> ReplayError {
+        let reason = "holds no run, expected at least one".to_owned();
+        ReplayError::Refused { path: self.path.clone(), reason }
     }
 
     fn of_dataset(&self) -> BidsOptions {

@@ -9,7 +9,7 @@ use crate::{beside::image_extension, error::AdapterError};
 /// # Errors
 ///
 /// Fails when the other file is not there.
-pub(super) fn pair_of(path: &Path) -> Result<Option<(PathBuf, PathBuf)>, AdapterError> {
+pub(crate) fn pair_of(path: &Path) -> Result<Option<(PathBuf, PathBuf)>, AdapterError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let Some(extension) = image_extension(&name) else { return Ok(None) };
     let is_header = match extension.get(1..4).map(str::to_ascii_lowercase).as_deref() {

@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use corticast_wire::files::apart::Kind;
 use serde_json::{Value, json};
 
 use self::{
@@ -34,7 +35,7 @@ use super::{
     lines::run_of,
     volumes::{Image, write},
 };
-use crate::recording::format::Entry;
+use crate::{offline::files::Files as FilesOfCommand, recording::format::Entry};
 
 const BIDS_VERSION: &str = "1.10.0";
 
@@ -83,6 +84,12 @@ pub fn export(
     for path in files.iter().flat_map(Files::all) {
         check_free(path, force)?;
     }
+    let mut apart = FilesOfCommand::default();
+    apart.recording(&contents.path);
+    for path in files.iter().flat_map(Files::all) {
+        apart.output("--bids", Some(path), Kind::File);
+    }
+    apart.check()?;
     for folder in files.iter().flat_map(|files| [&files.bold, &files.results]) {
         let folder = folder.parent().unwrap_or(dataset);
         fs::create_dir_all(folder).map_err(io(folder))?;

@@ -92,7 +92,9 @@ impl Contents {
     pub fn of(path: &Path, progress: &mut dyn FnMut()) -> Result<Self, ExportError> {
         let mut runs: Vec<RunContents> = Vec::new();
         let mut log = Log::open(path)?;
+        let mut is_empty = true;
         for (_, events) in &mut log {
+            is_empty = false;
             for event in events {
                 match event {
                     Event::RunStarted(run) => runs.push(RunContents::new(run)),
@@ -108,6 +110,9 @@ impl Contents {
         runs.iter_mut().for_each(RunContents::finish);
         let recording = log.recording();
         recording.check_read()?;
+        if is_empty {
+            return Err(ExportError::Nothing { path: path.to_owned(), what: "entry" });
+        }
         let fault = (!recording.is_whole()).then(|| recording.faults().to_string());
         Ok(Self { path: path.to_owned(), runs, fault })
     }

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use corticast_bold::decode::WrongSize;
 use corticast_images::nifti::write::WriteError;
 
-use crate::{outputs::json_lines::JsonLinesError, recording::reader::RecordingError};
+use crate::{
+    offline::files::FilesError, outputs::json_lines::JsonLinesError,
+    recording::reader::RecordingError,
+};
 
 /// Why a recording cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub enum ExportError {
     /// The name has no NIfTI extension.
     #[error("{0}: the name of a NIfTI file must end in .nii or .nii.gz")]
     NotNifti(PathBuf),
+    /// An output is the recording.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The file exists already.
     #[error("{0} exists; choose another name, or overwrite it with --force")]
     Exists(PathBuf),

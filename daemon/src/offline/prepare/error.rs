@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{offline::error::ReplayError, plan::error::PlanError};
+use crate::{
+    offline::{error::ReplayError, files::FilesError},
+    plan::error::PlanError,
+};
 
 /// Why training data cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,9 @@ pub enum PrepareError {
     /// A run cannot be read.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// An output is an input.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The output cannot be written.
     #[error("cannot write {path}: {reason}")]
     Write {

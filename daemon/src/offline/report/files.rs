@@ -59,6 +59,12 @@ pub fn write(
     Ok(paths)
 }
 
+/// The paths of a report's files, if no other report has them.
+#[must_use]
+pub fn paths(report: &Report, folder: &Path) -> [PathBuf; 2] {
+    named(report, folder, 1)
+}
+
 fn named(report: &Report, folder: &Path, number: u32) -> [PathBuf; 2] {
     let number = if number == 1 { String::new() } else { format!("-{number}") };
     ["html", "json"].map(|kind| folder.join(format!("{}_report{number}.{kind}", report.run)))
