@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-use corticast_tests::{Daemon, Site, published, results, without_ns};
+use corticast_tests::{Daemon, Site, corticast, published, results, without_ns};
 
 fn session(site: &Site, mcap: &Path, jsonl: &Path, number: u32) {
     let (mcap, jsonl) = (mcap.to_str().unwrap(), jsonl.to_str().unwrap());
@@ -47,4 +47,17 @@ fn a_restart_adds_what_the_results_file_lacks_and_keeps_every_byte() {
     session(&site, &site.path("second.mcap"), &jsonl, 1);
     assert_eq!(fs::read_to_string(&jsonl).unwrap(), after);
     assert!(results(&site.path("results-2.jsonl")).len() > 10);
+}
+
+#[test]
+fn two_daemons_do_not_share_a_results_file() {
+    let site = Site::new(20);
+    let [first, second, jsonl] =
+        ["first.mcap", "second.mcap", "results.jsonl"].map(|n| site.path(n));
+    let [first, second, jsonl] = [&first, &second, &jsonl].map(|path| path.to_str().unwrap());
+    let daemon = Daemon::start(&site, &["--record", first, "--results", jsonl]);
+    let config = site.config();
+    let run = ["run", "--config", config.to_str().unwrap(), "--record", second, "--results", jsonl];
+    drop(corticast(&site, run).expect(1, &["results.jsonl is being written by another process"]));
+    assert_eq!(daemon.stop().code, Some(0));
 }

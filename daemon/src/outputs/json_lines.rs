@@ -8,7 +8,7 @@ mod continuing;
 mod held;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -32,6 +32,22 @@ pub enum JsonLinesError {
     /// The file has content, which would be lost.
     #[error("{0} exists; choose a new file for --results, or replace it with --overwrite")]
     Exists(PathBuf),
+    /// Another process is writing the file.
+    #[error("{0} is being written by another process; stop that process or choose another file")]
+    InUse(PathBuf),
+}
+
+/// Locks a file of results against other Corticast processes for as long as it is open.
+fn lock(path: &Path, file: &File) -> Result<(), JsonLinesError> {
+    // Pipes and terminals may have several writers.
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Ok(());
+    }
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(JsonLinesError::InUse(path.to_owned())),
+        // Some file systems cannot lock.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
 }
 
 fn error(path: &Path) -> impl FnOnce(io::Error) -> JsonLinesError {
@@ -58,8 +74,14 @@ impl JsonLines {
     ///
     /// Fails on an I/O error.
     pub fn create(path: &Path) -> Result<Self, JsonLinesError> {
-        let file = create_folder(path).and_then(|()| File::create(path));
-        Self::of(path, file, Keys::default())
+        // Emptied only when no other process writes it.
+        let file = create_folder(path)
+            .and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).open(path));
+        let created = Self::of(path, file, Keys::default())?;
+        if path.is_file() {
+            created.file.get_ref().set_len(0).map_err(error(path))?;
+        }
+        Ok(created)
     }
 
     /// Creates the results file of a replay. With `overwrite` an existing file is replaced, but
@@ -102,6 +124,7 @@ impl JsonLines {
 
     fn of(path: &Path, file: io::Result<File>, held: Keys) -> Result<Self, JsonLinesError> {
         let file = file.map_err(error(path))?;
+        lock(path, &file)?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file), held, becomes: None })
     }
 

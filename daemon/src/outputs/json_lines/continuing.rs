@@ -9,6 +9,7 @@ use std::{
 use super::{
     JsonLines, JsonLinesError, create_folder, error,
     held::{Held, Keys, key_of},
+    lock,
 };
 use crate::{outputs::folder::free_name, recording::file::beside};
 
@@ -53,6 +54,11 @@ impl Continuing {
     pub fn open(path: &Path) -> Result<Self, JsonLinesError> {
         create_folder(path).map_err(error(path))?;
         let is_special = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+        if let Ok(file) = File::open(path)
+            && !is_special
+        {
+            lock(path, &file)?;
+        }
         let held = if is_special { None } else { Held::read(path).map_err(error(path))? };
         let held = held.unwrap_or_default();
         Ok(Self {
