@@ -58,6 +58,21 @@ pub enum InvalidEvents {
     },
 }
 
+/// What is odd about the times of events for a run of this length, as text for people.
+#[must_use]
+pub fn doubt(events: &[Event], run_s: f64) -> Option<String> {
+    let n_beyond = events.iter().filter(|event| event.onset_s >= run_s).count();
+    (n_beyond > 0 && 2 * n_beyond >= events.len()).then(|| {
+        format!(
+            "{n_beyond} of {} events begin after the end of the run ({run_s:.1} s), the last at \
+             {:.1} s: events are in seconds from the first volume; are these in milliseconds, or of \
+             another run?",
+            events.len(),
+            events.last().map_or(0.0, |event| event.onset_s)
+        )
+    })
+}
+
 /// Reads a file of events, sorted by onset.
 ///
 /// # Errors
@@ -188,6 +203,22 @@ mod tests {
                     cat\t1\t2\tn/a\r\nrest\t1\tn/a\t3\r\n\r\n";
         assert_eq!(parse(text).unwrap(), [event(2.0, 0.0, "cat"), event(15.0, 22.5, "face")]);
         assert_eq!(parse("onset\tduration\n1\t2\n").unwrap(), [event(1.0, 2.0, "n/a")]);
+    }
+
+    #[test]
+    fn events_beyond_the_run_are_doubted_and_a_few_late_ones_are_not() {
+        let events =
+            |unit: f64| (1..=10).map(|k| event(4.0 * f64::from(k) * unit, 2.0, "a")).collect();
+        let (seconds, milliseconds): (Vec<_>, Vec<_>) = (events(1.0), events(1000.0));
+        assert_eq!(doubt(&seconds, 180.0), None);
+        assert_eq!(doubt(&seconds, 35.0), None);
+        assert_eq!(doubt(&[], 180.0), None);
+        let text = doubt(&milliseconds, 180.0).unwrap();
+        assert!(
+            text.starts_with("10 of 10 events begin after the end of the run (180.0 s)"),
+            "{text}"
+        );
+        assert!(text.contains("in milliseconds"), "{text}");
     }
 
     #[test]

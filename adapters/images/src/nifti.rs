@@ -155,6 +155,10 @@ impl ScannerAdapter for NiftiAdapter {
             series_id: current.series_id.clone(),
             slice_times: slice_times(&current.first_path, nifti)?,
         };
+        let run_s = f64::from(current.n_volumes) * repetition_time.as_secs();
+        if let Some(doubt) = events::doubt(&events, run_s) {
+            tracing::warn!("{doubt}");
+        }
         self.events = events;
         self.current = Some(current);
         Ok(Some(header))
