@@ -4,6 +4,6 @@ mod advice;
 mod regularity;
 
 pub(crate) use self::{
-    advice::{Advice, count, listed, note, wrong},
+    advice::{Advice, listed, note, wrong},
     regularity::{Lateness, Regularity, are_apart},
 };

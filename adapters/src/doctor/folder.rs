@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
+use corticast_wire::text::count;
 use crossbeam::channel::never;
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     dicom::doctor as dicom,
     network::RunOptions,
-    page::{Advice, count, listed, note, wrong},
+    page::{Advice, listed, note, wrong},
     parrec::{self, ParRecOptions, is_pair},
 };
 
@@ -122,10 +123,7 @@ fn of_pairs(pairs: &Reception) -> Vec<Advice> {
     let mut advice = Vec::new();
     if pairs.n_refused > 0 {
         advice.push(wrong(
-            format!(
-                "{} refused; the log says why",
-                count(pairs.n_refused as usize, "PAR/REC pair")
-            ),
+            format!("{} refused; the log says why", count(pairs.n_refused, "PAR/REC pair")),
             "Export them again as PAR/REC of version 4.2, both files of each pair.",
         ));
     }

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use corticast_wire::text::count;
 use crossbeam::channel::Receiver;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ use crate::{
     mrd::{self, MrdOptions},
     murfi::{self, MurfiOptions},
     network::ListenOptions,
-    page::{Advice, count, listed, note, wrong},
+    page::{Advice, listed, note, wrong},
     pyneal::{self, PynealOptions},
     store::{self, Spool, StoreOptions},
 };
@@ -204,8 +205,8 @@ fn page(
     let mut text = format!(
         "{verdict}\n{now_s:.0} s as {speaks} on {}: {}, {}{n_refused}\n",
         SocketAddr::new(doctor.listen, port),
-        count(reception.runs.len(), "run"),
-        count(n_volume, "volume"),
+        count(reception.runs.len() as u64, "run"),
+        count(n_volume as u64, "volume"),
     );
     for (number, run) in (1..).zip(&reception.runs) {
         text += "\n";

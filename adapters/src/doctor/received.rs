@@ -7,13 +7,14 @@ use std::{
 
 use corticast_bold::run::RunHeader;
 use corticast_images::acquired::AcquiredVolume;
+use corticast_wire::text::count;
 use crossbeam::channel::{Receiver, bounded, never};
 use serde_json::{Value, json};
 
 use crate::{
     adapter::ScannerAdapter,
     dicom::doctor::excitations,
-    page::{Advice, Lateness, Regularity, count, wrong},
+    page::{Advice, Lateness, Regularity, wrong},
 };
 
 /// Volumes on the way from the adapter's thread.
@@ -193,7 +194,7 @@ impl Received {
             "Run {number}: {}\n  {} of {nx} x {ny} x {nz} voxels of {x:.2} x {y:.2} x \
              {z:.2} mm, {}{announced}\n",
             header.source,
-            count(self.volumes.len(), "volume"),
+            count(self.volumes.len() as u64, "volume"),
             self.stored
         );
         let by_arrival = self.step_s().filter(|_| is_live && self.volumes.len() > 2);
@@ -244,7 +245,7 @@ impl Received {
             advice.push(wrong(
                 format!(
                     "run {number}: {} before the last one did not come",
-                    count(self.n_missing(), "volume")
+                    count(self.n_missing() as u64, "volume")
                 ),
                 "Look at the sender's log and at the network between the machines.",
             ));
@@ -265,7 +266,7 @@ impl Received {
             advice.push(wrong(
                 format!(
                     "run {number}: {} of more than 2 TR, up to {:.1} s",
-                    count(found.n_stall as usize, "pause"),
+                    count(found.n_stall, "pause"),
                     found.longest_s
                 ),
                 "Look at what else the sender and the network do at these times.",

@@ -23,11 +23,6 @@ pub(crate) fn note(found: impl Into<String>, to_do: impl Into<String>) -> Advice
     Advice { is_wrong: false, found: found.into(), to_do: to_do.into() }
 }
 
-/// A number of things: `1 run`, `2 runs`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 impl Advice {
     /// For programs.
     pub(crate) fn json(&self) -> Value {

@@ -1,9 +1,11 @@
 //! What is wrong with an export, and what to do about it at the console.
 
+use corticast_wire::text::count;
+
 use super::{Examined, Found, Layout, page::short};
 use crate::{
     dicom::{kind::Kind, scan::Vendor, timing::Verdict, timing::agree},
-    page::{Advice, count, note, wrong},
+    page::{Advice, note, wrong},
 };
 
 /// Everything there is to say of a folder.
@@ -50,7 +52,7 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
     }
     for (reason, n) in &examined.unreadable {
         advice.push(wrong(
-            format!("{} cannot be read: {reason}", count(*n as usize, "image")),
+            format!("{} cannot be read: {reason}", count(*n, "image")),
             "Set the export to uncompressed (explicit little-endian), with all private attributes.",
         ));
     }
@@ -78,7 +80,7 @@ pub(super) fn of(examined: &Examined) -> Vec<Advice> {
 
 /// `1 file is`, `2 files are`.
 fn counted(n: u64, what: &str) -> String {
-    format!("{} {}", count(n as usize, what), if n == 1 { "is" } else { "are" })
+    format!("{} {}", count(n, what), if n == 1 { "is" } else { "are" })
 }
 
 fn of_series(found: &Found, advice: &mut Vec<Advice>) {
@@ -149,14 +151,14 @@ fn of_series(found: &Found, advice: &mut Vec<Advice>) {
         advice.push(wrong(
             format!(
                 "{name}: {} before the last one did not come",
-                count(found.series.n_missing(), "volume")
+                count(found.series.n_missing() as u64, "volume")
             ),
             "If the scan is over, files were lost on the way: look at the share and its network.",
         ));
     }
     for (reason, n) in &found.n_refused {
         advice.push(wrong(
-            format!("{name}: {} refused: {reason}", count(*n as usize, "image")),
+            format!("{name}: {} refused: {reason}", count(*n, "image")),
             "Export the series again, complete, into an empty folder.",
         ));
     }
@@ -176,7 +178,7 @@ fn of_arrival(found: &Found, examined: &Examined, advice: &mut Vec<Advice>) {
         advice.push(wrong(
             format!(
                 "{name}: {} of more than 2 TR between volumes, up to {:.1} s",
-                count(regularity.n_stall as usize, "pause"),
+                count(regularity.n_stall, "pause"),
                 regularity.longest_s
             ),
             "If the scan did not pause: look at the share, at its network, and at what else the \

@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
+use corticast_wire::text::count;
 use serde_json::{Value, json};
 
 use super::{Examined, Found, Layout};
-use crate::{
-    dicom::{scan::Vendor, timing::Verdict},
-    page::count,
-};
+use crate::dicom::{scan::Vendor, timing::Verdict};
 
 fn vendor(vendor: Vendor) -> &'static str {
     match vendor {
@@ -45,7 +43,7 @@ impl Examined {
         };
         format!(
             "{} in the folder{}, {} of them images{pairs}, {} series\n",
-            count(self.n_file + n_pair, "file"),
+            count((self.n_file + n_pair) as u64, "file"),
             seconds.unwrap_or_default(),
             self.n_image,
             self.series.len()
@@ -96,21 +94,22 @@ fn series(page: &mut String, found: &Found) {
             line(format!(
                 "  {} of {nx} x {ny} x {nz} voxels of {x:.2} x {y:.2} x {z:.2} mm, \
                  from {}{}",
-                count(n_volume, "volume"),
-                count(found.n_file as usize, "file"),
+                count(n_volume as u64, "volume"),
+                count(found.n_file, "file"),
                 announced.unwrap_or_default()
             ));
         }
-        None => line(format!("  no volume, from {}", count(found.n_file as usize, "file"))),
+        None => line(format!("  no volume, from {}", count(found.n_file, "file"))),
     }
     let stated = scan.repetition_s.map_or("none".into(), |s| format!("{} s", short(s)));
     let clock = found.clock_s.filter(|s| *s > 0.0).map_or("none".into(), |s| format!("{s:.4} s"));
     line(format!("  repetition time: {stated} by the header, {clock} by the scanner's clock"));
     match (series.slice_times_s.len(), found.n_excitation()) {
         (0, _) => line("  slice times: none in the headers".into()),
-        (n, excitations) => {
-            line(format!("  slice times: {n} slices in {}", count(excitations, "excitation")))
-        }
+        (n, excitations) => line(format!(
+            "  slice times: {n} slices in {}",
+            count(excitations as u64, "excitation")
+        )),
     }
     if found.n_copy > 0 {
         line(format!(

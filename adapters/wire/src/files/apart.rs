@@ -209,7 +209,7 @@ fn is_of_kind(what: &str, path: &Path, kind: Kind) -> Result<(), NotApart> {
         Kind::Stream => {
             found.is_file() || is_device(found) || (found.is_fifo() && is_descriptor(path))
         }
-        // Whoever makes the folder looks at what has its name.
+        // The command that makes the folder checks what stands there.
         Kind::NewFolder => true,
     };
     match is_allowed {
